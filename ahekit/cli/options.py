@@ -1,0 +1,164 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ahekit.errors import AhekitError
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags by dotted field as a nested mapping; those not given (None) are left out.
+
+    Example:
+        >>> nested({"optim.lr": 0.1, "optim.name": None})
+        {'optim': {'lr': 0.1}}
+    """
+    values: dict[str, Any] = {}
+    for path, value in fields.items():
+        if value is not None:
+            *parents, last = path.split(".")
+            inner = values
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = value
+    return values
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Names of registered models, from package metadata."""
+    from ahekit.registry import MODELS
+
+    return [name for name in MODELS.names() if name.startswith(incomplete)]
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Names of the runs in the default folder."""
+    from ahekit.run import list_runs, runs_root
+
+    try:
+        return [run.name for run in list_runs(runs_root()) if run.name.startswith(incomplete)]
+    except (AhekitError, OSError):
+        return []  # completion has nowhere to say what is wrong
+
+
+def complete_devices(incomplete: str) -> list[str]:
+    """Names that `--device` takes."""
+    return [name for name in ("auto", "cpu", "cuda", "cuda:0", "mps") if name.startswith(incomplete)]
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER|ARCHIVE",
+        help="Dataset: an installed one by name, a folder of class folders, or a .zip or .tar archive of one. "
+        "Without it: $AHEKIT_DATA, else ahe64 if installed, else the embedded sample.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Network to train; `ahekit plugins` lists them.",
+        autocompletion=complete_models,
+    ),
+]
+Runs = Annotated[
+    Path | None,
+    typer.Option("--runs", metavar="FOLDER", help="Where runs live. Without it: $AHEKIT_RUNS, else ./runs."),
+]
+Run = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="Run by path, name or part of its name. Without it: the newest.",
+        autocompletion=complete_runs,
+    ),
+]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="Run by path, name or part of its name. Without it: the newest.",
+        autocompletion=complete_runs,
+    ),
+]
+Spec = Annotated[
+    Path | None,
+    typer.Option("--spec", metavar="FILE", help="Run spec in YAML, as a run folder holds it; options win over it."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Set any field of the run spec, as in optim.lr=0.001; may be given several times and wins over all.",
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps.",
+        autocompletion=complete_devices,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Machine-readable JSON on stdout, one object a line; all else goes to stderr."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Micro-batch: images per forward pass.")]
+Accumulation = Annotated[
+    int | None, typer.Option("--accum", metavar="K", help="Accumulation steps: micro-batches per optimizer step.")
+]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Optimizer = Annotated[
+    Literal["adam", "adamw", "sgd"] | None, typer.Option("--optimizer", help="sgd uses Nesterov momentum.")
+]
+Schedule = Annotated[
+    Literal["one-cycle", "cosine", "constant"] | None,
+    typer.Option("--schedule", help="Learning rate over the steps; --set schedule.warmup=0.1 sets the rise."),
+]
+WeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Of weights, not of norms and biases.")]
+LabelSmoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Target mass over all classes.")]
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | None, typer.Option("--class-weights", help="Weigh rare classes up in the loss.")
+]
+Sampling = Annotated[
+    Literal["shuffle", "balanced"] | None, typer.Option("--sampling", help="balanced draws rare classes as often.")
+]
+Mix = Annotated[
+    float | None,
+    typer.Option("--mix", metavar="P", help="Probability of mixing an image with another (mixup, CutMix)."),
+]
+AverageDecay = Annotated[
+    float | None, typer.Option("--average-decay", help="Exponential averaging of weights per step; 0: off.")
+]
+Patience = Annotated[
+    int | None, typer.Option("--patience", help="Stop after so many epochs without a better validation macro-F1.")
+]
+MaxMinutes = Annotated[
+    float | None, typer.Option("--max-minutes", help="Stop after so many minutes; doesn't shape the schedule.")
+]
+ImageSize = Annotated[int | None, typer.Option("--image-size", help="Side length of the images, pixels.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None,
+    typer.Option("--precision", help="auto: bf16 where the processor multiplies it natively, else fp32."),
+]
+ChannelsLast = Annotated[
+    bool | None,
+    typer.Option("--channels-last/--no-channels-last", help="Memory format of image tensors; changes speed only."),
+]

@@ -1,0 +1,218 @@
+"""`ahekit plugins`: which models, visualizers and reporters there are, who provides them, what they take."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from ahekit import console, plugin_files
+from ahekit.cli import options
+from ahekit.cli.groups import ListByDefault
+from ahekit.errors import PluginError, UnknownNameError
+from ahekit.protocols import describe
+from ahekit.registry import REGISTRIES, Entry, Registry
+from ahekit.reporting.sections import Column, Table
+
+app = typer.Typer(cls=ListByDefault, help="List models, visualizers and reporters, and show what they take.")
+
+# JSON-schema keys of a bound, and how a reader says it.
+_BOUNDS = {
+    "exclusiveMinimum": "> {}",
+    "minimum": "≥ {}",
+    "exclusiveMaximum": "< {}",
+    "maximum": "≤ {}",
+    "multipleOf": "multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "matches {}",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One row of the list; description and parameters are known only once the plugin is imported."""
+
+    name: str
+    kind: str
+    provider: str
+    problem: str = ""
+    description: str | None = None
+    parameters: tuple[str, ...] | None = None
+
+
+@app.command("list")
+def list_plugins(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Import each one: shows descriptions, parameters and what is broken."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """List every registered plugin; reads package metadata only, unless told to --check."""
+    console.configure(json=json)
+    rows = list(listed(check=check))
+    if json:
+        console.show_json([asdict(row) for row in rows])
+        return
+    console.show_table(_table(rows, check=check))
+    for row in rows:
+        if row.problem:
+            console.warn(row.problem)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Registered name, or one that a family resolves.")],
+    json: options.Json = False,
+) -> None:
+    """Show who provides a plugin, what it does and which parameters it takes."""
+    console.configure(json=json)
+    for registry, provider, plugin in find(name):
+        facts = {"name": name, "kind": registry.kind, "provider": provider, "description": describe(plugin)}
+        if json:
+            console.show_json({**facts, "parameters": plugin.Params.model_json_schema()})
+            continue
+        console.say(f"{name}: {registry.kind} of {provider}")
+        console.say(describe(plugin))
+        console.show_table(_parameter_table(registry.kind, parameters(plugin.Params)))
+
+
+def listed(*, check: bool) -> Iterator[Listed]:
+    """Every registered plugin of every kind, and every announced plugin file that doesn't run.
+
+    Args:
+        check: Import each plugin and describe it.
+    """
+    for registry in REGISTRIES:
+        entries = registry.entries()
+        for entry in entries:
+            rivals = [other for other in entries if other.name == entry.name and other is not entry]
+            yield _listed(registry, entry, rivals, check=check)
+    for file, problem in plugin_files.broken().items():
+        yield Listed(file.name, "file", str(file), problem)
+
+
+def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
+    """The plugins that go by a name, of any kind: registry, provider, plugin.
+
+    Raises:
+        UnknownNameError: No kind knows the name.
+        PluginError: One of them is broken.
+    """
+    found = []
+    for registry in REGISTRIES:
+        providers = [entry.provider for entry in registry.entries() if entry.name == name]
+        if providers:
+            found.append((registry, providers[0], registry.get(name)))
+    if found:
+        return found
+    for registry in REGISTRIES:
+        if any(entry.is_family for entry in registry.entries()):
+            try:
+                return [(registry, _family_of(registry, name), registry.get(name))]
+            except UnknownNameError:
+                continue
+    plugin_files.raise_broken()
+    groups = ", ".join(registry.group for registry in REGISTRIES)
+    hint = f"A package adds more through the entry-point groups {groups}, a file through --plugin."
+    raise UnknownNameError("plugin", name, [n for registry in REGISTRIES for n in registry.names()], hint=hint)
+
+
+def parameters(params: type[BaseModel]) -> dict[str, dict[str, str]]:
+    """What a plugin takes, in words: field name to type, default, constraint and description."""
+    schema = params.model_json_schema()
+    return {
+        name: {
+            "type": _type(field),
+            "default": "required" if name in schema.get("required", ()) else _value(field.get("default")),
+            "constraint": _constraint(field),
+            "description": field.get("description", ""),
+        }
+        for name, field in schema.get("properties", {}).items()
+    }
+
+
+def _listed(registry: Registry[Any], entry: Entry, rivals: list[Entry], *, check: bool) -> Listed:
+    row = Listed(entry.name, registry.kind, entry.provider)
+    if rivals:
+        return _with_problem(row, f"shares its name with the {registry.kind} of {rivals[0].provider}")
+    if not check:
+        lost = entry.package is not None and find_spec(entry.package) is None
+        return _with_problem(row, f"is broken: no module named {entry.package!r}") if lost else row
+    try:
+        plugin = registry.load(entry)
+    except PluginError as error:
+        return Listed(entry.name, registry.kind, entry.provider, str(error))
+    fields = () if entry.is_family else tuple(plugin.Params.model_fields)
+    return Listed(entry.name, registry.kind, entry.provider, "", describe(plugin), fields)
+
+
+def _with_problem(row: Listed, problem: str) -> Listed:
+    return Listed(row.name, row.kind, row.provider, f"{row.kind} {row.name!r} of {row.provider} {problem}")
+
+
+def _family_of(registry: Registry[Any], name: str) -> str:
+    families = [entry for entry in registry.entries() if entry.is_family]
+    named = [entry for entry in families if name.startswith(entry.name.removesuffix("*"))]
+    return " or ".join(entry.provider for entry in named or families)
+
+
+def _table(rows: list[Listed], *, check: bool) -> Table:
+    names = ["name", "kind", "provider", "state"] + (["description", "parameters"] if check else [])
+    cells = [
+        (
+            row.name,
+            row.kind,
+            row.provider,
+            "broken" if row.problem else "ok" if check else "found",
+            *((row.description, ", ".join(row.parameters or ())) if check else ()),
+        )
+        for row in rows
+    ]
+    more = "" if check else "`ahekit plugins list --check` imports and describes each, "
+    note = f"{more}`ahekit plugins show NAME` lists the parameters of one."
+    return Table("Plugins", tuple(map(Column, names)), tuple(cells), note)
+
+
+def _parameter_table(kind: str, fields: Mapping[str, Mapping[str, str]]) -> Table:
+    if not fields:
+        return Table("", (Column("parameter"),), (("none",),))
+    names = ("type", "default", "constraint", "description")
+    rows = tuple((field, *(facts[key] for key in names)) for field, facts in fields.items())
+    first = next(iter(fields))
+    note = f"Set one with --set model.params.{first}=VALUE" if kind == "model" else ""
+    return Table("", tuple(Column(column) for column in ("parameter", *names)), rows, note)
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return " | ".join(map(str, field["enum"]))
+    if "const" in field:
+        return str(field["const"])
+    if "anyOf" in field:
+        return " | ".join(_type(option) for option in field["anyOf"])
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'])}" if "items" in field else "list"
+    kind = str(field.get("type", "any"))
+    return {"null": "none", "object": "mapping"}.get(kind, kind)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else jsonlib.dumps(value)
+
+
+def _constraint(field: Mapping[str, Any]) -> str:
+    options = [field, *field.get("anyOf", ())]
+    return ", ".join(text.format(option[key]) for option in options for key, text in _BOUNDS.items() if key in option)

@@ -1,0 +1,88 @@
+"""Which device, precision and memory format a run computes in."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ahekit.errors import UsageError
+from ahekit.spec import RuntimeSpec
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A resolved runtime: where tensors live and in which precision the network runs."""
+
+    device: torch.device
+    bf16: bool
+    channels_last: bool
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` on the device, in the memory format of the run."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images.to(self.device, memory_format=layout, non_blocking=True)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def resolve_runtime(spec: RuntimeSpec, *, local_rank: int = 0) -> RuntimeSpec:
+    """The spec with every "auto" decided on this machine, so that it can be recorded and repeated.
+
+    Raises:
+        UsageError: The device isn't there.
+    """
+    device = spec.device
+    if device == "auto":
+        device = f"cuda:{local_rank}" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"runtime.device: {spec.device} asked for, but torch finds no CUDA device; use --device cpu")
+    if device == "mps" and not _has_mps():
+        raise UsageError("runtime.device: mps asked for, but torch finds no Metal device; use --device cpu")
+    precision = spec.precision
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16(torch.device(device)) else "fp32"
+    threads = spec.threads or torch.get_num_threads()
+    return spec.model_copy(update={"device": device, "precision": precision, "threads": threads})
+
+
+def open_compute(spec: RuntimeSpec) -> Compute:
+    """Set the process up for a resolved runtime."""
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    return Compute(torch.device(spec.device), spec.precision == "bf16", spec.channels_last)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 matrices natively; elsewhere bf16 is emulated and slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def hardware() -> dict[str, object]:
+    """What a report says of the machine."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()

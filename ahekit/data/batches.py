@@ -1,0 +1,253 @@
+"""An epoch as accumulation windows of micro-batches: order, mixing, augmentation, targets and weights.
+
+A window is planned whole (samples, partners, targets, weights) before any pixel is touched, because the divisor of
+its gradient, the sum of its samples' weights, has to be known at its first micro-batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+from torch import Tensor
+
+from ahekit.data.augment import augment, rectangles
+from ahekit.data.random import generator, sample_keys, uniforms
+from ahekit.errors import UsageError
+from ahekit.protocols import Preprocessing
+from ahekit.spec import MixSpec, RunSpec
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass gets.
+
+    Attributes:
+        images: `(B, 3, H, W)` float32, normalised.
+        targets: `(B, C)` float32, rows sum to 1; before label smoothing.
+        weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
+        labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
+    """
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """The samples of one optimizer step.
+
+    Attributes:
+        epoch: Counted from 1.
+        index: Of the window in its epoch, counted from 0.
+        weight: Sum of the weights of all its samples, over all processes.
+        count: Its samples, over all processes.
+        micro_batches: Those of this process; at least one, so that every process takes part in the exchange.
+    """
+
+    epoch: int
+    index: int
+    weight: float
+    count: int
+    micro_batches: Iterator[MicroBatch]
+
+
+@dataclass(frozen=True)
+class _Mixing:
+    """How the samples of a window are mixed: `image = share * own + (1 - share) * partner's`, per pixel."""
+
+    partners: Indices
+    share: Tensor  # (B,), the own share of the target
+    mixup: Tensor  # (B,) bool
+    boxes: Tensor  # (B, 4): down, across, tall, wide of the CutMix rectangle
+
+
+class TrainingBatches:
+    """The training images of a run, epoch by epoch.
+
+    Args:
+        images: `(N, S, S, 3)` uint8, the whole dataset.
+        labels: `(N,)` class indices.
+        ids: N sample ids.
+        indices: The training images among them.
+        rank: This process among `world` processes; each window is dealt out over them.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: Indices,
+        ids: tuple[str, ...],
+        indices: Indices,
+        spec: RunSpec,
+        preprocessing: Preprocessing,
+        *,
+        num_classes: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._images, self._labels, self._keys = images, labels, sample_keys(ids)
+        self._indices, self._spec, self._preprocessing = indices, spec, preprocessing
+        self._num_classes, self._rank, self._world = num_classes, rank, world
+        self.class_weights = class_weights(labels[indices], num_classes, spec.loss.class_weights)
+        self._window = spec.optim.effective_batch_size * world
+        if len(indices) < 2:
+            raise UsageError(f"{len(indices)} training image(s): at least 2 are needed")
+        if (spec.optim.accumulation_steps - 1) * spec.optim.batch_size * world >= len(indices):
+            steps = math.ceil(len(indices) / (spec.optim.batch_size * world))
+            raise UsageError(
+                f"optim.accumulation_steps: {spec.optim.accumulation_steps} is longer than an epoch, "
+                f"which has {steps} micro-batches of {spec.optim.batch_size} ({len(indices)} training images); "
+                f"use --accum {steps} or less, or a smaller --batch-size"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch; the last window may be shorter."""
+        return math.ceil(len(self._indices) / self._window)
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Window]:
+        """The windows of an epoch (counted from 1), from window `start` on."""
+        order = epoch_order(
+            self._indices,
+            self._labels,
+            seed=self._spec.seed,
+            epoch=epoch,
+            balanced=self._spec.loss.sampling == "balanced",
+        )
+        clean_from = self._spec.train.epochs * (1 - self._spec.mix.clean_share)
+        mix = self._spec.mix if epoch <= clean_from and self._spec.mix.probability else None
+        for index in range(start, self.steps_per_epoch):
+            yield self._plan(order[index * self._window : (index + 1) * self._window], epoch, index, mix)
+
+    def _plan(self, samples: Indices, epoch: int, index: int, mix: MixSpec | None) -> Window:
+        mixing = plan_mixing(samples, self._keys, mix, seed=self._spec.seed, epoch=epoch, window=index) if mix else None
+        targets = torch.nn.functional.one_hot(torch.from_numpy(self._labels[samples]), self._num_classes).float()
+        if mixing is not None:
+            own = self._own_share(mixing).unsqueeze(1)
+            partner = torch.from_numpy(self._labels[mixing.partners])
+            targets = own * targets + (1 - own) * torch.nn.functional.one_hot(partner, self._num_classes)
+        weights = targets @ self.class_weights
+        mine = np.arange(len(samples))[self._rank :: self._world]
+        return Window(
+            epoch=epoch,
+            index=index,
+            weight=float(weights.double().sum()),
+            count=len(samples),
+            micro_batches=self._micro_batches(samples, mine, targets, weights, mixing, epoch),
+        )
+
+    def _own_share(self, mixing: _Mixing) -> Tensor:
+        # A CutMix target follows the pixels the rectangle really covers, not the share that was drawn.
+        size = self._images.shape[1]
+        covered = (mixing.boxes[:, 2] * size).round() * (mixing.boxes[:, 3] * size).round() / size**2
+        return torch.where(mixing.mixup, mixing.share, 1 - covered)
+
+    def _micro_batches(
+        self,
+        samples: Indices,
+        mine: Indices,
+        targets: Tensor,
+        weights: Tensor,
+        mixing: _Mixing | None,
+        epoch: int,
+    ) -> Iterator[MicroBatch]:
+        size = self._spec.optim.batch_size
+        for start in range(0, max(len(mine), 1), size):
+            part, real = pad(mine[start : start + size])
+            images = self._view(samples[part], epoch)
+            if mixing is not None:
+                images = self._mix(images, part, mixing, epoch)
+            labels = torch.where(real, targets[part].argmax(dim=1), -1)
+            yield MicroBatch(images, targets[part], weights[part] * real, labels)
+
+    def _view(self, samples: Indices, epoch: int) -> Tensor:
+        return augment(
+            self._images[samples],
+            self._keys[samples],
+            self._spec.augment,
+            self._preprocessing,
+            seed=self._spec.seed,
+            epoch=epoch,
+        )
+
+    def _mix(self, images: Tensor, part: Indices, mixing: _Mixing, epoch: int) -> Tensor:
+        share = mixing.share[part].view(-1, 1, 1, 1)
+        boxes = rectangles(mixing.boxes[part], images.shape[2], images.shape[3]).unsqueeze(1)
+        own = torch.where(mixing.mixup[part].view(-1, 1, 1, 1), share, (~boxes).float())
+        mixed = torch.nonzero(own.flatten(1).amin(1) < 1).flatten()
+        if len(mixed):
+            partners = self._view(mixing.partners[part[mixed.numpy()]], epoch)
+            images[mixed] = torch.lerp(partners, images[mixed], own[mixed])
+        return images
+
+
+def epoch_order(indices: Indices, labels: Indices, *, seed: int, epoch: int, balanced: bool = False) -> Indices:
+    """The order of an epoch's samples, a function of seed and epoch.
+
+    Args:
+        indices: The training images.
+        labels: Class index of every image of the dataset.
+        balanced: Draw every class equally often, with replacement, instead of each image once.
+    """
+    rng = generator("order", seed, epoch)
+    if not balanced:
+        return rng.permutation(indices)
+    classes, counts = np.unique(labels[indices], return_counts=True)
+    share = dict(zip(classes.tolist(), (1 / (len(classes) * counts)).tolist(), strict=True))
+    return rng.choice(indices, size=len(indices), p=np.array([share[label] for label in labels[indices].tolist()]))
+
+
+def class_weights(labels: Indices, num_classes: int, kind: str) -> Tensor:
+    """Weights `(C,)` float32; "balanced" is N / (classes present x images of the class), 1 on average."""
+    counts = np.bincount(labels, minlength=num_classes)
+    if kind == "none":
+        return torch.ones(num_classes)
+    present = counts > 0
+    weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights).float()
+
+
+def pad(part: Indices) -> tuple[Indices, Tensor]:
+    """Fill a micro-batch up to two samples, and tell `(B,)` which are real.
+
+    BatchNorm can't normalise a lone image of one pixel a channel, and a process that got no sample of a short window
+    still has to take part in the exchange of gradients. Padding weighs nothing in the gradient.
+    """
+    if len(part) >= 2:
+        return part, torch.ones(len(part), dtype=torch.bool)
+    first = part[:1] if len(part) else np.zeros(1, dtype=np.int64)
+    return np.repeat(first, 2), torch.tensor([len(part) == 1, False])
+
+
+def plan_mixing(
+    samples: Indices, keys: NDArray[np.uint64], spec: MixSpec, *, seed: int, epoch: int, window: int
+) -> _Mixing:
+    """Draw which samples of a window are mixed, how, and with whom.
+
+    Whether and how is keyed by sample; the partner is drawn over the whole window, so that neither depends on
+    the micro-batch or process a sample falls into.
+    """
+    draws = uniforms(keys[samples], 5, seed=seed, epoch=epoch, stream="mix")
+    mixed, mixup = draws[:, 0] < spec.probability, draws[:, 1] >= spec.cutmix_share
+    share = np.where(
+        mixup,
+        betaincinv(spec.mixup_alpha, spec.mixup_alpha, draws[:, 2]),
+        betaincinv(spec.cutmix_alpha, spec.cutmix_alpha, draws[:, 2]),
+    )
+    side = np.where(mixed & ~mixup, np.sqrt(1 - share), 0.0)
+    return _Mixing(
+        partners=samples[generator("partners", seed, epoch, window).permutation(len(samples))],
+        share=torch.from_numpy(np.where(mixed, share, 1.0)).float(),
+        mixup=torch.from_numpy(mixup | ~mixed),
+        boxes=torch.from_numpy(np.stack([draws[:, 3], draws[:, 4], side, side], axis=1)).float(),
+    )

@@ -1,0 +1,270 @@
+"""A dataset's images, decoded once and mapped into memory from then on.
+
+The cache's key is what the pixels depend on: the files' contents, the part of the preprocessing that makes pixels
+(size, fit, interpolation), and the decoder's version; never augmentation. A start that finds every file as it was
+(size and modification time) opens the store without reading a single image. Else changed files are hashed or
+decoded, and what was decoded before, in whatever folder, is copied by its content's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from ahekit.data.decode import (
+    DECODER_VERSION,
+    DecodeError,
+    UnreadableError,
+    fit,
+    quiet_pillow,
+    read,
+    thumbnail,
+    to_rgb,
+)
+from ahekit.data.file_index import (
+    UNREADABLE,
+    FileStat,
+    digest,
+    fingerprint,
+    index_path,
+    read_index,
+    stat_files,
+    write_index,
+)
+from ahekit.data.folder import Folder, Sample
+from ahekit.data.pixel_store import (
+    Draft,
+    PixelStore,
+    check_space,
+    explained_disk_errors,
+    keep,
+    needed_bytes,
+    new_draft,
+    open_store,
+    prune,
+    stores_of,
+)
+from ahekit.errors import DataError
+from ahekit.protocols import Preprocessing
+
+Progress = Callable[[int, int], None]
+R = TypeVar("R")
+
+BLOCK = 64
+"""Files handed to the threads at a time; bounds what is decoded but not yet written."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of `load_pixels`."""
+
+    folder: Folder
+    preprocessing: Preprocessing
+    cache: Path
+    progress: Progress
+    settings: str
+    stats: Mapping[str, FileStat]
+    looked_at: int
+
+    @property
+    def pixels(self) -> Path:
+        return self.cache / "pixels"
+
+    @property
+    def index(self) -> Path:
+        return index_path(self.cache, self.folder)
+
+    @property
+    def needed(self) -> int:
+        return needed_bytes(len(self.folder.samples), self.preprocessing.size)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What a file's content came to: pixels and thumbnail, or the reason why there are none."""
+
+    digest: str
+    pixels: NDArray[np.uint8] | None = None
+    thumbnail: NDArray[np.uint8] | None = None
+    reason: str = ""
+
+
+def load_pixels(
+    folder: Folder,
+    preprocessing: Preprocessing,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> PixelStore:
+    """The pixels of all samples of a folder that can be decoded, from the cache or decoded now.
+
+    Safe to call from several processes at once: one builds, the others wait and open what it built.
+
+    Args:
+        cache: The cache's folder; by default that of `cache_home()`.
+        progress: Called with the files done and their number, from 0 on for each pass over files; not called when
+            no file has to be read.
+
+    Raises:
+        DataError: No image can be used; the cache can't be written; the disk has no room. Nothing half-made is left.
+    """
+    looked_at = time.time_ns()
+    job = _Job(
+        folder=folder,
+        preprocessing=preprocessing,
+        cache=_default_cache() if cache is None else cache,
+        progress=progress or (lambda _done, _total: None),
+        settings=settings_key(preprocessing),
+        stats=stat_files(folder),
+        looked_at=looked_at,
+    )
+    store = _find(job, read_index(job.index, job.stats))
+    if store is not None:
+        return store
+    with explained_disk_errors(job.cache, needed=job.needed):
+        job.pixels.mkdir(parents=True, exist_ok=True)
+        with FileLock(job.pixels / f"{job.settings}.lock"), quiet_pillow():
+            # Read again under the lock: another process may just have built it.
+            digests = _hash_changed(job, read_index(job.index, job.stats))
+            return _find(job, digests) or _build(job, digests)
+
+
+def settings_key(preprocessing: Preprocessing) -> str:
+    """Names everything beside the files that the pixels depend on."""
+    settings: list[Any] = [DECODER_VERSION, preprocessing.size, preprocessing.fit, preprocessing.interpolation]
+    if preprocessing.fit == "crop":
+        settings.append(preprocessing.crop_fraction)
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+def _default_cache() -> Path:
+    from ahekit.data.places import cache_home
+
+    return cache_home()
+
+
+def _place(job: _Job, content: str) -> Path:
+    return job.pixels / f"{job.settings}-{content[:32]}"
+
+
+def _find(job: _Job, digests: Mapping[str, str]) -> PixelStore | None:
+    """The finished store, when the digest of every sample is known."""
+    if len(digests) < len(job.folder.samples):
+        return None
+    return open_store(_place(job, fingerprint(digests)), size=job.preprocessing.size)
+
+
+def _hash_changed(job: _Job, digests: dict[str, str]) -> dict[str, str]:
+    """Hash what isn't known, if a store might be found by it; without any, decoding hashes on the way."""
+    unknown = [sample for sample in job.folder.samples if sample.id not in digests]
+    if not unknown or not stores_of(job.pixels, job.settings):
+        return digests
+    for sample, (found, _, _) in zip(unknown, _over(job, unknown, _content), strict=True):
+        digests[sample.id] = found
+    _remember(job, digests)
+    return digests
+
+
+def _build(job: _Job, digests: Mapping[str, str]) -> PixelStore:
+    """Decode, or copy by digest, every sample into a new store."""
+    check_space(job.cache, job.needed)
+    earlier = _decoded_before(job)
+
+    def decode(sample: Sample) -> _Decoded:
+        return earlier.get(digests.get(sample.id, "")) or _decode(sample, job.preprocessing, earlier)
+
+    with new_draft(job.pixels, settings=job.settings) as draft:
+        values = _fill(draft, job, _over(job, job.folder.samples, decode))
+        place = _place(job, values["fingerprint"])
+        if open_store(place, size=job.preprocessing.size) is None:
+            keep(draft, place, values)
+    _remember(job, values["files"])
+    prune(job.pixels, spare=[place])
+    store = open_store(place, size=job.preprocessing.size)
+    if store is None:
+        raise DataError(f"{place}: the cache that was just written can't be read; is another program cleaning it?")
+    return store
+
+
+def _fill(draft: Draft, job: _Job, results: Iterator[_Decoded]) -> dict[str, Any]:
+    """Append every image to the draft and tell what `store.json` is to say."""
+    files: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for sample, done in zip(job.folder.samples, results, strict=True):
+        files[sample.id] = done.digest
+        if done.pixels is None or done.thumbnail is None:
+            refused[sample.id] = done.reason
+        else:
+            draft.append(done.pixels, done.thumbnail)
+    if len(refused) == len(files):
+        raise _no_image(job.folder, refused)
+    return {"fingerprint": fingerprint(files), "files": files, "refused": refused}
+
+
+def _no_image(folder: Folder, refused: Mapping[str, str]) -> DataError:
+    example = next((f", e.g. {name}: {reason}" for name, reason in refused.items()), "")
+    return DataError(f"{folder.root}: not one image can be used ({len(refused)} files refused{example})")
+
+
+def _decoded_before(job: _Job) -> dict[str, _Decoded]:
+    """By content digest, what stores of these settings hold, of whatever dataset."""
+    found: dict[str, _Decoded] = {}
+    for path in stores_of(job.pixels, job.settings):
+        store = open_store(path, size=job.preprocessing.size)
+        if store is None:
+            continue
+        rows = zip(store.digests, store.images, store.thumbnails, strict=True)
+        found |= {content: _Decoded(content, pixels, small) for content, pixels, small in rows}
+        reasons = zip(store.refused_digests, store.refused, strict=True)
+        found |= {content: _Decoded(content, reason=refusal.reason) for content, refusal in reasons}
+    found.pop(UNREADABLE, None)
+    return found
+
+
+def _decode(sample: Sample, preprocessing: Preprocessing, earlier: Mapping[str, _Decoded]) -> _Decoded:
+    found, content, reason = _content(sample)
+    if content is None:
+        return _Decoded(found, reason=reason)
+    if found in earlier:
+        return earlier[found]
+    try:
+        image = to_rgb(content)
+    except DecodeError as error:
+        return _Decoded(found, reason=error.reason)
+    return _Decoded(found, fit(image, preprocessing), thumbnail(image))
+
+
+def _content(sample: Sample) -> tuple[str, bytes | None, str]:
+    """A file's digest and its content, or None for it and the reason."""
+    try:
+        content = read(sample.path)
+    except UnreadableError as error:
+        return UNREADABLE, None, error.reason
+    except DecodeError as error:
+        return digest(error.reason.encode()), None, error.reason
+    return digest(content), content, ""
+
+
+def _over(job: _Job, samples: Sequence[Sample], work: Callable[[Sample], R]) -> Iterator[R]:
+    """Results in order. Threads, since Pillow and hashlib work outside the interpreter's lock."""
+    job.progress(0, len(samples))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(samples), BLOCK):
+            block = samples[start : start + BLOCK]
+            yield from pool.map(work, block)
+            job.progress(start + len(block), len(samples))
+
+
+def _remember(job: _Job, digests: Mapping[str, str]) -> None:
+    write_index(job.index, job.folder, job.stats, digests, looked_at=job.looked_at)

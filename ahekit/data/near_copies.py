@@ -1,0 +1,165 @@
+"""Near-copies: images whose thumbnails are almost one, and the leak groups that they form."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.data.file_index import replace_file
+from ahekit.errors import DataError, UsageError
+
+PAIR = np.dtype([("first", "<i8"), ("second", "<i8"), ("correlation", "<f4")])
+"""Two images by index, `first < second`, and the correlation of their thumbnails."""
+
+MAX_PAIRS = 5_000_000
+"""More near-copies than this (100 MB of pairs) mean that the threshold doesn't tell the images apart."""
+
+_VERSION = 1
+_SIDE = 16
+_BLOCK = 1024
+# Of the float32 dot product of two unit vectors of 256 values; identical images have to reach a threshold of 1.
+_ROUNDING = 2e-6
+# Below half a gray level of standard deviation a thumbnail is rounding noise, and correlating it would be chance.
+_FLAT = 0.5
+_GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+Pairs = NDArray[np.void]
+
+
+def find_near_copies(images: NDArray[np.uint8], *, threshold: float = 0.98) -> Pairs:
+    """All pairs of images whose 16 x 16 gray thumbnails have a Pearson correlation of at least `threshold`.
+
+    Brightness and contrast don't matter to it; a shift, a crop or a mirror image does. An image without any structure
+    has no correlation; two of these are near-copies (1.0) when their gray is the same. Takes N^2 x 256
+    multiplications in single precision and memory in proportion to N.
+
+    Args:
+        images: `(N, S, S, 3)` uint8 RGB of any size S; `(N, 16, 16, 3)` thumbnails are used as they are.
+        threshold: In (0, 1].
+
+    Returns:
+        `(P,)` of dtype `PAIR`, sorted by `first`, then `second`.
+
+    Raises:
+        UsageError: The threshold is outside (0, 1].
+        DataError: There are more than `MAX_PAIRS`.
+    """
+    if not 0 < threshold <= 1:
+        raise UsageError(f"near-copy threshold: must be greater than 0 and at most 1 (got {threshold})")
+    gray = _gray_thumbnails(images)
+    centred = gray - gray.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    flat = lengths < _FLAT * _SIDE
+    # Zero rows correlate with nothing, and no division makes a NaN.
+    units = np.where(flat[:, None], 0, centred / np.where(flat, 1, lengths)[:, None]).astype(np.float32)
+    found, count = [], 0
+    for part in (*_correlated(units, threshold), _flat_pairs(gray.mean(axis=1), np.flatnonzero(flat))):
+        found.append(part)
+        count += len(part)
+        if count > MAX_PAIRS:
+            raise DataError(
+                f"more than {MAX_PAIRS:,} near-copies among {len(images):,} images at a thumbnail correlation of "
+                f"{threshold}: the images are too much alike for it; raise data.near_copy_threshold"
+            )
+    pairs = np.concatenate(found)
+    return pairs[np.lexsort((pairs["second"], pairs["first"]))]
+
+
+def cached_near_copies(images: NDArray[np.uint8], *, threshold: float, folder: Path | None) -> Pairs:
+    """`find_near_copies`, kept in the folder of the images' pixel store for the next start."""
+    if folder is None:
+        return find_near_copies(images, threshold=threshold)
+    file = folder / f"near-copies-{_VERSION}-{threshold!r}.npy"
+    pairs = _read(file)
+    if pairs is None:
+        pairs = find_near_copies(images, threshold=threshold)
+        content = io.BytesIO()
+        np.save(content, pairs)
+        with suppress(OSError):  # a store that is read-only, full or gone costs the next start a second, no more
+            replace_file(file, content.getvalue())
+    return pairs
+
+
+def groups(count: int, pairs: Pairs) -> NDArray[np.int64]:
+    """The leak group of each of `count` images, `(count,)`: images linked by near-copies share one.
+
+    Groups are numbered from 0 in the order of their first image; an image without near-copies is alone in its group.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = (np.ones(len(pairs), dtype=bool), (pairs["first"], pairs["second"]))
+    _, labels = connected_components(coo_array(links, shape=(count, count)), directed=False)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first)).astype(np.int64)[inverse]
+
+
+def copied_in(pairs: Pairs, members: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of `members` that have a near-copy among `others`, e.g. test images that were seen in training."""
+    linked = np.concatenate(
+        [
+            pairs["first"][np.isin(pairs["second"], others)],
+            pairs["second"][np.isin(pairs["first"], others)],
+        ]
+    )
+    return members[np.isin(members, linked)]
+
+
+def _gray_thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Area averages of the gray images, `(N, 256)`, not rounded."""
+    average = _area_average(images.shape[1])
+    parts = [np.zeros((0, _SIDE * _SIDE), dtype=np.float32)]
+    for start in range(0, len(images), _BLOCK):
+        gray = np.asarray(images[start : start + _BLOCK], dtype=np.float32) @ _GRAY
+        parts.append((average @ gray @ average.T).reshape(len(gray), -1))
+    return np.concatenate(parts)
+
+
+def _area_average(size: int) -> NDArray[np.float32]:
+    """`(16, size)`: row i averages the pixels that the i-th sixteenth of a line covers."""
+    edges = np.arange(_SIDE + 1) * (size / _SIDE)
+    pixels = np.arange(size)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (np.clip(covered, 0, None) * (_SIDE / size)).astype(np.float32)
+
+
+def _correlated(units: NDArray[np.float32], threshold: float) -> Iterator[Pairs]:
+    for start in range(0, len(units), _BLOCK):
+        correlations = units[start : start + _BLOCK] @ units[start:].T
+        first, second = np.nonzero(correlations >= threshold - _ROUNDING)
+        upper = second > first
+        first, second = first[upper], second[upper]
+        yield _pairs(first + start, second + start, np.minimum(correlations[first, second], 1))
+
+
+def _flat_pairs(means: NDArray[np.float32], flat: NDArray[np.int64]) -> Pairs:
+    parts = [_pairs(flat[:0], flat[:0], 1)]
+    shades = np.rint(means[flat])
+    for shade in np.unique(shades):
+        alike = flat[shades == shade]
+        if len(alike) ** 2 > 4 * MAX_PAIRS:
+            alike = np.resize(alike, 2 * MAX_PAIRS)
+        first, second = np.triu_indices(len(alike), 1)
+        parts.append(_pairs(alike[first], alike[second], 1))
+    return np.concatenate(parts)
+
+
+def _pairs(
+    first: NDArray[np.int64], second: NDArray[np.int64], correlation: NDArray[np.float32] | float
+) -> Pairs:
+    pairs = np.empty(len(first), dtype=PAIR)
+    pairs["first"], pairs["second"], pairs["correlation"] = first, second, correlation
+    return pairs
+
+
+def _read(file: Path) -> Pairs | None:
+    try:
+        pairs = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return pairs if isinstance(pairs, np.ndarray) and pairs.dtype == PAIR else None

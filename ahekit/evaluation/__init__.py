@@ -1,0 +1,1 @@
+"""Predictions of a finished network, and the metrics and intervals made of them."""

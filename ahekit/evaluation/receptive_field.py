@@ -1,0 +1,223 @@
+"""Receptive fields: which pixels of the image an element of a feature map can depend on.
+
+The closed form for chains and branching networks is that of Computing Receptive Fields of Convolutional Neural
+Networks, https://distill.pub/2019/computing-receptive-fields. It is followed here through the operations that a forward
+pass really performs, so it holds for residual sums, concatenations and functional calls as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+Size = tuple[int, int] | Literal["all"] | None
+"""Height and width in pixels, not cut at the image's border; "all": every pixel; None: it can't be told."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Pixels along one axis that element 0 of a map depends on, and how far the next element's are shifted."""
+
+    first: int
+    last: int
+    jump: int
+
+    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
+        """The axis after a sliding window of that shape."""
+        start = self.first - padding * self.jump
+        return Axis(start, self.last + (dilation * (kernel - 1) - padding) * self.jump, self.jump * stride)
+
+
+Axes = tuple[Axis | None, ...]
+"""For each dimension of a tensor its axis in the image, None where it has none (batch, channels)."""
+
+Field = Axes | Literal["flat", "all", "unknown"]
+"""What is known of a tensor; "flat": each element has a field, but they no longer lie side by side."""
+
+
+class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows every tensor computed from an image while it is the active mode.
+
+    Normalisation is followed as if its statistics were constants, as is usual: otherwise one group norm would make
+    every field "all". Operations that this module knows nothing about end in None.
+
+    Example:
+        >>> image = torch.zeros(1, 3, 32, 32)
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 4, 3))
+        >>> with torch.no_grad(), ReceptiveFields(image) as fields:
+        ...     maps = net(image)
+        >>> fields.of(maps)
+        (8, 8)
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._fields: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._fields[image] = (None, None, Axis(0, 0, 1), Axis(0, 0, 1))
+
+    def of(self, tensor: Tensor) -> Size:
+        """The receptive field of a tensor's elements."""
+        field: Field = self._fields[tensor] if tensor in self._fields else "unknown"
+        if isinstance(field, str):
+            return "all" if field == "all" else None
+        axes = [axis for axis in field if axis is not None]
+        if len(axes) != 2:
+            return None
+        return axes[0].last - axes[0].first + 1, axes[1].last - axes[1].first + 1
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        followed = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf in self._fields]
+        fields = [(self._fields[tensor], tuple(tensor.shape)) for tensor in followed]
+        for tensor in tree_leaves(result):
+            if fields and isinstance(tensor, Tensor):
+                self._fields[tensor] = _after(func, args, fields, tensor)
+        return result
+
+
+def _after(func: Any, args: Sequence[Any], inputs: Sequence[tuple[Field, tuple[int, ...]]], result: Tensor) -> Field:
+    """The field of an operation's result from its inputs' fields and shapes."""
+    fields = [field for field, _ in inputs]
+    if "all" in fields:
+        return "all"
+    elementwise = torch.Tag.pointwise in func.tags or func.overloadpacket in _ELEMENTWISE
+    if fields == ["flat"] and (elementwise or func.overloadpacket in _MATRIX_PRODUCTS):
+        return "flat" if elementwise else "all"
+    axes = [(field, shape) for field, shape in inputs if not isinstance(field, str)]
+    if len(axes) < len(fields):
+        return "unknown"
+    if elementwise:
+        return _union(axes, tuple(result.shape))
+    rule = _RULES.get(func.overloadpacket)
+    return rule(axes[0][0], args, result) if rule else "unknown"
+
+
+def _union(inputs: Sequence[tuple[Axes, tuple[int, ...]]], result: tuple[int, ...]) -> Field:
+    """What depends on several maps at the same place depends on all of their pixels."""
+    union: list[Axis | None] = []
+    for number in range(-len(result), 0):
+        here = [(axes[number], shape[number]) for axes, shape in inputs if len(axes) >= -number]
+        found = [(axis, length) for axis, length in here if axis is not None]
+        # Places correspond only where the maps have the same length and step.
+        if any(length != result[number] or axis.jump != found[0][0].jump for axis, length in found):
+            return "unknown"
+        first = min((axis.first for axis, _ in found), default=0)
+        last = max((axis.last for axis, _ in found), default=0)
+        union.append(Axis(first, last, found[0][0].jump) if found else None)
+    return tuple(union)
+
+
+def _convolution(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    _, weight, _, stride, padding, dilation, transposed, *_ = args
+    return "unknown" if transposed else _window(field, weight.shape[2:], stride, padding, dilation)
+
+
+def _pool(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    # max_pool2d(x, kernel, stride=kernel, padding=0, dilation=1, ceil_mode); avg_pool2d has ceil_mode for dilation.
+    given = [list(value) for value in args[1:5] if isinstance(value, list | tuple)]
+    kernel, stride, padding, dilation = [*given, *[[]] * (4 - len(given))]
+    return _window(field, kernel, stride or kernel, padding or [0], dilation or [1])
+
+
+def _window(
+    field: Axes,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Field:
+    if len(field) != 4 or field[2] is None or field[3] is None:
+        return "unknown"
+    # A single number stands for both axes.
+    shapes = [list(values) * (3 - len(values)) for values in (kernel, stride, padding, dilation)]
+    y, x = ([values[axis] for values in shapes] for axis in (0, 1))
+    return None, None, field[2].window(*y), field[3].window(*x)
+
+
+def _pad(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    # Widths come from the last dimension backwards, before and after each.
+    before = dict(zip(range(len(field) - 1, -1, -1), args[1][::2], strict=False))
+    shifted = [axis and axis.window(1, 1, before.get(number, 0), 1) for number, axis in enumerate(field)]
+    return tuple(shifted)
+
+
+def _adaptive_pool(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    sizes = [(whole, part) for whole, part in zip(args[0].shape[-2:], result.shape[-2:], strict=True)]
+    if all(part == 1 for _, part in sizes):
+        return "all"
+    if any(whole % part for whole, part in sizes):
+        return "unknown"  # windows of differing sizes
+    steps = [whole // part for whole, part in sizes]
+    return _window(field, steps, steps, [0], [1])
+
+
+def _mean(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    gone = {number % len(field) for number in (args[1] if len(args) > 1 and args[1] else range(len(field)))}
+    if not any(field[number] for number in gone):
+        return field if result.ndim == len(field) else "unknown"
+    left = [number for number, axis in enumerate(field) if axis is not None and number not in gone]
+    return "unknown" if left else "all"
+
+
+def _view(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    if tuple(result.shape) == tuple(args[0].shape):
+        return field
+    if field[-2:] == (None, None) or tuple(result.shape[-2:]) != tuple(args[0].shape[-2:]):
+        return "flat" if result.ndim == 2 and result.shape[0] == args[0].shape[0] else "unknown"
+    return (None,) * (result.ndim - 2) + field[-2:]
+
+
+def _part(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    # Some of the channels; a part of the places would shift the fields.
+    shapes = zip(field, args[0].shape, result.shape, strict=True)
+    return "unknown" if any(axis and whole != part for axis, whole, part in shapes) else field
+
+
+def _permute(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    return tuple(field[number] for number in args[1])
+
+
+_aten = torch.ops.aten
+# Without the pointwise tag, but they too mix nothing across places.
+_ELEMENTWISE = {
+    _aten.native_batch_norm,
+    _aten._native_batch_norm_legit_no_training,
+    _aten.cudnn_batch_norm,
+    _aten.miopen_batch_norm,
+    _aten.native_group_norm,
+    _aten.native_layer_norm,
+    _aten.hardswish,
+    _aten.hardswish_,
+    _aten._prelu_kernel,
+    _aten.native_dropout,
+    _aten.cat,
+    _aten.alias,
+    _aten.detach,
+}
+_MATRIX_PRODUCTS = {_aten.mm, _aten.addmm}
+_RULES: dict[Any, Callable[[Axes, Sequence[Any], Tensor], Field]] = {
+    _aten.convolution: _convolution,
+    _aten.max_pool2d_with_indices: _pool,
+    _aten.avg_pool2d: _pool,
+    _aten._adaptive_avg_pool2d: _adaptive_pool,
+    _aten.adaptive_max_pool2d: _adaptive_pool,
+    _aten.constant_pad_nd: _pad,
+    _aten.reflection_pad2d: _pad,
+    _aten.replication_pad2d: _pad,
+    _aten.mean: _mean,
+    _aten.view: _view,
+    _aten._unsafe_view: _view,
+    _aten.permute: _permute,
+    _aten.slice: _part,
+    _aten.split: _part,
+    _aten.split_with_sizes: _part,
+}

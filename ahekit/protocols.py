@@ -1,0 +1,169 @@
+"""What a model, a visualizer and a reporter plugin must provide; the whole plugin interface on one page.
+
+Every plugin is a class with a one-line docstring (shown by `ahekit plugins`), a constructor without arguments and
+a pydantic model `Params` (validated, described by `ahekit plugins show NAME`). Nothing else is inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ahekit.evaluation.record import RunRecord
+    from ahekit.reporting.sections import Figure, Section
+
+Fit = Literal["stretch", "crop", "pad"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class NoParams(BaseModel):
+    """For a plugin that has nothing to set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become a model's input.
+
+    An image is brought to `size` x `size` pixels by `fit` ("stretch" ignores the aspect ratio, "crop" resizes the
+    shorter side to `size / crop_fraction` and cuts the centre, "pad" resizes the longer side and pads with gray),
+    scaled to [0, 1], then normalised per channel: `(pixel - mean) / std`.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    interpolation: Interpolation = "bilinear"
+    fit: Fit = "stretch"
+    crop_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A network and all that freezing, layer-wise rates, hooks, visualizers and export need to know of it.
+
+    Attributes:
+        module: Maps normalised images `(B, 3, H, W)` to logits `(B, num_classes)`.
+        preprocessing: How pixels become its input.
+        stages: Stage name to its modules, in order from input to head. Together the stages hold every parameter
+            once; the last one is the head.
+        layers: Alias (`conv3`) to dotted module path. Dotted paths always work beside the aliases.
+        embed: Normalised images to the embedding before the head, `(B, D)`.
+        split: `split(stage)` cuts before that stage: `(prefix, suffix)` with `suffix(prefix(x)) == module(x)`.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    stages: Mapping[str, tuple[nn.Module, ...]]
+    layers: Mapping[str, str]
+    embed: Callable[[Tensor], Tensor]
+    split: Callable[[str], tuple[nn.Module, nn.Module]]
+
+
+class ModelPlugin(Protocol):
+    """Builds a network. Entry-point group `ahekit.models`."""
+
+    Params: type[BaseModel]
+    image_size: int
+    """Side length in pixels that the model is built for when the run doesn't say."""
+
+    def build(self, params: Any, *, num_classes: int, image_size: int) -> BuiltModel:
+        """Build the network with fresh weights.
+
+        Raises:
+            UsageError: `image_size` is one the network cannot take.
+        """
+        ...
+
+
+class ModelFamily(Protocol):
+    """Resolves many model names at once; its entry-point name ends in `/*` (`timm/*`).
+
+    Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
+    """
+
+    def names(self) -> Sequence[str]:
+        """Every name the family resolves, for near matches."""
+        ...
+
+    def resolve(self, name: str) -> ModelPlugin | None:
+        """The plugin for `name`, or None when the family doesn't know it."""
+        ...
+
+
+@dataclass(frozen=True)
+class VisualizerInput:
+    """What a visualizer gets: a model in eval mode and the images to look at.
+
+    Attributes:
+        images: Normalised, `(B, 3, H, W)` float.
+        pixels: The same before normalisation, `(B, H, W, 3)` uint8.
+        image_ids: A name for each image.
+        labels: True class index of each, -1 where unknown.
+        layers: Layers asked for, as dotted paths by the alias the user wrote.
+    """
+
+    model: BuiltModel
+    class_names: tuple[str, ...]
+    images: Tensor
+    pixels: np.ndarray
+    image_ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    layers: Mapping[str, str]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Visualization:
+    """What a visualizer returns: arrays by name, figures that show them, and lines to say about them."""
+
+    arrays: Mapping[str, np.ndarray]
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+
+
+class VisualizerPlugin(Protocol):
+    """Looks inside a model. Entry-point group `ahekit.visualizers`.
+
+    Never writes a file and never leaves a hook, a changed train flag, gradient or parameter behind.
+    """
+
+    Params: type[BaseModel]
+
+    def visualize(self, given: VisualizerInput, params: Any) -> Visualization:
+        """Compute arrays and describe the figures that show them."""
+        ...
+
+
+class ReporterPlugin(Protocol):
+    """Turns a run's record into one section of the report. Entry-point group `ahekit.reporters`."""
+
+    Params: type[BaseModel]
+    order: int
+    """Place in the report; lower comes first. First-party sections use 10, 20, 30 …"""
+
+    def report(self, record: RunRecord, params: Any) -> Section:
+        """Compute the section.
+
+        Raises:
+            MissingRecord: The run holds nothing this section could be made of; the report says so and goes on.
+        """
+        ...
+
+
+def describe(plugin: object) -> str:
+    """The first line of a plugin's docstring."""
+    return (type(plugin).__doc__ or "").strip().split("\n", 1)[0]
+
+
+def stage_names(stages: Iterable[str]) -> str:
+    """Stage names in order, for messages."""
+    return " → ".join(stages)

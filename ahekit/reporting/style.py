@@ -1,0 +1,119 @@
+"""How figures look, in a light and a dark theme, and their rendering to PNG and SVG."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure as MplFigure
+
+from ahekit.errors import PluginError
+from ahekit.reporting.sections import Figure
+
+PNG_DPI = 150
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one theme.
+
+    Attributes:
+        muted: Axes, ticks and their labels.
+        lines: Told apart by readers of any colour vision; figures vary the line style beside them.
+        ramp: Colour map of even lightness steps that starts near the background.
+    """
+
+    name: Literal["light", "dark"]
+    background: str
+    text: str
+    muted: str
+    grid: str
+    lines: tuple[str, ...]
+    ramp: str
+
+
+# The lines' hues are those of M. Okabe and K. Ito, Color Universal Design, https://jfly.uni-koeln.de/color/,
+# brightened for the dark theme.
+LIGHT = Theme(
+    name="light",
+    background="#ffffff",
+    text="#1c2430",
+    muted="#5a6472",
+    grid="#e3e7ec",
+    lines=("#0072b2", "#d55e00", "#00805f", "#b0558b", "#a06a00", "#3a3f47"),
+    ramp="Blues",
+)
+DARK = Theme(
+    name="dark",
+    background="#14181f",
+    text="#e8ecf1",
+    muted="#9aa5b3",
+    grid="#2b323c",
+    lines=("#56b4e9", "#ff8f3f", "#2fcf9f", "#e39ac6", "#f0c040", "#cfd6df"),
+    ramp="Blues_r",
+)
+
+
+def style(theme: Theme) -> dict[str, Any]:
+    """The theme as matplotlib settings, for `matplotlib.rc_context`."""
+    return {
+        "figure.facecolor": theme.background,
+        "savefig.facecolor": theme.background,
+        "axes.facecolor": theme.background,
+        "axes.edgecolor": theme.muted,
+        "axes.labelcolor": theme.muted,
+        "axes.prop_cycle": mpl.cycler(color=theme.lines),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.8,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.8,
+        "text.color": theme.text,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelcolor": theme.text,
+        "ytick.labelcolor": theme.text,
+        "image.cmap": theme.ramp,
+        "lines.linewidth": 1.8,
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "figure.titlesize": 12,
+        "legend.frameon": False,
+        # Class names and file names are shown as they are, dollar signs too.
+        "text.parse_math": False,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "ahekit",
+    }
+
+
+def render_figure(
+    figure: Figure, *, theme: Theme = LIGHT, form: Literal["png", "svg"] = "png", titled: bool = True
+) -> bytes:
+    """Draw a figure in a theme.
+
+    Args:
+        form: PNG of `PNG_DPI` dots per inch, or SVG with its text as outlines.
+        titled: Draw the title above, for a picture that stands alone.
+
+    Raises:
+        PluginError: The figure's own drawing failed.
+    """
+    with mpl.rc_context(style(theme)), warnings.catch_warnings():
+        # A script that the font lacks shows as boxes here; tables and alt texts beside the figure have the words.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        canvas = MplFigure(figsize=figure.size, layout="constrained")
+        file = io.BytesIO()
+        try:
+            figure.draw(canvas)
+            if titled:
+                canvas.suptitle(figure.title)
+            canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+            raise PluginError(f"figure {figure.name!r} can't be drawn: {reason}") from error
+    return file.getvalue()

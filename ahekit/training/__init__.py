@@ -1,0 +1,1 @@
+"""Training: accumulation, the step generator, optimizers, checkpoints and processes."""

@@ -1,0 +1,89 @@
+"""Exact gradient accumulation: many micro-batches, the gradient of one batch.
+
+For a window of micro-batches the gradient is (sum of per-sample weighted losses) / (sum of weights), whatever the sizes
+of the micro-batches. Dividing each micro-batch's mean loss by their number, as most loops do, is only the same when all
+are of equal size and weight; the last window of an epoch hardly ever is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ahekit.data.batches import MicroBatch
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What a window's forward passes gave, before the optimizer steps.
+
+    Attributes:
+        loss_sum: Weighted sum of the per-sample losses.
+        predicted: `(N,)` class with the largest logit, in the order of the micro-batches.
+        labels: `(N,)` class with the largest share of the target; -1 for padding.
+    """
+
+    loss_sum: float
+    predicted: Tensor
+    labels: Tensor
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of each sample, `(B,)`, in at least single precision.
+
+    Args:
+        logits: `(B, C)`.
+        targets: `(B, C)`, rows sum to 1.
+        label_smoothing: Share of each target that is spread over all classes evenly.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none", label_smoothing=label_smoothing)
+
+
+def accumulate(
+    model: nn.Module,
+    micro_batches: Iterable[MicroBatch],
+    *,
+    weight: float,
+    label_smoothing: float = 0.0,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    no_sync: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> WindowResult:
+    """Add a window's gradient to the parameters' `.grad`.
+
+    Args:
+        model: Maps `(B, 3, H, W)` to `(B, C)` logits.
+        micro_batches: The window's, in order.
+        weight: Sum of the weights of all the window's samples; the divisor of every micro-batch.
+        prepare: Brings images to the model's device and memory format.
+        autocast: Context of the forward passes.
+        no_sync: Context for all but the last micro-batch, under which gradients are not exchanged between processes.
+    """
+    loss_sum, predicted, labels = torch.zeros((), dtype=torch.float64), [], []
+    for batch, is_last in _mark_last(micro_batches):
+        with nullcontext() if is_last else no_sync():
+            with autocast():
+                logits = model(prepare(batch.images))
+            losses = soft_cross_entropy(logits, batch.targets.to(logits.device), label_smoothing=label_smoothing)
+            weighted = (losses * batch.weights.to(losses)).sum()
+            (weighted / weight).backward()  # type: ignore[no-untyped-call]
+        # Added up on the device; reading each value would make a GPU wait at every micro-batch.
+        loss_sum = loss_sum.to(weighted.device) + weighted.detach()
+        predicted.append(logits.detach().argmax(dim=1))
+        labels.append(batch.labels)
+    return WindowResult(float(loss_sum), torch.cat(predicted).cpu(), torch.cat(labels))
+
+
+def _mark_last(batches: Iterable[MicroBatch]) -> Iterable[tuple[MicroBatch, bool]]:
+    iterator = iter(batches)
+    current = next(iterator, None)
+    while current is not None:
+        following = next(iterator, None)
+        yield current, following is None
+        current = following

@@ -1,0 +1,106 @@
+"""One process or several: the few exchanges that training needs, which do nothing in a single process.
+
+Started by `torchrun --nproc-per-node N -m ahekit train …`, which sets RANK, WORLD_SIZE and LOCAL_RANK.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ahekit.errors import TrainingError
+
+TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train one run."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one process that writes and speaks."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module to train: DistributedDataParallel over several processes, else itself."""
+        return DistributedDataParallel(module) if self.world > 1 else module
+
+    def no_sync(self, module: nn.Module) -> Callable[[], AbstractContextManager[object]]:
+        """The context under which a wrapped module keeps its gradients to itself."""
+        return module.no_sync if isinstance(module, DistributedDataParallel) else nullcontext
+
+    def sum(self, *values: float) -> list[float]:
+        """Each value summed over the processes."""
+        if self.world == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        with _explained():
+            dist.all_reduce(total)
+        return [float(value) for value in total]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, by rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        with _explained():
+            dist.all_gather_object(values, value)
+        return values
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the main one's buffers (BatchNorm statistics), which each gathered from its own images."""
+        if self.world > 1:
+            with _explained():
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, src=0)
+
+    def agree(self, value: Any) -> Any:
+        """The main process's value, everywhere."""
+        return self.gather(value)[0]
+
+
+@contextmanager
+def join_processes() -> Iterator[Processes]:
+    """Join the other processes that torchrun started, if it did; leave them at the end."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes()
+        return
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+    with _explained():
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    try:
+        yield Processes(rank, world, local_rank)
+    finally:
+        dist.destroy_process_group()
+
+
+def torchrun_rank() -> int:
+    """This process's rank by the environment alone; for those who decide whether to speak before joining."""
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, dist.DistError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(f"another training process is gone or out of step ({reason})") from error

@@ -1,0 +1,237 @@
+"""From a spec to everything a run needs in memory: data, splits, network, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ahekit import __version__
+from ahekit.compute import Compute, hardware, open_compute, resolve_runtime
+from ahekit.data.batches import TrainingBatches
+from ahekit.data.catalog import Source, resolve
+from ahekit.data.dataset import Dataset, load_dataset
+from ahekit.data.folder import scan
+from ahekit.data.random import generator
+from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
+from ahekit.errors import RunError
+from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.registry import MODELS
+from ahekit.reporting.sections import Column, Table
+from ahekit.run import Run
+from ahekit.spec import DataSpec, RunSpec, validate
+from ahekit.training.processes import Processes
+
+VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run before its first step; `spec` has every "auto" and default of data and device decided."""
+
+    spec: RunSpec
+    source: Source
+    dataset: Dataset
+    splits: Splits
+    built: BuiltModel
+    compute: Compute
+
+    def batches(self, processes: Processes) -> TrainingBatches:
+        """The training images as this process sees them.
+
+        Raises:
+            UsageError: The accumulation is longer than an epoch.
+        """
+        return TrainingBatches(
+            self.dataset.images,
+            self.dataset.labels,
+            self.dataset.ids,
+            self.splits.train,
+            self.spec,
+            self.dataset.preprocessing,
+            num_classes=len(self.dataset.class_names),
+            rank=processes.rank,
+            world=processes.world,
+        )
+
+    @property
+    def train_subset(self) -> NDArray[np.int64]:
+        """The fixed training images that are re-measured each epoch."""
+        rng = generator("train subset", self.spec.seed)
+        size = min(self.spec.evaluation.train_subset, len(self.splits.train))
+        subset: NDArray[np.int64] = np.sort(rng.choice(self.splits.train, size=size, replace=False))
+        return subset
+
+    def manifest(self) -> dict[str, Any]:
+        """What the run folder remembers beside its spec."""
+        return {
+            "ahekit": __version__,
+            "data": {
+                "name": self.source.name,
+                "kind": self.source.kind,
+                "root": str(self.dataset.root),
+                "fingerprint": self.dataset.fingerprint,
+                "edition": _edition(self.dataset),
+                "counts": _counts(self.dataset, self.splits),
+                "refused": [{"id": refusal.id, "reason": refusal.reason} for refusal in self.dataset.refused],
+            },
+            "class_names": list(self.dataset.class_names),
+            "splits": splits_as_ids(self.splits, self.dataset),
+            "versions": {package: version(package) for package in VERSIONED},
+            "hardware": hardware(),
+            "parameters": parameter_counts(self.built),
+        }
+
+
+def prepare(
+    spec: RunSpec,
+    *,
+    processes: Processes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Setup:
+    """Bring data, network and device together for a new run.
+
+    Args:
+        progress: Called with (images decoded, images in all) while the pixel cache is built.
+        announce: Called with a line that says which dataset this is, before anything slow.
+
+    Raises:
+        AhekitError: Whatever the spec asks for that can't be.
+    """
+    processes = processes or Processes()
+    source = resolve(spec.data.source)
+    announce(source.notice)
+    folder = scan(source.root, name=source.name)
+    plugin = MODELS.get(spec.model.name)
+    params = validate(plugin.Params, spec.model.params, where="model.params")
+    runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
+    compute = open_compute(runtime)
+    torch.manual_seed(spec.seed)
+    built = plugin.build(
+        params, num_classes=len(folder.class_names), image_size=spec.data.image_size or plugin.image_size
+    )
+    preprocessing = _preprocessing(built.preprocessing, spec.data)
+    dataset = load_dataset(folder, preprocessing, progress=progress)
+    splits = make_splits(
+        dataset,
+        val_fraction=spec.data.val_fraction,
+        test_fraction=spec.data.test_fraction,
+        near_copy_threshold=spec.data.near_copy_threshold,
+        seed=spec.seed,
+    )
+    data = {
+        "source": source.name if source.kind in ("sample", "installed") else str(source.path),
+        "image_size": preprocessing.size,
+        "fit": preprocessing.fit,
+        "interpolation": preprocessing.interpolation,
+    }
+    resolved = spec.model_copy(
+        update={
+            "data": spec.data.model_copy(update=data),
+            "runtime": runtime,
+            "model": spec.model.model_copy(update={"params": params.model_dump(mode="json")}),
+        }
+    )
+    return Setup(resolved, source, dataset, splits, built, compute)
+
+
+def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], None] = lambda text: None) -> Setup:
+    """Bring a stored run's parts together again, with the splits it stored.
+
+    Raises:
+        RunError: The dataset's images or classes are not those the run was made with.
+    """
+    setup = prepare(run.spec, processes=processes, announce=announce)
+    manifest = run.manifest
+    check_classes(run, setup.dataset)
+    if manifest["data"]["fingerprint"] != setup.dataset.fingerprint:
+        raise RunError(
+            f"{run.name}: the images in {setup.dataset.root} are not those the run was made with; restore them, "
+            f"or start a new run with `ahekit train --spec {run.path / 'spec.yaml'}`"
+        )
+    splits = splits_from_ids(manifest["splits"], setup.dataset)
+    return Setup(setup.spec, setup.source, setup.dataset, splits, setup.built, setup.compute)
+
+
+def check_classes(run: Run, dataset: Dataset) -> None:
+    """Make sure a dataset's classes are a run's, in the same order.
+
+    Raises:
+        RunError: They are not.
+    """
+    stored, found = run.manifest.get("class_names", []), list(dataset.class_names)
+    if stored != found:
+        missing, extra = sorted(set(stored) - set(found)), sorted(set(found) - set(stored))
+        raise RunError(
+            f"{run.name} knows {len(stored)} classes, {dataset.root} has {len(found)}"
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+            + (f"; unknown to the run: {', '.join(extra)}" if extra else "")
+        )
+
+
+def parameter_counts(built: BuiltModel) -> dict[str, int]:
+    """Trainable parameters and all."""
+    parameters = list(built.module.parameters())
+    return {
+        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "total": sum(parameter.numel() for parameter in parameters),
+    }
+
+
+def overview(setup: Setup, processes: Processes) -> Table:
+    """The run's first table: what will be trained, on what, in which steps."""
+    spec, optim = setup.spec, setup.spec.optim
+    batches, counts = setup.batches(processes), parameter_counts(setup.built)
+    images = " / ".join(f"{len(split):,}" for split in (setup.splits.train, setup.splits.val, setup.splits.test))
+    share = "" if counts["trainable"] == counts["total"] else f" of {counts['total']:,}"
+    rows: list[tuple[str, str]] = [
+        (
+            "data",
+            f"{setup.source.name} at {setup.dataset.preprocessing.size} px, {len(setup.dataset.class_names)} classes",
+        ),
+        ("images (train / val / test)", images),
+        ("model", spec.model.name),
+        ("trainable parameters", f"{counts['trainable']:,}{share}"),
+        ("micro-batch", f"{optim.batch_size} images"),
+        ("accumulation steps", str(optim.accumulation_steps)),
+        ("effective batch size", f"{optim.effective_batch_size * processes.world} images"),
+        ("optimizer steps per epoch", f"{batches.steps_per_epoch}"),
+        ("epochs", str(spec.train.epochs)),
+        ("optimizer", f"{optim.name}, peak learning rate {optim.lr:g}, {spec.schedule.name}"),
+        ("device", f"{spec.runtime.device}, {spec.runtime.precision}, {spec.runtime.threads} threads"),
+    ]
+    if processes.world > 1:
+        rows.insert(6, ("processes", str(processes.world)))
+    note = ""
+    if optim.accumulation_steps > 1 and _has_batch_norm(setup.built):
+        note = "BatchNorm's statistics stay those of a micro-batch; `ahekit prove accum` measures what that changes."
+    return Table(f"Run ({spec.recipe} recipe)", (Column(""), Column("")), tuple(rows), note)
+
+
+def _has_batch_norm(built: BuiltModel) -> bool:
+    return any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in built.module.modules())
+
+
+def _preprocessing(own: Preprocessing, data: DataSpec) -> Preprocessing:
+    changes = {"fit": data.fit, "interpolation": data.interpolation}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Preprocessing(**{**own.__dict__, **given})
+
+
+def _counts(dataset: Dataset, splits: Splits) -> dict[str, dict[str, int]]:
+    return {
+        name: dict(
+            zip(
+                dataset.class_names,
+                np.bincount(dataset.labels[indices], minlength=len(dataset.class_names)).tolist(),
+                strict=True,
+            )
+        )
+        for name, indices in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    }

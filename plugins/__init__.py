@@ -1,0 +1,1 @@
+"""First-party plugins, connected to ahekit by entry points alone."""

@@ -1,0 +1,182 @@
+"""The five-convolution CNN: 3x3 convolutions with pooling between them, then fully connected layers.
+
+At 64x64 pixels and ten classes the defaults have 20,977,930 parameters and flatten to 8192 features.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+
+from ahekit.errors import UnknownNameError, UsageError
+from ahekit.protocols import BuiltModel, Preprocessing
+
+Pool = Literal["max", "avg", "stride", "blur", "dilate"]
+Norm = Literal["batch", "group", "none"]
+Width = Annotated[int, Field(gt=0, le=65536)]
+
+# The head never sees maps wider than this share of the image; the default pooling leaves exactly that.
+GRID_SHARE = 16
+
+
+class Cnn5Params(BaseModel):
+    """What can be changed about cnn5."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pool: Pool = Field(
+        "max",
+        description="how maps shrink: 2x2 max or avg pooling; stride: a convolution of stride 2; blur:"
+        " anti-aliased max pooling; dilate: not at all, dilation doubles instead (far more work)",
+    )
+    pool_every: int = Field(1, ge=1, description="pool after every so many convolutions; never after the last")
+    channels: tuple[Width, ...] = Field(
+        (32, 64, 128, 256, 512), min_length=1, max_length=9, description="channels of each convolution"
+    )
+    hidden: tuple[Width, ...] = Field(
+        (2048, 1024, 512), max_length=9, description="widths of the fully connected layers before the last"
+    )
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout probability before each fully connected layer")
+    norm: Norm = Field("batch", description="normalisation after each convolution")
+
+    @model_validator(mode="after")
+    def _something_is_pooled(self) -> Cnn5Params:
+        most = max(1, len(self.channels) - 1)
+        if self.pool_every > most:
+            raise ValueError(
+                f"pool_every {self.pool_every} would pool nothing: there are {len(self.channels)} convolutions"
+                f" and the last is never pooled; choose at most {most}"
+            )
+        return self
+
+    @property
+    def pools(self) -> tuple[bool, ...]:
+        """Whether each convolution is followed by a reduction (or, with `dilate`, by a doubled dilation)."""
+        last = len(self.channels)
+        return tuple(number % self.pool_every == 0 and number < last for number in range(1, last + 1))
+
+
+class Cnn5:
+    """Five 3x3 convolutions with pooling between, then four fully connected layers.
+
+    Stages are `block1` … `block5`, `dense1` … `dense3` and `head`; layer aliases are `conv1` … `conv5` and
+    `fc1` … `fc4`, the last of which is the head's. Weights start from torch's own initialisation.
+
+    Where `pool` and `pool_every` leave maps wider than a sixteenth of the image, these are averaged down to it
+    before they are flattened, so that every way of pooling has the same fully connected layers and can be compared
+    fairly. With batch normalisation a 16-pixel image ends in 1x1 maps, on which torch can't train one image alone.
+    """
+
+    Params = Cnn5Params
+    image_size = 64
+
+    def build(self, params: Cnn5Params, *, num_classes: int, image_size: int) -> BuiltModel:
+        """Build the network with fresh weights.
+
+        Raises:
+            UsageError: `image_size` is too small to be halved as often as `params` says.
+        """
+        _check_size(params, image_size)
+        module = nn.Sequential(OrderedDict(_stages(params, num_classes, image_size)))
+        convolutions = {f"conv{n}": f"block{n}.conv" for n in range(1, len(params.channels) + 1)}
+        dense = {f"fc{n}": f"dense{n}.linear" for n in range(1, len(params.hidden) + 1)}
+        return BuiltModel(
+            module=module,
+            preprocessing=Preprocessing(size=image_size),
+            stages={name: (stage,) for name, stage in module.named_children()},
+            layers={**convolutions, **dense, f"fc{len(params.hidden) + 1}": "head.linear"},
+            embed=module[:-1],
+            split=partial(_split, module),
+        )
+
+
+def _split(module: nn.Sequential, stage: str) -> tuple[nn.Module, nn.Module]:
+    names = [name for name, _ in module.named_children()]
+    if stage not in names:
+        raise UnknownNameError("stage", stage, names, listed=names)
+    return module[: names.index(stage)], module[names.index(stage) :]
+
+
+def _check_size(params: Cnn5Params, image_size: int) -> None:
+    halvings = sum(params.pools)
+    if image_size >> halvings < 1:
+        raise UsageError(
+            f"cnn5 halves its images {halvings} times, so they need at least {2**halvings} pixels a side"
+            f" (got {image_size}); raise data.image_size or model.params.pool_every"
+        )
+
+
+def _stages(params: Cnn5Params, num_classes: int, image_size: int) -> dict[str, nn.Sequential]:
+    stages: dict[str, nn.Sequential] = {}
+    width, side, dilation = 3, image_size, 1
+    for number, (channels, pooled) in enumerate(zip(params.channels, params.pools, strict=True), start=1):
+        stages[f"block{number}"] = _block(params, width, channels, pooled=pooled, dilation=dilation)
+        width = channels
+        if pooled and params.pool == "dilate":
+            dilation *= 2
+        elif pooled:
+            # A strided convolution keeps the odd pixel that pooling drops.
+            side = -(-side // 2) if params.pool == "stride" else side // 2
+    grid = min(side, max(1, image_size // GRID_SHARE))
+    last = stages[f"block{len(params.channels)}"]
+    if grid < side:
+        last.add_module("average", nn.AdaptiveAvgPool2d(grid))
+    last.add_module("flatten", nn.Flatten())
+    width *= grid * grid
+    for number, hidden in enumerate(params.hidden, start=1):
+        stages[f"dense{number}"] = _dense(params.dropout, width, hidden)
+        stages[f"dense{number}"].add_module("relu", nn.ReLU(inplace=True))
+        width = hidden
+    stages["head"] = _dense(params.dropout, width, num_classes)
+    return stages
+
+
+def _dense(dropout: float, width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(dropout=nn.Dropout(dropout), linear=nn.Linear(width, out)))
+
+
+def _block(params: Cnn5Params, width: int, channels: int, *, pooled: bool, dilation: int) -> nn.Sequential:
+    stride = 2 if pooled and params.pool == "stride" else 1
+    block = nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(width, channels, 3, stride=stride, padding=dilation, dilation=dilation))
+    )
+    if params.norm != "none":
+        block.add_module("norm", _norm(params.norm, channels))
+    pool = _pool(params.pool) if pooled else None
+    if isinstance(pool, nn.MaxPool2d):
+        # The largest rectified value is the rectified largest: the same function, a quarter of ReLU's work.
+        block.add_module("pool", pool)
+    block.add_module("relu", nn.ReLU(inplace=True))
+    if pool is not None and not isinstance(pool, nn.MaxPool2d):
+        block.add_module("pool", pool)
+    return block
+
+
+def _pool(kind: Pool) -> nn.Module | None:
+    """The module that halves maps, rounding down; None where the convolutions do the work.
+
+    stride: Striving for Simplicity: The All Convolutional Net, https://arxiv.org/abs/1412.6806.
+    blur: Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486, its max pooling
+    with the 3x3 triangle filter, written as two 2x2 averages; pixels at the edge are repeated where the paper
+    mirrors them, since a map of 2x2 leaves nothing to mirror.
+    """
+    if kind == "max":
+        return nn.MaxPool2d(2)
+    if kind == "avg":
+        return nn.AvgPool2d(2)
+    if kind == "blur":
+        blur = nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False)
+        return nn.Sequential(nn.MaxPool2d(2, stride=1), blur, nn.AvgPool2d(2))
+    return None
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    # Several channels a group: a group of one on a 1x1 map would be all mean and no signal.
+    groups = max(g for g in range(1, 9) if channels % g == 0 and (g == 1 or channels // g >= 4))
+    return nn.GroupNorm(groups, channels)

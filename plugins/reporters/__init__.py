@@ -1,0 +1,1 @@
+"""First-party reporters: final metrics, per-class scores, learning curves, confusion matrix."""

@@ -1,0 +1,172 @@
+"""Precision, recall, F1 and support of every class."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ahekit.evaluation.intervals import (
+    Interval,
+    affordable_samples,
+    bootstrap,
+    percentile_interval,
+)
+from ahekit.evaluation.metrics import (
+    ClassScores,
+    class_scores,
+    confusion_counts,
+    macro_scores,
+    per_class,
+    weighted_scores,
+)
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.record import RunRecord
+from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
+
+from ._common import SPLIT_NAMES, counted, judged_predictions, listed, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+_COLUMNS = (
+    Column("Class"),
+    Column("Precision", ".3f", "right"),
+    Column("Recall", ".3f", "right"),
+    Column("F1", ".3f", "right"),
+    Column("F1, 95 %", None, "right"),
+    Column("Support", ",d", "right"),
+)
+
+
+class PerClass:
+    """Precision, recall, F1 and support of every class, with macro and weighted averages."""
+
+    order = 20
+
+    class Params(BaseModel):
+        """Parameters of `PerClass`."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
+        seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+    def report(self, record: RunRecord, params: Params) -> Section:
+        """Score every class on the test predictions (on those of validation when there are none)."""
+        split, predictions = judged_predictions(record)
+        scores = per_class(predictions)
+        counts = confusion_counts(predictions.labels, predictions.predicted, len(scores))
+        intervals = _f1_intervals(counts, params)
+        averages = {"macro average": macro_scores(counts), "weighted average": weighted_scores(counts)}
+        return Section(
+            name="classes",
+            title=f"Classes on {SPLIT_NAMES[split]}",
+            reading=_reading(scores, intervals),
+            tables=(_table(split, scores, intervals, averages),),
+            figures=(_figure(split, scores, intervals),),
+            values={
+                "split": split,
+                "classes": [
+                    {**asdict(score), "f1_interval": [interval.low, interval.high]}
+                    for score, interval in zip(scores, intervals, strict=True)
+                ],
+                "averages": averages,
+            },
+        )
+
+
+def _f1_intervals(counts: NDArray[np.int64], params: PerClass.Params) -> list[Interval]:
+    samples = affordable_samples(params.resamples, len(counts))
+    drawn = bootstrap(counts, lambda counts: class_scores(counts)[2], samples=samples, seed=params.seed)
+    return [percentile_interval(drawn[:, index]) for index in range(len(counts))]
+
+
+def _table(
+    split: str, scores: list[ClassScores], intervals: list[Interval], averages: dict[str, dict[str, float]]
+) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for score, interval in zip(scores, intervals, strict=True):
+        measured = (score.precision, score.recall, score.f1, str(interval)) if score.support else (None,) * 4
+        rows.append((shown(score.name), *measured, score.support))
+    total = sum(score.support for score in scores)
+    for name, average in averages.items():
+        rows.append((name, average["precision"], average["recall"], average["f1"], None, total))
+    empty = [shown(score.name) for score in scores if not score.support]
+    note = "Support: images of the class. F1, 95 %: stratified bootstrap over the images."
+    if empty:
+        note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
+    return Table(f"Classes on {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
+
+
+def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
+    measured = [pair for pair in zip(scores, intervals, strict=True) if pair[0].support]
+    measured.sort(key=lambda pair: pair[0].f1)
+    (weakest, interval), strongest = measured[0], measured[-1][0]
+    sentences = [
+        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}, with 95 % confidence between {interval.low:.3f} "
+        f"and {interval.high:.3f} on its {counted(weakest.support, 'image')}. {_weakness(weakest)}"
+    ]
+    if len(measured) > 1:
+        sentences.append(f"The strongest is {shown(strongest.name)} with F1 {strongest.f1:.3f}.")
+    empty = [shown(score.name) for score in scores if not score.support]
+    if empty:
+        sentences.append(f"There are no images of {listed(empty)}, so nothing is known of how well they are recognised.")
+    return " ".join(sentences)
+
+
+def _weakness(weakest: ClassScores) -> str:
+    missed = weakest.support - round(weakest.recall * weakest.support)
+    if not missed and weakest.precision == 1:
+        return "It is without a fault all the same."
+    found = f"It is overlooked in {missed} of {weakest.support}"
+    if weakest.precision == 0:
+        return f"{found}, and never named rightly."
+    return f"{found}, and {1 - weakest.precision:.0%} of the images that bear its name are something else."
+
+
+def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) -> Figure:
+    measured = sorted(
+        (pair for pair in zip(scores, intervals, strict=True) if pair[0].support), key=lambda pair: pair[0].f1
+    )
+    lowest, highest = measured[0][0], measured[-1][0]
+    data = {
+        "class": [score.name for score, _ in measured],
+        "precision": [score.precision for score, _ in measured],
+        "recall": [score.recall for score, _ in measured],
+        "f1": [score.f1 for score, _ in measured],
+        "low": [interval.low for _, interval in measured],
+        "high": [interval.high for _, interval in measured],
+        "support": [score.support for score, _ in measured],
+    }
+    return Figure(
+        name="scores",
+        title=f"Precision, recall and F1 by class, {SPLIT_NAMES[split]}",
+        alt=f"Dot plot, a line per class, from {shown(lowest.name)} (F1 {lowest.f1:.3f}) "
+        f"to {shown(highest.name)} (F1 {highest.f1:.3f}).",
+        draw=partial(_draw, data=data),
+        size=(7.6, min(1.3 + 0.34 * len(measured), 30.0)),
+        data=data,
+        caption="Bars are the 95 % intervals of F1. A class whose precision lies right of its recall is named too seldom, "
+        "one with precision left of recall too often.",
+    )
+
+
+def _draw(figure: MplFigure, *, data: dict[str, list[float]]) -> None:
+    axes = figure.add_subplot()
+    places = np.arange(len(data["class"]))
+    axes.hlines(places, data["low"], data["high"], color="C0", linewidth=5, alpha=0.3, label="95 % interval of F1")
+    axes.plot(data["f1"], places, "o", color="C0", markersize=6, label="F1")
+    axes.plot(data["precision"], places, ">", color="C1", markersize=5, markerfacecolor="none", label="precision")
+    axes.plot(data["recall"], places, "s", color="C2", markersize=5, markerfacecolor="none", label="recall")
+    names = [f"{shown(str(name))} ({support:,})" for name, support in zip(data["class"], data["support"], strict=True)]
+    axes.set_yticks(places, names, fontsize=10 if len(names) <= 40 else 6)
+    lowest = min(min(data[key]) for key in ("low", "precision", "recall"))
+    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.01), ylim=(-0.6, len(names) - 0.4), xlabel="score")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=9)

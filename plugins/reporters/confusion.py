@@ -1,0 +1,150 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ahekit.evaluation.metrics import confusion_counts
+from ahekit.evaluation.record import RunRecord
+from ahekit.reporting.sections import Column, Figure, Section, Table
+
+from ._common import SPLIT_NAMES, counted, judged_predictions, shown_all
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+_COLUMNS = (
+    Column("True class"),
+    Column("Taken for"),
+    Column("Images", ",d", "right"),
+    Column("Of the true class", ".1%", "right"),
+    Column("Of all errors", ".1%", "right"),
+)
+_NUMBERED_CLASSES = 25  # more than that, and the numbers in the cells are too small to read
+_VECTOR_CLASSES = 50  # more than that, and a cell as a vector each makes a page of megabytes
+
+
+class Confusion:
+    """Confusion matrix and the pairs that are confused most."""
+
+    order = 40
+
+    class Params(BaseModel):
+        """Parameters of `Confusion`."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        pairs: int = Field(10, ge=1, description="most confused pairs listed")
+
+    def report(self, record: RunRecord, params: Params) -> Section:
+        """Count the confusions of the test predictions (of those on validation when there are none)."""
+        split, predictions = judged_predictions(record)
+        counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
+        names, pairs = shown_all(predictions), _pairs(counts)
+        table = _table(split, counts, pairs[: params.pairs], names)
+        return Section(
+            name="confusion",
+            title=f"Confusions on {SPLIT_NAMES[split]}",
+            reading=_reading(counts, pairs, names),
+            tables=(table,) if pairs else (),
+            figures=(_figure(split, counts, pairs, names),),
+            values={"split": split, "class_names": list(predictions.class_names), "counts": counts.tolist()},
+        )
+
+
+def _pairs(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """(true, taken for) of every confusion that happened, the most frequent first, then by share of the true class."""
+    support = counts.sum(axis=1)
+    found = [(int(true), int(guess)) for true, guess in np.argwhere(counts) if true != guess]
+    return sorted(found, key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]], pair))
+
+
+def _table(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Table:
+    support, errors = counts.sum(axis=1), counts.sum() - counts.trace()
+    rows = tuple(
+        (
+            names[true],
+            names[guess],
+            int(counts[true, guess]),
+            float(counts[true, guess] / support[true]),
+            float(counts[true, guess] / errors),
+        )
+        for true, guess in pairs
+    )
+    return Table(f"Most confused pairs on {SPLIT_NAMES[split]}", _COLUMNS, rows)
+
+
+def _reading(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> str:
+    images, errors = int(counts.sum()), int(counts.sum() - counts.trace())
+    if not errors:
+        return f"All {counted(images, 'image')} are named correctly, so nothing is confused."
+    true, guess = pairs[0]
+    number, support, back = int(counts[true, guess]), int(counts[true].sum()), int(counts[guess, true])
+    sentences = [
+        f"{errors:,d} of {counted(images, 'image')} are named wrongly.",
+        f"Most often {names[true]} is taken for {names[guess]}: {number} of {support} ({number / support:.1%})"
+        + (f", and {back} the other way round." if back else ", never the other way round."),
+    ]
+    if len(pairs) > 5:
+        share = sum(int(counts[pair]) for pair in pairs[:5]) / errors
+        sentences.append(f"The five most frequent confusions make up {share:.0%} of all errors.")
+    return " ".join(sentences)
+
+
+def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Figure:
+    worst = f"; the largest confusion is {names[pairs[0][0]]} taken for {names[pairs[0][1]]}" if pairs else ""
+    side = float(np.clip(0.56 * len(names), 2.4, 14.0))
+    return Figure(
+        name="matrix",
+        title=f"Confusion matrix, {SPLIT_NAMES[split]}",
+        alt=f"Matrix of {len(names)} true classes by {len(names)} predicted ones; "
+        f"{counts.trace():,d} of {counts.sum():,d} images lie on the diagonal{worst}.",
+        draw=partial(_draw, counts=counts, names=names),
+        size=(side + 2.6, side + 1.5),
+        data={"class_names": names, "counts": counts.tolist()},
+        caption="Rows are true classes with their number of images, columns what the network said. Colour is the share of "
+        "the row" + (", numbers are images." if len(names) <= _NUMBERED_CLASSES else "."),
+    )
+
+
+def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> None:
+    axes = figure.add_subplot()
+    support = counts.sum(axis=1)
+    shares = counts / np.maximum(support, 1)[:, None]
+    size = len(names)
+    mesh = axes.pcolormesh(
+        shares,
+        vmin=0,
+        vmax=1,
+        edgecolors=axes.get_facecolor() if size <= _VECTOR_CLASSES else "none",
+        linewidth=1,
+        rasterized=size > _VECTOR_CLASSES,
+    )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    small = 9 if size <= _NUMBERED_CLASSES else max(3.5, 9 * _NUMBERED_CLASSES / size)
+    rows = [f"{name} ({images:,d})" for name, images in zip(names, support, strict=True)]
+    axes.set_yticks(np.arange(size) + 0.5, rows, fontsize=small)
+    axes.set_xticks(np.arange(size) + 0.5, names, fontsize=small, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    axes.set(xlabel="named", ylabel="true class")
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.7, aspect=28, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label("share of the true class")
+    if size <= _NUMBERED_CLASSES:
+        _write_counts(axes, counts, mesh.to_rgba(shares))
+
+
+def _write_counts(axes: Axes, counts: NDArray[np.int64], colours: NDArray[np.float64]) -> None:
+    for true, guess in np.argwhere(counts):
+        # Relative luminance (ITU-R BT.709) of the cell decides between black and white numbers.
+        luminance = colours[true, guess, :3] @ (0.2126, 0.7152, 0.0722)
+        colour = "black" if luminance > 0.45 else "white"
+        axes.text(guess + 0.5, true + 0.5, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)

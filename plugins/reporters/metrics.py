@@ -1,0 +1,212 @@
+"""Final metrics on every split, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ahekit.evaluation.intervals import (
+    Interval,
+    affordable_samples,
+    bootstrap,
+    percentile_interval,
+    wilson_interval,
+)
+from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarise
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.record import MissingRecord, RunRecord, measure
+from ahekit.reporting.sections import Cell, Column, Section, Table
+from ._common import SPLIT_NAMES, counted, judged_predictions, shown
+
+_COLUMNS = (
+    Column("Split"),
+    Column("Images", ",d", "right"),
+    Column("Loss", ".3f", "right"),
+    Column("Accuracy", ".3f", "right"),
+    Column("Precision", ".3f", "right"),
+    Column("Recall", ".3f", "right"),
+    Column("F1", ".3f", "right"),
+)
+_INTERVAL_COLUMNS = (
+    Column("Figure"),
+    Column("Value", ".3f", "right"),
+    Column("From", ".3f", "right"),
+    Column("To", ".3f", "right"),
+    Column("Method"),
+)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The figures of the split that judges the run."""
+
+    split: str
+    images: int
+    correct: int
+    largest_share: float
+    largest_class: str
+    macro_f1: float
+    accuracy_interval: Interval
+    f1_interval: Interval
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images
+
+
+class FinalMetrics:
+    """Loss, accuracy and macro averages on train, validation and test, with 95 % intervals."""
+
+    order = 10
+
+    class Params(BaseModel):
+        """Parameters of `FinalMetrics`."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
+        seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+    def report(self, record: RunRecord, params: Params) -> Section:
+        """Measure the stored predictions; where there are none, take what was measured while training."""
+        rows, fallen_back = _measured(record)
+        if not rows:
+            raise MissingRecord("neither predictions nor a finished epoch")
+        try:
+            split, predictions = judged_predictions(record)
+            verdict = _judge(split, predictions, params)
+        except MissingRecord:
+            verdict = None
+        tables = [_metrics_table(record, rows, fallen_back)]
+        if verdict:
+            tables.append(_interval_table(verdict))
+        return Section(
+            name="metrics",
+            title="Final metrics",
+            reading=_reading(record, verdict, rows),
+            tables=tuple(tables),
+            values={"splits": rows, "verdict": _values(verdict) if verdict else None},
+        )
+
+
+def _measured(record: RunRecord) -> tuple[dict[str, dict[str, float | None]], list[str]]:
+    """Figures by split, and the splits whose figures come from the history because there are no predictions."""
+    chosen = record.chosen_epoch or {}
+    rows: dict[str, dict[str, float | None]] = {}
+    fallen_back = []
+    for split in SPLIT_NAMES:
+        try:
+            rows[split] = _from_predictions(record.need_predictions(split))
+        except MissingRecord:
+            past = {metric: measure(chosen, split, metric) for metric in METRIC_NAMES}
+            if any(value is not None for value in past.values()):
+                rows[split] = {"images": None, **past}
+                fallen_back += [split] if split != "train_online" else []
+    return rows, fallen_back
+
+
+def _from_predictions(predictions: Predictions) -> dict[str, float | None]:
+    images = int((predictions.labels >= 0).sum())
+    return {
+        "images": images,
+        **summarise(predictions.logits, predictions.labels, class_names=predictions.class_names),
+    }
+
+
+def _judge(split: str, predictions: Predictions, params: FinalMetrics.Params) -> _Verdict:
+    counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
+    samples = affordable_samples(params.resamples, len(counts))
+    images, correct, support = int(counts.sum()), int(counts.trace()), counts.sum(axis=1)
+    return _Verdict(
+        split=split,
+        images=images,
+        correct=correct,
+        largest_share=float(support.max() / images),
+        largest_class=predictions.class_names[int(support.argmax())],
+        macro_f1=float(macro_f1(counts)),
+        accuracy_interval=wilson_interval(correct, images),
+        f1_interval=percentile_interval(bootstrap(counts, macro_f1, samples=samples, seed=params.seed)),
+    )
+
+
+def _metrics_table(record: RunRecord, rows: Mapping[str, Mapping[str, float | None]], fallen_back: list[str]) -> Table:
+    cells: list[tuple[Cell, ...]] = [
+        (SPLIT_NAMES[split], *(row[key] for key in ("images", *METRIC_NAMES))) for split, row in rows.items()
+    ]
+    epoch = (record.chosen_epoch or {}).get("epoch")
+    notes = ["Precision, recall and F1 are macro averages over the classes that have images; the loss is in nats."]
+    if "train_online" in rows:
+        notes.append(
+            f"Online: during epoch {epoch}, on augmented images with dropout on, while the weights still moved"
+            f"{_smoothing(record)}; re-measured: the chosen weights on the plain training images."
+        )
+    if fallen_back:
+        names = ", ".join(SPLIT_NAMES[split] for split in fallen_back)
+        notes.append(f"No predictions are stored for {names}: figures as measured after epoch {epoch}.")
+    elif record.spec.evaluation.flip_average:
+        notes.append("Each image counts with the mean of its own and its mirror image's probabilities.")
+    return Table("Final metrics", _COLUMNS, tuple(cells), " ".join(notes))
+
+
+def _smoothing(record: RunRecord) -> str:
+    parts = ["label smoothing"] * (record.spec.loss.label_smoothing > 0) + ["mixing"] * (record.spec.mix.probability > 0)
+    return f" (its loss includes {' and '.join(parts)})" if parts else ""
+
+
+def _interval_table(verdict: _Verdict) -> Table:
+    f1, accuracy = verdict.f1_interval, verdict.accuracy_interval
+    rows = (
+        ("accuracy", verdict.accuracy, accuracy.low, accuracy.high, accuracy.method),
+        ("macro-F1", verdict.macro_f1, f1.low, f1.high, f1.method),
+    )
+    note = (
+        f"How far the figures would move with another {counted(verdict.images, 'image')} of the same kind; "
+        "another seed moves them as well."
+    )
+    return Table(f"95 % intervals on {SPLIT_NAMES[verdict.split]}", _INTERVAL_COLUMNS, rows, note)
+
+
+def _reading(
+    record: RunRecord, verdict: _Verdict | None, rows: Mapping[str, Mapping[str, float | None]]
+) -> str:
+    chosen = record.chosen_epoch
+    sentences = []
+    if verdict:
+        on = SPLIT_NAMES[verdict.split]
+        sentences += [
+            f"The run names {verdict.correct:,d} of {verdict.images:,d} {on} images correctly: accuracy "
+            f"{verdict.accuracy:.3f}, with 95 % confidence between {verdict.accuracy_interval.low:.3f} and "
+            f"{verdict.accuracy_interval.high:.3f}.",
+            f"With every class weighing the same, macro-F1 is {verdict.macro_f1:.3f} ({verdict.f1_interval}).",
+            f"Always answering {shown(verdict.largest_class)!r} would be right in {verdict.largest_share:.3f}.",
+        ]
+        if verdict.split == "val":
+            sentences.append("These images also chose the weights, so expect a little less on new ones.")
+    elif chosen is not None:
+        known = [f"{SPLIT_NAMES[split]} {row['accuracy']:.3f}" for split, row in rows.items() if row["accuracy"] is not None]
+        sentences.append(
+            f"There are no final predictions yet; after epoch {chosen.get('epoch')}, the best on validation so far, "
+            f"accuracy is {', '.join(known)}."
+        )
+    val_f1 = None if chosen is None else measure(chosen, "val", "f1")
+    if verdict and chosen is not None and val_f1 is not None:
+        sentences.append(
+            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation macro-F1 of {val_f1:.3f}"
+            + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
+        )
+    return " ".join(sentences)
+
+
+def _values(verdict: _Verdict) -> dict[str, object]:
+    return {
+        "split": verdict.split,
+        "images": verdict.images,
+        "correct": verdict.correct,
+        "accuracy": verdict.accuracy,
+        "accuracy_interval": [verdict.accuracy_interval.low, verdict.accuracy_interval.high],
+        "macro_f1": verdict.macro_f1,
+        "macro_f1_interval": [verdict.f1_interval.low, verdict.f1_interval.high],
+        "largest_class": verdict.largest_class,
+        "largest_class_share": verdict.largest_share,
+    }
