@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from ahekit.errors import UsageError
 from ahekit.spec import RuntimeSpec
+
+# Names of mallopt's settings in glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,21 @@ def open_compute(spec: RuntimeSpec) -> Compute:
     """Set the process up for a resolved runtime."""
     if spec.threads:
         torch.set_num_threads(spec.threads)
+    if spec.device == "cpu":
+        keep_freed_memory()
     return Compute(torch.device(spec.device), spec.precision == "bf16", spec.channels_last)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors free, for the next ones; does nothing outside glibc.
+
+    glibc hands every freed block of some size back to the kernel, which fills it with zeros, page by page, when the
+    next tensor asks for it. In a training step on the processor that costs about a third of the time.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

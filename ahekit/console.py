@@ -10,11 +10,11 @@ from __future__ import annotations
 import json as jsonlib
 import math
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from rich import box
@@ -172,7 +172,7 @@ class TrainingDisplay:
         self._epochs = epochs
         self._bar = bar
         self._recent: deque[tuple[int, float]] = deque(maxlen=_PACE_STEPS)
-        self._begun = self._spoken = time.monotonic()
+        self._begun = self._spoken = monotonic()
         self._first_step: int | None = None
         self._val_f1: float | None = None
 
@@ -183,8 +183,8 @@ class TrainingDisplay:
             self._first_step = int(record["step"])
         if self._bar is not None:
             self._draw(self._bar, record)
-        elif time.monotonic() - self._spoken >= PLAIN_INTERVAL:
-            self._spoken = time.monotonic()
+        elif monotonic() - self._spoken >= PLAIN_INTERVAL:
+            self._spoken = monotonic()
             say(
                 f"epoch {record['epoch']}/{self._epochs}, step {record['step']}/{self._total_steps}: "
                 f"loss {_number(record.get('loss'))}, lr {record['lr']:.2g}, {self._rate()}, "
@@ -193,7 +193,7 @@ class TrainingDisplay:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Take in one epoch's measurements."""
-        self._spoken = time.monotonic()
+        self._spoken = monotonic()
         blocks = {name: row.get(name) or {} for name in ("train_online", "train", "val", "test")}
         self._val_f1 = blocks["val"].get("f1")
         if _settings.json:
@@ -224,7 +224,7 @@ class TrainingDisplay:
     def _left(self, record: Mapping[str, Any]) -> str:
         # Over the whole time of this process, so that measuring and checkpoints between the steps count too.
         done = int(record["step"]) - (self._first_step or 0) + 1
-        each = (time.monotonic() - self._begun) / max(done, 1)
+        each = (monotonic() - self._begun) / max(done, 1)
         return f"{_duration(each * max(self._total_steps - int(record['step']), 0))} left"
 
 
@@ -244,13 +244,13 @@ def _live(*columns: Any, **options: Any) -> Progress:
 
 
 def _plain_progress(description: str, total: int | None) -> Callable[..., None]:
-    done, spoken, known = 0, time.monotonic(), total
+    done, spoken, known = 0, monotonic(), total
 
     def advance(n: int = 1, total: int | None = None) -> None:
         nonlocal done, spoken, known
         done, known = done + n, known if total is None else total
-        if time.monotonic() - spoken >= PLAIN_INTERVAL:
-            spoken = time.monotonic()
+        if monotonic() - spoken >= PLAIN_INTERVAL:
+            spoken = monotonic()
             say(f"{description}: {done:,d}" + (f" of {known:,d}" if known is not None else ""))
 
     return advance
@@ -273,7 +273,8 @@ def _needs(table: Table, cells: Sequence[Sequence[str]], place: int) -> tuple[in
     column = table.columns[place]
     lines = [line for row in cells for line in row[place].split("\n")]
     longest = max(map(cell_len, lines), default=1)
-    numbers = column.align == "right" or any(isinstance(row[place], int | float) for row in table.rows)
+    known = [row[place] for row in table.rows if row[place] is not None]
+    numbers = column.align == "right" or all(isinstance(cell, int | float) for cell in known)
     words = max((cell_len(word) for line in lines for word in line.split()), default=1)
     header = max(map(cell_len, column.name.split()), default=1)
     least = max(header, longest if numbers else min(words, _FOLD_WORDS_PAST))
@@ -281,11 +282,13 @@ def _needs(table: Table, cells: Sequence[Sequence[str]], place: int) -> tuple[in
 
 
 def _shares(needs: Sequence[tuple[int, int]], width: int) -> list[int]:
-    """Every column gets what it needs; what is left goes to those that would like more."""
+    """Every column gets what it needs; of what is left the first, the rows' names, is served before the others."""
     spare = max(width - sum(least + _CELL_GAP for least, _ in needs) + _CELL_GAP, 0)
     wishes = [full - least for least, full in needs]
-    share = min(spare / sum(wishes), 1.0) if any(wishes) else 0.0
-    return [least + int(wish * share) for (least, _), wish in zip(needs, wishes, strict=True)]
+    first = min(wishes[0], spare // 2 if wishes[1:] else spare)
+    share = min((spare - first) / max(sum(wishes[1:]), 1), 1.0)
+    extras = [first, *(int(wish * share) for wish in wishes[1:])]
+    return [least + extra for (least, _), extra in zip(needs, extras, strict=True)]
 
 
 def _rich_table(table: Table, cells: Sequence[Sequence[str]], block: Sequence[tuple[int, int]]) -> RichTable:

@@ -266,21 +266,28 @@ class Run:
         shutil.rmtree(doomed)
 
     def record(self) -> RunRecord:
-        """All that reporters need, as far as the run got."""
+        """All that reporters need, as far as the run got and can be read."""
         from ahekit.evaluation.record import RunRecord
 
         manifest, status = self.manifest, self.status
         root = manifest.get("data", {}).get("root")
+        faults = []
+        try:
+            history = self.history()
+        except RunError as error:
+            history = []
+            faults.append(str(error))
         return RunRecord(
             name=self.name,
             path=self.path,
             spec=self.spec,
             manifest=manifest,
-            history=self.history(),
+            history=history,
             predictions=self.predictions(),
             state=status["state"],
             data_root=Path(root) if root and Path(root).is_dir() else None,
             status=status,
+            faults=tuple(faults),
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -59,8 +58,6 @@ def root(
 
 
 for name in COMMANDS:
-    if find_spec(f"ahekit.cli.{name}"):
-        app.command(name)(getattr(import_module(f"ahekit.cli.{name}"), name))
+    app.command(name)(getattr(import_module(f"ahekit.cli.{name}"), name))
 for name in GROUPS:
-    if find_spec(f"ahekit.cli.{name}"):
-        app.add_typer(import_module(f"ahekit.cli.{name}").app, name=name)
+    app.add_typer(import_module(f"ahekit.cli.{name}").app, name=name)

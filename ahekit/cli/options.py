@@ -51,11 +51,13 @@ def complete_devices(incomplete: str) -> list[str]:
     return [name for name in ("auto", "cpu", "cuda", "cuda:0", "mps") if name.startswith(incomplete)]
 
 
+LEARNING, MACHINE = "Learning", "Machine"  # panels of the help pages
+
 Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        metavar="NAME|FOLDER|ARCHIVE",
+        metavar="DATA",
         help="Dataset: an installed one by name, a folder of class folders, or a .zip or .tar archive of one. "
         "Without it: $AHEKIT_DATA, else ahe64 if installed, else the embedded sample.",
     ),
@@ -85,7 +87,7 @@ Run = Annotated[
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="Run by path, name or part of its name. Without it: the newest.",
         autocompletion=complete_runs,
     ),
@@ -109,6 +111,7 @@ Device = Annotated[
         "--device",
         metavar="DEVICE",
         help="auto, cpu, cuda, cuda:N or mps.",
+        rich_help_panel=MACHINE,
         autocompletion=complete_devices,
     ),
 ]
@@ -119,46 +122,111 @@ Json = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Micro-batch: images per forward pass.")]
-Accumulation = Annotated[
-    int | None, typer.Option("--accum", metavar="K", help="Accumulation steps: micro-batches per optimizer step.")
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Passes over the training images.", rich_help_panel=LEARNING)
 ]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Micro-batch: images per forward pass.", rich_help_panel=LEARNING)
+]
+Accumulation = Annotated[
+    int | None,
+    typer.Option(
+        "--accum",
+        metavar="K",
+        help="Accumulation steps: micro-batches per optimizer step.",
+        rich_help_panel=LEARNING,
+    ),
+]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.", rich_help_panel=LEARNING)]
 Optimizer = Annotated[
-    Literal["adam", "adamw", "sgd"] | None, typer.Option("--optimizer", help="sgd uses Nesterov momentum.")
+    Literal["adam", "adamw", "sgd"] | None,
+    typer.Option(
+        "--optimizer",
+        metavar="NAME",
+        help="adam, adamw or sgd (with Nesterov momentum).",
+        rich_help_panel=LEARNING,
+    ),
 ]
 Schedule = Annotated[
     Literal["one-cycle", "cosine", "constant"] | None,
-    typer.Option("--schedule", help="Learning rate over the steps; --set schedule.warmup=0.1 sets the rise."),
+    typer.Option(
+        "--schedule",
+        metavar="NAME",
+        help="Learning rate over the steps: one-cycle, cosine or constant; --set schedule.warmup=0.1 sets the rise.",
+        rich_help_panel=LEARNING,
+    ),
 ]
-WeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Of weights, not of norms and biases.")]
-LabelSmoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Target mass over all classes.")]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option("--weight-decay", help="Of weights, not of norms and biases.", rich_help_panel=LEARNING),
+]
+LabelSmoothing = Annotated[
+    float | None, typer.Option("--label-smoothing", help="Target mass over all classes.", rich_help_panel=LEARNING)
+]
 ClassWeights = Annotated[
-    Literal["none", "balanced"] | None, typer.Option("--class-weights", help="Weigh rare classes up in the loss.")
+    Literal["none", "balanced"] | None,
+    typer.Option(
+        "--class-weights",
+        metavar="NAME",
+        help="none, or balanced: rare classes weigh more in the loss.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 Sampling = Annotated[
-    Literal["shuffle", "balanced"] | None, typer.Option("--sampling", help="balanced draws rare classes as often.")
+    Literal["shuffle", "balanced"] | None,
+    typer.Option(
+        "--sampling",
+        metavar="NAME",
+        help="shuffle, or balanced: rare classes are drawn as often.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 Mix = Annotated[
     float | None,
-    typer.Option("--mix", metavar="P", help="Probability of mixing an image with another (mixup, CutMix)."),
+    typer.Option(
+        "--mix",
+        metavar="P",
+        help="Probability of mixing an image with another (mixup, CutMix).",
+        rich_help_panel=LEARNING,
+    ),
 ]
 AverageDecay = Annotated[
-    float | None, typer.Option("--average-decay", help="Exponential averaging of weights per step; 0: off.")
+    float | None,
+    typer.Option(
+        "--average-decay", help="Exponential averaging of weights per step; 0: off.", rich_help_panel=LEARNING
+    ),
 ]
 Patience = Annotated[
-    int | None, typer.Option("--patience", help="Stop after so many epochs without a better validation macro-F1.")
+    int | None,
+    typer.Option(
+        "--patience",
+        help="Stop after so many epochs without a better validation macro-F1.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 MaxMinutes = Annotated[
-    float | None, typer.Option("--max-minutes", help="Stop after so many minutes; doesn't shape the schedule.")
+    float | None,
+    typer.Option(
+        "--max-minutes",
+        help="Stop after so many minutes; doesn't shape the schedule.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 ImageSize = Annotated[int | None, typer.Option("--image-size", help="Side length of the images, pixels.")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"] | None,
-    typer.Option("--precision", help="auto: bf16 where the processor multiplies it natively, else fp32."),
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="fp32, bf16 or auto: bf16 where the processor multiplies it natively, else fp32.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 ChannelsLast = Annotated[
     bool | None,
-    typer.Option("--channels-last/--no-channels-last", help="Memory format of image tensors; changes speed only."),
+    typer.Option(
+        "--channels-last/--no-channels-last",
+        help="Memory format of image tensors; changes speed only.",
+        rich_help_panel=MACHINE,
+    ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def show(run: options.RunArgument = None, runs: options.Runs = None, json: optio
     names = tuple(map(Column, ("field", "recipe", "this run")))
     console.show_table(Table(f"What differs from the recipe {spec.recipe}", names, rows))
     if found.status["state"] == "interrupted":
-        console.say(f"Go on with:\n  ahekit resume {found.path}")
+        console.say(f"Go on with:\n  ahekit resume {shlex.quote(str(found.path))}")
 
 
 @app.command()

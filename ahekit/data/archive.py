@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ahekit.data.places import new_folder
 from ahekit.errors import DataError
+from ahekit.files import atomic_folder
 
 READABLE = ".zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
@@ -76,7 +77,7 @@ def unpack(
             magic = file.read(6)
     except OSError as error:
         raise DataError(f"{archive}: can't be read ({error.strerror})") from error
-    with new_folder(destination) as draft, _damage_told(archive):
+    with atomic_folder(destination, sync=False) as draft, _damage_told(archive):
         job = _Job(archive, draft, limits or Limits(), advance or (lambda: None))
         if magic.startswith(_ZIP_MAGIC):
             _unpack_zip(job)
@@ -159,11 +160,7 @@ def _unpack_zip(job: _Job) -> None:
             if name.endswith("/") or kind == stat.S_IFDIR:
                 job.add(name, None)
                 continue
-            try:
-                source = file.open(info)
-            except NotImplementedError as error:
-                raise job.error(f"{error}; pack it again, as plain zip or tar") from None
-            with source:
+            with file.open(info) as source:
                 job.add(name, source)
 
 
@@ -196,7 +193,7 @@ def _open_tar(job: _Job, stream: _Metered) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:")
     except tarfile.ReadError:
-        raise job.error(f"not an archive that can be read here ({READABLE})") from None
+        raise job.error(f"not an archive that can be read here ({READABLE}), or a damaged one") from None
 
 
 def _add_member(job: _Job, file: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -256,11 +253,13 @@ def _damage_told(archive: Path) -> Iterator[None]:
         raise DataError(
             f"{archive}: damaged or cut short ({str(error) or 'it ends too early'}); fetch it again"
         ) from error
+    except NotImplementedError as error:
+        raise DataError(f"{archive}: {error}; pack it again, as plain zip or tar") from error
     except OSError as error:
-        if error.errno is not None:
+        # bz2 complains of damaged data without an error number; EINVAL is a damaged offset within a zip file.
+        if error.errno not in (None, errno.EINVAL):
             raise
-        # bz2 says so of damaged data.
-        raise DataError(f"{archive}: damaged ({error}); fetch it again") from error
+        raise DataError(f"{archive}: damaged ({error.strerror or error}); fetch it again") from error
 
 
 def _shown(name: str) -> str:

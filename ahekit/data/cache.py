@@ -44,8 +44,8 @@ from ahekit.data.file_index import (
 )
 from ahekit.data.folder import Folder, Sample
 from ahekit.data.pixel_store import (
+    CACHE_LIMIT,
     Draft,
-    PixelStore,
     check_space,
     explained_disk_errors,
     keep,
@@ -55,6 +55,8 @@ from ahekit.data.pixel_store import (
     prune,
     stores_of,
 )
+from ahekit.data.pixel_store import PixelStore as PixelStore
+from ahekit.data.places import cache_home
 from ahekit.errors import DataError
 from ahekit.protocols import Preprocessing
 
@@ -123,7 +125,7 @@ def load_pixels(
     job = _Job(
         folder=folder,
         preprocessing=preprocessing,
-        cache=_default_cache() if cache is None else cache,
+        cache=cache_home() if cache is None else cache,
         progress=progress or (lambda _done, _total: None),
         settings=settings_key(preprocessing),
         stats=stat_files(folder),
@@ -148,12 +150,6 @@ def settings_key(preprocessing: Preprocessing) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
-def _default_cache() -> Path:
-    from ahekit.data.places import cache_home
-
-    return cache_home()
-
-
 def _place(job: _Job, content: str) -> Path:
     return job.pixels / f"{job.settings}-{content[:32]}"
 
@@ -170,8 +166,8 @@ def _hash_changed(job: _Job, digests: dict[str, str]) -> dict[str, str]:
     unknown = [sample for sample in job.folder.samples if sample.id not in digests]
     if not unknown or not stores_of(job.pixels, job.settings):
         return digests
-    for sample, (found, _, _) in zip(unknown, _over(job, unknown, _content), strict=True):
-        digests[sample.id] = found
+    found = _over(job, unknown, lambda sample: _content(sample)[0])
+    digests |= zip((sample.id for sample in unknown), found, strict=True)
     _remember(job, digests)
     return digests
 
@@ -182,7 +178,7 @@ def _build(job: _Job, digests: Mapping[str, str]) -> PixelStore:
     earlier = _decoded_before(job)
 
     def decode(sample: Sample) -> _Decoded:
-        return earlier.get(digests.get(sample.id, "")) or _decode(sample, job.preprocessing, earlier)
+        return earlier.get(digests.get(sample.id, "")) or _decode(sample, job.preprocessing)
 
     with new_draft(job.pixels, settings=job.settings) as draft:
         values = _fill(draft, job, _over(job, job.folder.samples, decode))
@@ -190,7 +186,7 @@ def _build(job: _Job, digests: Mapping[str, str]) -> PixelStore:
         if open_store(place, size=job.preprocessing.size) is None:
             keep(draft, place, values)
     _remember(job, values["files"])
-    prune(job.pixels, spare=[place])
+    prune(job.pixels, limit=CACHE_LIMIT, spare=[place])
     store = open_store(place, size=job.preprocessing.size)
     if store is None:
         raise DataError(f"{place}: the cache that was just written can't be read; is another program cleaning it?")
@@ -228,16 +224,14 @@ def _decoded_before(job: _Job) -> dict[str, _Decoded]:
         found |= {content: _Decoded(content, pixels, small) for content, pixels, small in rows}
         reasons = zip(store.refused_digests, store.refused, strict=True)
         found |= {content: _Decoded(content, reason=refusal.reason) for content, refusal in reasons}
-    found.pop(UNREADABLE, None)
+    found.pop(UNREADABLE, None)  # it is the digest of no content
     return found
 
 
-def _decode(sample: Sample, preprocessing: Preprocessing, earlier: Mapping[str, _Decoded]) -> _Decoded:
+def _decode(sample: Sample, preprocessing: Preprocessing) -> _Decoded:
     found, content, reason = _content(sample)
     if content is None:
         return _Decoded(found, reason=reason)
-    if found in earlier:
-        return earlier[found]
     try:
         image = to_rgb(content)
     except DecodeError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ahekit.data.folder import Folder
+from ahekit.files import write_atomic
 
 INDEX_VERSION = 1
 FRESH_SECONDS = 2.0
@@ -91,22 +92,4 @@ def write_index(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     values = {"version": INDEX_VERSION, "root": str(folder.root), "files": files}
-    replace_file(path, json.dumps(values).encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file under another name beside it and rename it into place, so that no reader sees a part of it.
-
-    Raises:
-        OSError: It can't be written; nothing is left behind.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomic(path, json.dumps(values).encode())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ahekit.data.file_index import replace_file
 from ahekit.errors import DataError, UsageError
+from ahekit.files import write_atomic
 
 PAIR = np.dtype([("first", "<i8"), ("second", "<i8"), ("correlation", "<f4")])
 """Two images by index, `first < second`, and the correlation of their thumbnails."""
@@ -57,8 +58,8 @@ def find_near_copies(images: NDArray[np.uint8], *, threshold: float = 0.98) -> P
     flat = lengths < _FLAT * _SIDE
     # Zero rows correlate with nothing, and no division makes a NaN.
     units = np.where(flat[:, None], 0, centred / np.where(flat, 1, lengths)[:, None]).astype(np.float32)
-    found, count = [], 0
-    for part in (*_correlated(units, threshold), _flat_pairs(gray.mean(axis=1), np.flatnonzero(flat))):
+    found, count = [_pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1)], 0
+    for part in chain(_correlated(units, threshold), _same_gray(gray.mean(axis=1), np.flatnonzero(flat))):
         found.append(part)
         count += len(part)
         if count > MAX_PAIRS:
@@ -81,7 +82,7 @@ def cached_near_copies(images: NDArray[np.uint8], *, threshold: float, folder: P
         content = io.BytesIO()
         np.save(content, pairs)
         with suppress(OSError):  # a store that is read-only, full or gone costs the next start a second, no more
-            replace_file(file, content.getvalue())
+            write_atomic(file, content.getvalue())
     return pairs
 
 
@@ -96,7 +97,12 @@ def groups(count: int, pairs: Pairs) -> NDArray[np.int64]:
     links = (np.ones(len(pairs), dtype=bool), (pairs["first"], pairs["second"]))
     _, labels = connected_components(coo_array(links, shape=(count, count)), directed=False)
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first)).astype(np.int64)[inverse]
+    return number_groups(first[inverse])
+
+
+def number_groups(marks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups numbered from 0 in the order of their first image, from each image's group as its first image."""
+    return np.unique(marks, return_inverse=True)[1].astype(np.int64)
 
 
 def copied_in(pairs: Pairs, members: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,33 +131,30 @@ def _area_average(size: int) -> NDArray[np.float32]:
     edges = np.arange(_SIDE + 1) * (size / _SIDE)
     pixels = np.arange(size)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(covered, 0, None) * (_SIDE / size)).astype(np.float32)
+    average: NDArray[np.float32] = (np.clip(covered, 0, None) * (_SIDE / size)).astype(np.float32)
+    return average
 
 
 def _correlated(units: NDArray[np.float32], threshold: float) -> Iterator[Pairs]:
-    for start in range(0, len(units), _BLOCK):
-        correlations = units[start : start + _BLOCK] @ units[start:].T
+    rows = max(1, min(_BLOCK, _BLOCK**2 * 16 // max(1, len(units))))
+    for start in range(0, len(units), rows):
+        correlations = units[start : start + rows] @ units[start:].T
         first, second = np.nonzero(correlations >= threshold - _ROUNDING)
         upper = second > first
         first, second = first[upper], second[upper]
         yield _pairs(first + start, second + start, np.minimum(correlations[first, second], 1))
 
 
-def _flat_pairs(means: NDArray[np.float32], flat: NDArray[np.int64]) -> Pairs:
-    parts = [_pairs(flat[:0], flat[:0], 1)]
+def _same_gray(means: NDArray[np.float32], flat: NDArray[np.int64]) -> Iterator[Pairs]:
     shades = np.rint(means[flat])
     for shade in np.unique(shades):
         alike = flat[shades == shade]
-        if len(alike) ** 2 > 4 * MAX_PAIRS:
-            alike = np.resize(alike, 2 * MAX_PAIRS)
-        first, second = np.triu_indices(len(alike), 1)
-        parts.append(_pairs(alike[first], alike[second], 1))
-    return np.concatenate(parts)
+        for row, image in enumerate(alike):
+            others = alike[row + 1 :]
+            yield _pairs(np.full_like(others, image), others, 1)
 
 
-def _pairs(
-    first: NDArray[np.int64], second: NDArray[np.int64], correlation: NDArray[np.float32] | float
-) -> Pairs:
+def _pairs(first: NDArray[np.int64], second: NDArray[np.int64], correlation: NDArray[np.float32] | float) -> Pairs:
     pairs = np.empty(len(first), dtype=PAIR)
     pairs["first"], pairs["second"], pairs["correlation"] = first, second, correlation
     return pairs

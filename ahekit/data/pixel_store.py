@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.data.decode import THUMBNAIL
-from ahekit.data.file_index import replace_file
 from ahekit.data.folder import Refusal
 from ahekit.errors import DataError
+from ahekit.files import write_atomic
 
 STORE_VERSION = 1
 CACHE_LIMIT = 20 * 2**30
 """Bytes that all stores together may take before the least recently used are removed."""
+ABANDONED_SECONDS = 7 * 24 * 3600
 
 _OVERHEAD_PER_IMAGE = THUMBNAIL * THUMBNAIL * 3 + 512
 _OVERHEAD = 2**20
@@ -147,15 +149,22 @@ def keep(draft: Draft, path: Path, values: Mapping[str, Any]) -> None:
     for file in (draft.images, draft.thumbnails):
         file.flush()
         os.fsync(file.fileno())
-    replace_file(draft.path / "store.json", json.dumps({"version": STORE_VERSION, **values}).encode())
+    write_atomic(draft.path / "store.json", json.dumps({"version": STORE_VERSION, **values}).encode())
     draft.path.chmod(0o755)
     if path.exists():
         _remove(path)
     draft.path.rename(path)
 
 
-def prune(pixels: Path, *, limit: int = CACHE_LIMIT, spare: Sequence[Path] = ()) -> None:
-    """Remove the least recently used stores until the rest takes at most `limit` bytes; never those to `spare`."""
+def prune(pixels: Path, *, limit: int, spare: Sequence[Path] = ()) -> None:
+    """Remove the least recently used stores until the rest takes at most `limit` bytes; never those to `spare`.
+
+    Drafts that no process can still be writing go too.
+    """
+    for hidden in pixels.glob(".*/"):
+        with suppress(OSError):
+            if time.time() - hidden.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(hidden, ignore_errors=True)
     stores = [file.parent for file in pixels.glob("[!.]*/store.json")]
     ages: dict[Path, float] = {}
     sizes: dict[Path, int] = {}

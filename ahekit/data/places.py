@@ -1,10 +1,9 @@
-"""Where datasets and caches live, and folders that appear there whole or not at all."""
+"""Where datasets and caches live, and how one process at a time makes a folder there."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,53 +28,45 @@ def cache_home() -> Path:
 
 
 @contextmanager
-def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A draft folder beside `path` that becomes `path` when the block ends well and vanishes when it doesn't.
+def sole_writer(path: Path) -> Iterator[Path]:
+    """Be the only process that changes the folder `path`; yields an empty folder to build in, removed at the end.
+
+    What is built there is renamed to `path` when it's whole. What a killed process left there is removed first.
 
     Raises:
-        OSError: `path` is there already, and not to be replaced; or the disk is full.
+        DataError: Something in the block can't be written.
     """
-    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.draft-"))
+    staging = path.parent / ".new" / path.name
+    lock = path.parent / ".locks" / path.name
     try:
-        draft.chmod(0o755)
-        yield draft
-        if replace and path.exists():
-            path.rename(draft.with_name(f"{draft.name}-old"))
-        draft.rename(path)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    shutil.rmtree(draft.with_name(f"{draft.name}-old"), ignore_errors=True)
-
-
-@contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
-    """Be the only process that makes the folder `path`; drafts left by processes that were killed are removed.
-
-    Raises:
-        DataError: Anything in the block fails to be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            for draft in path.parent.glob(f".{path.name}.draft-*"):
-                shutil.rmtree(draft, ignore_errors=True)
-            yield
+        staging.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(exist_ok=True)
+        with FileLock(lock):
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        reason = error.strerror or str(error)
         raise DataError(
-            f"{path}: can't be written ({reason}); free some space or name another place in $AHEKIT_HOME"
+            f"{path}: can't be written ({error.strerror or error}); "
+            "free some space, or set AHEKIT_HOME to a folder that can be written"
         ) from error
 
 
 def made_once(path: Path, make: Callable[[Path], object]) -> Path:
-    """The folder `path`, made by `make(path)` (which must be atomic) unless it is there; safe between processes.
+    """The folder `path`, filled by `make(folder)` unless it is there; whole or not at all, safe between processes.
+
+    Args:
+        make: Is given a path that doesn't exist, and makes a folder there.
 
     Raises:
         DataError: It can't be written.
     """
     if not path.is_dir():
-        with sole_writer(path):
+        with sole_writer(path) as staging:
             if not path.is_dir():  # another process may have made it while this one waited
-                make(path)
+                make(staging / path.name)
+                (staging / path.name).rename(path)
     return path

@@ -90,8 +90,8 @@ def summarise(logits: ArrayLike, labels: ArrayLike, *, class_names: Sequence[str
     if scores.shape != (len(truth), len(class_names)):
         raise ValueError(f"logits {scores.shape} don't fit {len(truth)} labels, {len(class_names)} classes")
     known = truth >= 0
-    counts = confusion_counts(truth, scores.argmax(axis=1), len(class_names))
-    return {"loss": float(log_losses(scores[known], truth[known]).mean()), **macro_scores(counts)}
+    macros = macro_scores(confusion_counts(truth, scores.argmax(axis=1), len(class_names)))
+    return {"loss": float(log_losses(scores[known], truth[known]).mean()), **macros}
 
 
 def log_losses(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ahekit.compute import Compute
 from ahekit.data.augment import normalise
+from ahekit.hooks import evaluating
 from ahekit.protocols import Preprocessing
 
 
@@ -28,26 +29,17 @@ def predict_logits(
         images: `(M, S, S, 3)` uint8.
         flip_average: Average the probabilities of an image and its mirror image, and return their logarithm.
     """
-    flags = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.inference_mode():
-            logits = [
-                _logits(
-                    module, normalise(images[indices[start : start + batch_size]], preprocessing), compute, flip_average
-                )
-                for start in range(0, len(indices), batch_size)
-            ]
-    finally:
-        for part, training in flags:
-            part.training = training
+    starts = range(0, len(indices), batch_size)
+    with evaluating(module), torch.inference_mode():
+        views = (normalise(images[indices[start : start + batch_size]], preprocessing) for start in starts)
+        logits = [_logits(module, view, compute, flip_average) for view in views]
     return torch.cat(logits).numpy() if logits else np.zeros((0, 0), dtype=np.float32)
 
 
 def _logits(module: nn.Module, images: Tensor, compute: Compute, flip_average: bool) -> Tensor:
     images = compute.prepare(images)
     with compute.autocast():
-        logits = module(images).float()
+        logits: Tensor = module(images).float()
         if flip_average:
             mirrored = module(images.flip(3).contiguous(memory_format=compute.memory_format)).float()
             logits = torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - np.log(2.0)

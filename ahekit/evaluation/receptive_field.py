@@ -64,7 +64,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def of(self, tensor: Tensor) -> Size:
         """The receptive field of a tensor's elements."""
-        field: Field = self._fields[tensor] if tensor in self._fields else "unknown"
+        field: Field = self._fields.get(tensor, "unknown")  # type: ignore[no-untyped-call]
         if isinstance(field, str):
             return "all" if field == "all" else None
         axes = [axis for axis in field if axis is not None]
@@ -124,7 +124,7 @@ def _convolution(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
 def _pool(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     # max_pool2d(x, kernel, stride=kernel, padding=0, dilation=1, ceil_mode); avg_pool2d has ceil_mode for dilation.
     given = [list(value) for value in args[1:5] if isinstance(value, list | tuple)]
-    kernel, stride, padding, dilation = [*given, *[[]] * (4 - len(given))]
+    kernel, stride, padding, dilation = given + [[]] * (4 - len(given))
     return _window(field, kernel, stride or kernel, padding or [0], dilation or [1])
 
 
@@ -178,12 +178,18 @@ def _view(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
 
 def _part(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     # Some of the channels; a part of the places would shift the fields.
-    shapes = zip(field, args[0].shape, result.shape, strict=True)
-    return "unknown" if any(axis and whole != part for axis, whole, part in shapes) else field
+    cut = [axis for number, axis in enumerate(field) if args[0].shape[number] != result.shape[number]]
+    return "unknown" if any(cut) else field
 
 
 def _permute(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     return tuple(field[number] for number in args[1])
+
+
+def _transpose(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+    swapped = list(field)
+    swapped[args[1]], swapped[args[2]] = field[args[2]], field[args[1]]
+    return tuple(swapped)
 
 
 _aten = torch.ops.aten
@@ -217,6 +223,7 @@ _RULES: dict[Any, Callable[[Axes, Sequence[Any], Tensor], Field]] = {
     _aten.view: _view,
     _aten._unsafe_view: _view,
     _aten.permute: _permute,
+    _aten.transpose: _transpose,
     _aten.slice: _part,
     _aten.split: _part,
     _aten.split_with_sizes: _part,

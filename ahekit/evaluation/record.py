@@ -27,6 +27,7 @@ class RunRecord:
         state: "finished", "interrupted" or "running".
         data_root: The dataset's folder, for thumbnails; None when it is no longer there.
         status: What the trainer noted: why it ended, and `best`, the epoch whose weights were chosen.
+        faults: What of the run can't be read, a line each; it is empty here.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RunRecord:
     state: str
     data_root: Path | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> list[Mapping[str, Any]]:
@@ -68,13 +70,13 @@ class RunRecord:
             MissingRecord: The run stored none, or its file can't be read.
         """
         if split not in self.predictions:
-            raise MissingRecord(f"no predictions on {split} in run {self.name}, which is {self.state}")
+            raise MissingRecord(f"no predictions on {split} are stored (the run is {self.state})")
         try:
             predictions = self.predictions[split]
         except RunError as error:
             raise MissingRecord(str(error)) from error
         if not (predictions.labels >= 0).any():
-            raise MissingRecord(f"the predictions on {split} in run {self.name} hold no image of known class")
+            raise MissingRecord(f"the predictions on {split} hold no image of known class")
         return predictions
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Layer:
 
     Attributes:
         name: Alias if it has one, else the dotted module path.
-        path: Dotted module path.
+        path: Dotted module path; empty for the network itself.
         kind: Class name of the module.
         shape: Of the output for one image, without the batch; None where the module took no part or returns no
             tensor.
@@ -70,29 +70,25 @@ def summarize(built: BuiltModel) -> ModelSummary:
     fields = ReceptiveFields(image)
 
     def observe(path: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        seen[path] = _seen(inputs, output, fields)
+        seen[path] = _seen(part, inputs, output, fields)
 
-    parts = {path: part for path, part in module.named_modules() if path}
+    parts = dict(module.named_modules())
     counter = FlopCounterMode(display=False)
     with evaluating(module), torch.no_grad(), observing(parts, observe), counter, fields:
         module(image)
     products = _multiply_adds(module, parts, counter)
     ordered = [*seen, *(path for path in parts if path not in seen)]
     layers = [_layer(path, parts[path], seen.get(path), products[path], built.layers) for path in ordered]
-    listed = [layer for layer in layers if _is_listed(layer, parts[layer.path], seen.get(layer.path))]
+    listed = {layer.path for layer in layers if layer.parameters or layer.multiply_adds} | {
+        path for path in seen if seen[path].reshaped
+    }
+    others = [layer for layer in layers if layer.path not in listed and not _holds_modules(parts[layer.path])]
     return ModelSummary(
-        layers=tuple(listed),
-        unlisted=Counter(
-            layer.kind
-            for layer in layers
-            if layer not in listed and not any(True for _ in parts[layer.path].children())
-        ),
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        layers=tuple(layer for layer in layers if layer.path in listed),
+        unlisted=dict(Counter(layer.kind for layer in others)),
+        parameters=_parameters([module]),
         multiply_adds=counter.get_total_flops() // 2,
-        stages={
-            name: sum(parameter.numel() for part in stage for parameter in part.parameters())
-            for name, stage in built.stages.items()
-        },
+        stages={name: _parameters(stage) for name, stage in built.stages.items()},
     )
 
 
@@ -103,22 +99,31 @@ class _Seen:
     receptive_field: Size
 
 
-def _seen(inputs: tuple[Any, ...], output: Any, fields: ReceptiveFields) -> _Seen:
+def _seen(part: nn.Module, inputs: tuple[Any, ...], output: Any, fields: ReceptiveFields) -> _Seen:
     if not isinstance(output, Tensor):
-        return _Seen(None, True, None)
-    reshaped = not (inputs and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape)
-    return _Seen(tuple(output.shape[1:]), reshaped, fields.of(output))
+        return _Seen(None, False, None)
+    same = bool(inputs) and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape
+    return _Seen(tuple(output.shape[1:]), not same and not _holds_modules(part), fields.of(output))
+
+
+def _holds_modules(part: nn.Module) -> bool:
+    return next(part.children(), None) is not None
+
+
+def _parameters(modules: Iterable[nn.Module]) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def _multiply_adds(module: nn.Module, parts: Mapping[str, nn.Module], counter: FlopCounterMode) -> dict[str, int]:
     """Each module's own multiply-adds, those of the modules inside it taken away."""
     counts = counter.get_flop_counts()
     root = type(module).__name__
-    whole = {path: sum(counts.get(f"{root}.{path}", {}).values()) // 2 for path in parts}
+    keys = {path: f"{root}.{path}" if path else root for path in parts}
+    whole = {path: sum(counts.get(key, {}).values()) // 2 for path, key in keys.items()}
     own = dict(whole)
     for path in parts:
         parent = path.rpartition(".")[0]
-        if parent in own:
+        if path:
             own[parent] -= whole[path]
     return own
 
@@ -126,7 +131,7 @@ def _multiply_adds(module: nn.Module, parts: Mapping[str, nn.Module], counter: F
 def _layer(path: str, part: nn.Module, seen: _Seen | None, multiply_adds: int, aliases: Mapping[str, str]) -> Layer:
     names = {target: alias for alias, target in aliases.items()}
     return Layer(
-        name=names.get(path, path),
+        name=names.get(path, path) or "(network)",
         path=path,
         kind=type(part).__name__,
         shape=seen.shape if seen else None,
@@ -134,8 +139,3 @@ def _layer(path: str, part: nn.Module, seen: _Seen | None, multiply_adds: int, a
         multiply_adds=multiply_adds,
         receptive_field=seen.receptive_field if seen else None,
     )
-
-
-def _is_listed(layer: Layer, part: nn.Module, seen: _Seen | None) -> bool:
-    is_leaf = not any(True for _ in part.children())
-    return bool(layer.parameters or layer.multiply_adds or (is_leaf and seen and seen.reshaped))

@@ -34,12 +34,14 @@ class Report:
 
     Attributes:
         run: The run's name.
+        subtitle: Which model on which data.
         facts: Label and value of what the run was.
         sections: In the order of their reporters.
     """
 
     run: str
     title: str
+    subtitle: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     missing: tuple[Missing, ...]
@@ -86,7 +88,9 @@ def build_report(
             sections.append((reporter.order, made))
     in_order = tuple(section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name)))
     title = f"Run {record.name}" + (_ON_SAMPLE if record.is_sample else "")
-    return Report(record.name, title, run_facts(record), in_order, tuple(missing))
+    facts = run_facts(record)
+    subtitle = " · ".join(value for label, value in facts if label in ("Model", "Data"))
+    return Report(record.name, title, subtitle, facts, in_order, tuple(missing))
 
 
 def _section(
@@ -118,6 +122,8 @@ def _run_missing(record: RunRecord) -> Iterator[Missing]:
         reached = f"after {len(record.epochs)} of {record.spec.train.epochs} epochs"
         on = "" if record.state == "running" else f"; `ahekit resume {record.name}` goes on from there"
         yield Missing("run", f"{record.state}{because} {reached}, reported as far as it got{on}")
+    for fault in record.faults:
+        yield Missing("run", fault)
     if not record.manifest:
         yield Missing("run", "manifest.json is missing or can't be read: nothing is known of data, split and machine")
 
@@ -127,7 +133,7 @@ def _marked(section: Section) -> Section:
     return replace(
         section,
         title=section.title + _ON_SAMPLE,
-        reading=f"On the embedded sample, which holds drawings and no photographs: {section.reading}",
+        reading=f"Measured on the embedded sample, which holds drawings and no photographs. {section.reading}",
         tables=tuple(replace(table, title=table.title + _ON_SAMPLE) for table in section.tables),
         figures=tuple(replace(figure, title=figure.title + _ON_SAMPLE) for figure in section.figures),
     )

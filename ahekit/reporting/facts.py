@@ -54,14 +54,16 @@ def _refused(record: RunRecord) -> str:
     refused = _dig(record.manifest, "data", "refused") or []
     named = [f"{refusal.get('id')} ({refusal.get('reason')})" for refusal in refused[:_NAMED_REFUSALS]]
     more = len(refused) - len(named)
-    return f"{len(refused)}: {'; '.join(named)}{f'; and {more} more in manifest.json' if more else ''}" if refused else ""
+    return (
+        f"{len(refused)}: {'; '.join(named)}{f'; and {more} more in manifest.json' if more else ''}" if refused else ""
+    )
 
 
 def _recipe(record: RunRecord) -> str:
     optim = record.spec.optim
     return (
-        f"{record.spec.recipe}: {optim.name}, {optim.batch_size} × {optim.accumulation_steps} images per optimizer step, "
-        f"{record.spec.schedule.name} schedule, seed {record.spec.seed}"
+        f"{record.spec.recipe}: {optim.name}, {record.spec.schedule.name} schedule, {optim.batch_size} × "
+        f"{optim.accumulation_steps} images per optimizer step, seed {record.spec.seed}"
     )
 
 
@@ -78,6 +80,8 @@ def _weights(record: RunRecord) -> str:
     val_f1 = None if row is None else measure(row, "val", "f1")
     if row is None or val_f1 is None:
         return ""
+    if record.state != "finished":
+        return f"best on validation so far: epoch {row.get('epoch')} (macro-F1 {val_f1:.3f})"
     return f"of epoch {row.get('epoch')}, chosen on validation (macro-F1 {val_f1:.3f}); test had no part in any choice"
 
 

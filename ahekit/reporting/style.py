@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure as MplFigure
 
 from ahekit.errors import PluginError
@@ -57,7 +58,7 @@ DARK = Theme(
 )
 
 
-def style(theme: Theme) -> dict[str, Any]:
+def style(theme: Theme) -> Any:
     """The theme as matplotlib settings, for `matplotlib.rc_context`."""
     return {
         "figure.facecolor": theme.background,
@@ -65,7 +66,7 @@ def style(theme: Theme) -> dict[str, Any]:
         "axes.facecolor": theme.background,
         "axes.edgecolor": theme.muted,
         "axes.labelcolor": theme.muted,
-        "axes.prop_cycle": mpl.cycler(color=theme.lines),
+        "axes.prop_cycle": cycler(color=theme.lines),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
@@ -83,6 +84,8 @@ def style(theme: Theme) -> dict[str, Any]:
         "font.family": "DejaVu Sans",
         "font.size": 10,
         "figure.titlesize": 12,
+        "figure.constrained_layout.w_pad": 0.1,
+        "figure.constrained_layout.h_pad": 0.1,
         "legend.frameon": False,
         # Class names and file names are shown as they are, dollar signs too.
         "text.parse_math": False,
@@ -92,13 +95,13 @@ def style(theme: Theme) -> dict[str, Any]:
 
 
 def render_figure(
-    figure: Figure, *, theme: Theme = LIGHT, form: Literal["png", "svg"] = "png", titled: bool = True
+    figure: Figure, *, theme: Theme = LIGHT, form: Literal["png", "svg"] = "png", heading: str | None = None
 ) -> bytes:
     """Draw a figure in a theme.
 
     Args:
         form: PNG of `PNG_DPI` dots per inch, or SVG with its text as outlines.
-        titled: Draw the title above, for a picture that stands alone.
+        heading: Written above, for a picture that stands alone; None: the figure's title. Empty: nothing.
 
     Raises:
         PluginError: The figure's own drawing failed.
@@ -110,8 +113,8 @@ def render_figure(
         file = io.BytesIO()
         try:
             figure.draw(canvas)
-            if titled:
-                canvas.suptitle(figure.title)
+            if heading != "":
+                canvas.suptitle(figure.title if heading is None else heading)
             canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".replace("\n", " ")

@@ -72,7 +72,7 @@ def accumulate(
                 logits = model(prepare(batch.images))
             losses = soft_cross_entropy(logits, batch.targets.to(logits.device), label_smoothing=label_smoothing)
             weighted = (losses * batch.weights.to(losses)).sum()
-            (weighted / weight).backward()  # type: ignore[no-untyped-call]
+            (weighted / weight).backward()
         # Added up on the device; reading each value would make a GPU wait at every micro-batch.
         loss_sum = loss_sum.to(weighted.device) + weighted.detach()
         predicted.append(logits.detach().argmax(dim=1))

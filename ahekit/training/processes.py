@@ -39,6 +39,12 @@ class Processes:
         """The module to train: DistributedDataParallel over several processes, else itself."""
         return DistributedDataParallel(module) if self.world > 1 else module
 
+    def unwrap(self, model: nn.Module) -> nn.Module:
+        """The module under `wrap`."""
+        module = model.module if isinstance(model, DistributedDataParallel) else model
+        assert isinstance(module, nn.Module)
+        return module
+
     def no_sync(self, module: nn.Module) -> Callable[[], AbstractContextManager[object]]:
         """The context under which a wrapped module keeps its gradients to itself."""
         return module.no_sync if isinstance(module, DistributedDataParallel) else nullcontext

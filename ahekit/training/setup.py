@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ from ahekit import __version__
 from ahekit.compute import Compute, hardware, open_compute, resolve_runtime
 from ahekit.data.batches import TrainingBatches
 from ahekit.data.catalog import Source, resolve
+from ahekit.data.classes import recognise_edition
 from ahekit.data.dataset import Dataset, load_dataset
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
@@ -40,6 +41,7 @@ class Setup:
     splits: Splits
     built: BuiltModel
     compute: Compute
+    edition: str | None = None
 
     def batches(self, processes: Processes) -> TrainingBatches:
         """The training images as this process sees them.
@@ -74,9 +76,9 @@ class Setup:
             "data": {
                 "name": self.source.name,
                 "kind": self.source.kind,
-                "root": str(self.dataset.root),
+                "root": str(self.dataset.root.resolve()),
                 "fingerprint": self.dataset.fingerprint,
-                "edition": _edition(self.dataset),
+                "edition": self.edition,
                 "counts": _counts(self.dataset, self.splits),
                 "refused": [{"id": refusal.id, "reason": refusal.reason} for refusal in self.dataset.refused],
             },
@@ -105,9 +107,10 @@ def prepare(
         AhekitError: Whatever the spec asks for that can't be.
     """
     processes = processes or Processes()
-    source = resolve(spec.data.source)
-    announce(source.notice)
+    source = resolve(spec.data.source, announce=announce)
     folder = scan(source.root, name=source.name)
+    for note in folder.notes:
+        announce(note)
     plugin = MODELS.get(spec.model.name)
     params = validate(plugin.Params, spec.model.params, where="model.params")
     runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
@@ -125,6 +128,9 @@ def prepare(
         near_copy_threshold=spec.data.near_copy_threshold,
         seed=spec.seed,
     )
+    for note in splits.notes:
+        announce(note)
+    edition = recognise_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
         "image_size": preprocessing.size,
@@ -138,7 +144,7 @@ def prepare(
             "model": spec.model.model_copy(update={"params": params.model_dump(mode="json")}),
         }
     )
-    return Setup(resolved, source, dataset, splits, built, compute)
+    return Setup(resolved, source, dataset, splits, built, compute, str(edition) if edition else None)
 
 
 def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], None] = lambda text: None) -> Setup:
@@ -156,7 +162,7 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
             f"or start a new run with `ahekit train --spec {run.path / 'spec.yaml'}`"
         )
     splits = splits_from_ids(manifest["splits"], setup.dataset)
-    return Setup(setup.spec, setup.source, setup.dataset, splits, setup.built, setup.compute)
+    return replace(setup, splits=splits)
 
 
 def check_classes(run: Run, dataset: Dataset) -> None:

@@ -76,7 +76,7 @@ def train_steps(
     """
     processes = processes or Processes()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    module = model.module if processes.world > 1 else model
+    module = processes.unwrap(model)
     started = time.perf_counter()
     for step, window in enumerate(windows, start=first_step):
         lr = set_rate(optimizer, rate(step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from ahekit.data.classes import DISPLAY_NAMES
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
@@ -12,6 +14,14 @@ SPLIT_NAMES = {
     "val": "validation",
     "test": "test",
 }
+
+
+class BootstrapParams(BaseModel):
+    """Parameters of a reporter that bootstraps; two with one seed draw the same resamples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
 def judged_predictions(record: RunRecord) -> tuple[str, Predictions]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colour and line style both tell the lines apart; the two measurements of train share a colour.
-_LINES = {
+_LINES: dict[str, dict[str, Any]] = {
     "train_online": {"color": "C0", "linestyle": (0, (1, 1.2)), "linewidth": 1.6},
     "train": {"color": "C0", "linestyle": "-", "linewidth": 1.6},
     "val": {"color": "C2", "linestyle": (0, (4, 1.5)), "linewidth": 1.6},
     "test": {"color": "C1", "linestyle": "-", "linewidth": 2.4},
 }
-_LABEL_GAP = 0.072  # least distance of two labels, as a share of the axis
+_LABEL_GAP = 0.078  # least distance of two labels, as a share of the axis
 _DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
 
 
@@ -29,13 +29,25 @@ def draw_curves(
     figure: Figure, *, metric: str, epochs: Sequence[int], lines: Mapping[str, NDArray[np.float64]], chosen: int | None
 ) -> None:
     """Draw one metric's curves `(E,)` by split, with the chosen epoch marked."""
+    from matplotlib.ticker import MaxNLocator
+
     axes = figure.add_subplot()
     for split, values in lines.items():
-        axes.plot(epochs, values, marker="o" if len(epochs) <= _DOTTED_EPOCHS else "", markersize=3.5, **_LINES[split])
+        axes.plot(
+            epochs,
+            values,
+            marker="o" if len(epochs) <= _DOTTED_EPOCHS else "",
+            markersize=3.5,
+            clip_on=False,
+            **_LINES[split],
+        )
     low, high = _limits(metric, lines)
     axes.set(ylim=(low, high), xlabel="epoch")
-    axes.set_xlim(epochs[0] - (len(epochs) == 1) * 0.5, epochs[-1] + (len(epochs) == 1) * 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(epochs) == 1:
+        axes.set_xticks(epochs)
+    else:
+        axes.set_xlim(epochs[0], epochs[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if chosen is not None:
         _mark(axes, chosen, is_late=chosen > (epochs[0] + epochs[-1]) / 2)
     _name_lines(axes, lines, low=low, high=high)
@@ -51,17 +63,11 @@ def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[floa
 
 
 def _mark(axes: Axes, epoch: int, *, is_late: bool) -> None:
-    """A line at the chosen epoch; its label stands on the side that has room."""
+    """A line at the chosen epoch, named above it, on the side away from the lines' names."""
     axes.axvline(epoch, linewidth=1, linestyle=(0, (2, 3)), color=axes.xaxis.label.get_color(), zorder=1)
-    axes.annotate(
-        f"chosen: epoch {epoch}",
-        (epoch, 0.03),
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(-5 if is_late else 5, 0),
-        textcoords="offset points",
-        ha="right" if is_late else "left",
-        fontsize=9,
-    )
+    place = (epoch, 1.01)
+    side = "right" if is_late else "left"
+    axes.text(*place, f"chosen: epoch {epoch}", transform=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=9)
 
 
 def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: float, high: float) -> None:
@@ -80,7 +86,13 @@ def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: fl
             fontsize=9,
             color=_LINES[split]["color"],
             fontweight="bold" if split == "test" else "normal",
-            arrowprops={"arrowstyle": "-", "color": _LINES[split]["color"], "linewidth": 0.8, "shrinkA": 0, "shrinkB": 1},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": _LINES[split]["color"],
+                "linewidth": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 1,
+            },
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.intervals import (
     Interval,
@@ -24,11 +24,10 @@ from ahekit.evaluation.metrics import (
     per_class,
     weighted_scores,
 )
-from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
-from ._common import SPLIT_NAMES, counted, judged_predictions, listed, shown
+from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -38,7 +37,7 @@ _COLUMNS = (
     Column("Precision", ".3f", "right"),
     Column("Recall", ".3f", "right"),
     Column("F1", ".3f", "right"),
-    Column("F1, 95 %", None, "right"),
+    Column("F1, 95%", None, "right"),
     Column("Support", ",d", "right"),
 )
 
@@ -48,14 +47,9 @@ class PerClass:
 
     order = 20
 
-    class Params(BaseModel):
-        """Parameters of `PerClass`."""
+    Params = BootstrapParams
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
-        resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
-        seed: int = Field(0, ge=0, description="seed of the bootstrap")
-
-    def report(self, record: RunRecord, params: Params) -> Section:
+    def report(self, record: RunRecord, params: BootstrapParams) -> Section:
         """Score every class on the test predictions (on those of validation when there are none)."""
         split, predictions = judged_predictions(record)
         scores = per_class(predictions)
@@ -79,7 +73,7 @@ class PerClass:
         )
 
 
-def _f1_intervals(counts: NDArray[np.int64], params: PerClass.Params) -> list[Interval]:
+def _f1_intervals(counts: NDArray[np.int64], params: BootstrapParams) -> list[Interval]:
     samples = affordable_samples(params.resamples, len(counts))
     drawn = bootstrap(counts, lambda counts: class_scores(counts)[2], samples=samples, seed=params.seed)
     return [percentile_interval(drawn[:, index]) for index in range(len(counts))]
@@ -96,10 +90,10 @@ def _table(
     for name, average in averages.items():
         rows.append((name, average["precision"], average["recall"], average["f1"], None, total))
     empty = [shown(score.name) for score in scores if not score.support]
-    note = "Support: images of the class. F1, 95 %: stratified bootstrap over the images."
+    note = "Support: images of the class. F1, 95%: stratified bootstrap over the images."
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
-    return Table(f"Classes on {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
+    return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
 
 
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
@@ -107,14 +101,16 @@ def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     measured.sort(key=lambda pair: pair[0].f1)
     (weakest, interval), strongest = measured[0], measured[-1][0]
     sentences = [
-        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}, with 95 % confidence between {interval.low:.3f} "
-        f"and {interval.high:.3f} on its {counted(weakest.support, 'image')}. {_weakness(weakest)}"
+        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}, with 95% confidence between "
+        f"{interval.low:.3f} and {interval.high:.3f} on its {counted(weakest.support, 'image')}. {_weakness(weakest)}"
     ]
     if len(measured) > 1:
         sentences.append(f"The strongest is {shown(strongest.name)} with F1 {strongest.f1:.3f}.")
     empty = [shown(score.name) for score in scores if not score.support]
     if empty:
-        sentences.append(f"There are no images of {listed(empty)}, so nothing is known of how well they are recognised.")
+        sentences.append(
+            f"There are no images of {listed(empty)}, so nothing is known of how well they are recognised."
+        )
     return " ".join(sentences)
 
 
@@ -150,15 +146,15 @@ def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) ->
         draw=partial(_draw, data=data),
         size=(7.6, min(1.3 + 0.34 * len(measured), 30.0)),
         data=data,
-        caption="Bars are the 95 % intervals of F1. A class whose precision lies right of its recall is named too seldom, "
-        "one with precision left of recall too often.",
+        caption="Bars are the 95% intervals of F1. A class whose precision lies right of its recall is named too "
+        "seldom, one with precision left of recall too often.",
     )
 
 
-def _draw(figure: MplFigure, *, data: dict[str, list[float]]) -> None:
+def _draw(figure: MplFigure, *, data: Mapping[str, Any]) -> None:
     axes = figure.add_subplot()
     places = np.arange(len(data["class"]))
-    axes.hlines(places, data["low"], data["high"], color="C0", linewidth=5, alpha=0.3, label="95 % interval of F1")
+    axes.hlines(places, data["low"], data["high"], color="C0", linewidth=5, alpha=0.3, label="95% interval of F1")
     axes.plot(data["f1"], places, "o", color="C0", markersize=6, label="F1")
     axes.plot(data["precision"], places, ">", color="C1", markersize=5, markerfacecolor="none", label="precision")
     axes.plot(data["recall"], places, "s", color="C2", markersize=5, markerfacecolor="none", label="recall")
@@ -169,4 +165,4 @@ def _draw(figure: MplFigure, *, data: dict[str, list[float]]) -> None:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper center", ncols=4, fontsize=9)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=9)

@@ -107,8 +107,8 @@ def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]],
         draw=partial(_draw, counts=counts, names=names),
         size=(side + 2.6, side + 1.5),
         data={"class_names": names, "counts": counts.tolist()},
-        caption="Rows are true classes with their number of images, columns what the network said. Colour is the share of "
-        "the row" + (", numbers are images." if len(names) <= _NUMBERED_CLASSES else "."),
+        caption="Rows are true classes with their number of images, columns what the network said. Colour is the "
+        "share of the row" + (", numbers are images." if len(names) <= _NUMBERED_CLASSES else "."),
     )
 
 
@@ -129,7 +129,7 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    small = 9 if size <= _NUMBERED_CLASSES else max(3.5, 9 * _NUMBERED_CLASSES / size)
+    small = min(9.0, 0.55 * 72 * figure.get_figheight() / size)
     rows = [f"{name} ({images:,d})" for name, images in zip(names, support, strict=True)]
     axes.set_yticks(np.arange(size) + 0.5, rows, fontsize=small)
     axes.set_xticks(np.arange(size) + 0.5, names, fontsize=small, rotation=45, ha="right", rotation_mode="anchor")

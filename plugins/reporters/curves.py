@@ -26,15 +26,6 @@ TITLES = {
 }
 _LOSS_TOLERANCE = 0.01  # nats
 _FEW_EPOCHS = 4  # fewer, and a curve has no shape to speak of
-_COLUMNS = (
-    Column("Metric"),
-    Column("Best", ".3f", "right"),
-    Column("At epoch", "d", "right"),
-    Column("Settled by epoch", "d", "right"),
-    Column("Last", ".3f", "right"),
-    Column("Train minus it", "+.3f", "right"),
-    Column("Swing", ".3f", "right"),
-)
 
 
 @dataclass(frozen=True)
@@ -77,9 +68,7 @@ class LearningCurves:
 
 def _read(record: RunRecord) -> _Curves:
     rows = [row for row in record.epochs if isinstance(row.get("epoch"), int)]
-    values = {
-        split: {metric: curve(rows, split, metric) for metric in METRIC_NAMES} for split in SPLIT_NAMES
-    }
+    values = {split: {metric: curve(rows, split, metric) for metric in METRIC_NAMES} for split in SPLIT_NAMES}
     judge = next((split for split in ("test", "val") if np.isfinite(values[split]["accuracy"]).any()), None)
     if judge is None:
         raise MissingRecord("no epoch was measured on test or validation")
@@ -112,9 +101,9 @@ def _reading(record: RunRecord, curves: _Curves) -> str:
     sentences = [
         _improvement(curves, on, accuracy),
         _gap(curves, on, accuracy),
-        f"Over the last {min(LAST_EPOCHS, len(curves.epochs))} epochs {on} accuracy moves within {accuracy.swing:.3f}, "
-        f"{accuracy.step:.3f} from one epoch to the next on average"
-        + (": it swings more than the size of the test set explains." if accuracy.step > 2 * curves.error else "."),
+        f"Over the last {min(LAST_EPOCHS, len(curves.epochs))} epochs {on} accuracy spans {accuracy.swing:.3f} and "
+        f"changes by {accuracy.step:.3f} from one epoch to the next on average"
+        + (", more than one standard error: single epochs mean little." if accuracy.step > curves.error else "."),
         _online(record, curves),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -123,10 +112,12 @@ def _reading(record: RunRecord, curves: _Curves) -> str:
 def _improvement(curves: _Curves, on: str, accuracy: Trend) -> str:
     name = on.capitalize()
     if accuracy.plateau_epoch is None:
-        return f"{name} accuracy is still improving when training ends at epoch {curves.epochs[-1]} ({accuracy.last:.3f})."
+        return (
+            f"{name} accuracy is still improving when training ends at epoch {curves.epochs[-1]} ({accuracy.last:.3f})."
+        )
     return (
-        f"{name} accuracy stops improving around epoch {accuracy.plateau_epoch} of {curves.epochs[-1]}: from there on it "
-        f"gains less than {curves.error:.3f}, one standard error; the best single epoch is {accuracy.best_epoch} "
+        f"{name} accuracy stops improving around epoch {accuracy.plateau_epoch} of {curves.epochs[-1]}: from there on "
+        f"it gains less than {curves.error:.3f}, one standard error; the best single epoch is {accuracy.best_epoch} "
         f"({accuracy.best:.3f})."
     )
 
@@ -139,13 +130,13 @@ def _gap(curves: _Curves, on: str, accuracy: Trend) -> str:
     sides = f"At the end accuracy is {train:.3f} on train (re-measured) and {accuracy.last:.3f} on {on}"
     if curves.fit == "overfitting":
         return (
-            f"{sides}. It is overfitting: since epoch {loss.best_epoch} the {on} loss has gone from {loss.best:.3f} up to "
-            f"{loss.last:.3f}, while the train loss kept falling."
+            f"{sides}. It is overfitting: since epoch {loss.best_epoch} the {on} loss has gone from {loss.best:.3f} "
+            f"up to {loss.last:.3f}, while the train loss kept falling."
         )
     if curves.fit == "gap":
         return (
-            f"{sides}, a gap of {accuracy.gap:.3f}: it knows its training images better than new ones, but as the {on} loss "
-            "doesn't rise, training on has done no harm."
+            f"{sides}, a gap of {accuracy.gap:.3f}: it knows its training images better than new ones, but as the {on} "
+            "loss doesn't rise, training on has done no harm."
         )
     return f"{sides}, a difference of {accuracy.gap:+.3f}: no sign of overfitting."
 
@@ -156,24 +147,33 @@ def _online(record: RunRecord, curves: _Curves) -> str:
     if online is None or again is None:
         return ""
     return (
-        f"The online train line is another measurement, not another gap: at epoch {curves.chosen} it is {online:.3f} against "
-        f"{again:.3f} re-measured, because it is taken on augmented images, with dropout on, while the weights still move."
+        f"The online train line is another measurement, not another gap: at epoch {curves.chosen} it is {online:.3f} "
+        f"against {again:.3f} re-measured, because it is taken on the images as training sees them, with dropout on, "
+        "while the weights still move."
     )
 
 
 def _table(curves: _Curves) -> Table:
+    on = SPLIT_NAMES[curves.judge]
+    columns = (
+        Column("Metric"),
+        Column("Best", ".3f", "right"),
+        Column("Epoch", "d", "right"),
+        Column("Settled", "d", "right"),
+        Column("Last", ".3f", "right"),
+        Column(f"Train − {on}", "+.3f", "right"),
+        Column("Swing", ".3f", "right"),
+    )
     rows: list[tuple[Cell, ...]] = [
         (TITLES[metric], read.best, read.best_epoch, read.plateau_epoch, read.last, read.gap, read.swing)
         for metric, read in curves.trends.items()
     ]
     note = (
-        f"Best, last and swing (highest minus lowest of the last {LAST_EPOCHS} epochs) on {SPLIT_NAMES[curves.judge]}, which "
-        f"chose nothing. Settled: from there on it gets no better by more than {curves.error:.3f} (loss: "
-        f"{_LOSS_TOLERANCE}); a dash: not before the end. Train is the re-measured one, at the last epoch."
+        f"Settled: the epoch after which it gets no better by more than {curves.error:.3f} (loss: {_LOSS_TOLERANCE}); "
+        f"a dash: not before the end. Train − {on}: re-measured train, at the last epoch. Swing: highest minus lowest "
+        f"of the last {LAST_EPOCHS} epochs."
     )
-    if curves.judge == "val":
-        note = note.replace(", which chose nothing", "")
-    return Table(f"Curves on {SPLIT_NAMES[curves.judge]}", _COLUMNS, tuple(rows), note)
+    return Table(f"The curves on {on}", columns, tuple(rows), note)
 
 
 def _figure(curves: _Curves, metric: str) -> Figure:
@@ -185,7 +185,7 @@ def _figure(curves: _Curves, metric: str) -> Figure:
         title=f"{TITLES[metric]} over the epochs",
         alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured)}. {caption}",
         draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, chosen=curves.chosen),
-        size=(7.2, 3.9),
+        size=(5.4, 3.4),
         data={"epoch": curves.epochs, **{split: _plain(values) for split, values in measured.items()}},
         caption=caption,
     )
@@ -202,7 +202,9 @@ def _caption(curves: _Curves, metric: str) -> str:
 
 
 def _spoken(lines: dict[str, Curve]) -> str:
-    return ", ".join(f"{SPLIT_NAMES[split]} ending at {values[np.isfinite(values)][-1]:.3f}" for split, values in lines.items())
+    return ", ".join(
+        f"{SPLIT_NAMES[split]} ending at {values[np.isfinite(values)][-1]:.3f}" for split, values in lines.items()
+    )
 
 
 def _plain(values: Sequence[float] | Curve) -> list[float | None]:

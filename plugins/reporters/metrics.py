@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from ahekit.evaluation.intervals import (
     Interval,
     affordable_samples,
@@ -18,7 +16,11 @@ from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, 
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord, measure
 from ahekit.reporting.sections import Cell, Column, Section, Table
-from ._common import SPLIT_NAMES, counted, judged_predictions, shown
+
+from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
+
+_Rows = Mapping[str, Mapping[str, float | None]]
+"""Figures by split and metric; None where not measured."""
 
 _COLUMNS = (
     Column("Split"),
@@ -57,18 +59,13 @@ class _Verdict:
 
 
 class FinalMetrics:
-    """Loss, accuracy and macro averages on train, validation and test, with 95 % intervals."""
+    """Loss, accuracy and macro averages on train, validation and test, with 95% intervals."""
 
     order = 10
 
-    class Params(BaseModel):
-        """Parameters of `FinalMetrics`."""
+    Params = BootstrapParams
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
-        resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
-        seed: int = Field(0, ge=0, description="seed of the bootstrap")
-
-    def report(self, record: RunRecord, params: Params) -> Section:
+    def report(self, record: RunRecord, params: BootstrapParams) -> Section:
         """Measure the stored predictions; where there are none, take what was measured while training."""
         rows, fallen_back = _measured(record)
         if not rows:
@@ -90,19 +87,20 @@ class FinalMetrics:
         )
 
 
-def _measured(record: RunRecord) -> tuple[dict[str, dict[str, float | None]], list[str]]:
-    """Figures by split, and the splits whose figures come from the history because there are no predictions."""
+def _measured(record: RunRecord) -> tuple[dict[str, dict[str, float | None]], dict[str, str]]:
+    """Figures by split; and by split the reason why they come from the history and not from predictions."""
     chosen = record.chosen_epoch or {}
     rows: dict[str, dict[str, float | None]] = {}
-    fallen_back = []
+    fallen_back = {}
     for split in SPLIT_NAMES:
         try:
             rows[split] = _from_predictions(record.need_predictions(split))
-        except MissingRecord:
+        except MissingRecord as missing:
             past = {metric: measure(chosen, split, metric) for metric in METRIC_NAMES}
             if any(value is not None for value in past.values()):
                 rows[split] = {"images": None, **past}
-                fallen_back += [split] if split != "train_online" else []
+                if split != "train_online":
+                    fallen_back[split] = str(missing)
     return rows, fallen_back
 
 
@@ -114,7 +112,7 @@ def _from_predictions(predictions: Predictions) -> dict[str, float | None]:
     }
 
 
-def _judge(split: str, predictions: Predictions, params: FinalMetrics.Params) -> _Verdict:
+def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Verdict:
     counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
     samples = affordable_samples(params.resamples, len(counts))
     images, correct, support = int(counts.sum()), int(counts.trace()), counts.sum(axis=1)
@@ -130,7 +128,7 @@ def _judge(split: str, predictions: Predictions, params: FinalMetrics.Params) ->
     )
 
 
-def _metrics_table(record: RunRecord, rows: Mapping[str, Mapping[str, float | None]], fallen_back: list[str]) -> Table:
+def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str]) -> Table:
     cells: list[tuple[Cell, ...]] = [
         (SPLIT_NAMES[split], *(row[key] for key in ("images", *METRIC_NAMES))) for split, row in rows.items()
     ]
@@ -138,19 +136,22 @@ def _metrics_table(record: RunRecord, rows: Mapping[str, Mapping[str, float | No
     notes = ["Precision, recall and F1 are macro averages over the classes that have images; the loss is in nats."]
     if "train_online" in rows:
         notes.append(
-            f"Online: during epoch {epoch}, on augmented images with dropout on, while the weights still moved"
-            f"{_smoothing(record)}; re-measured: the chosen weights on the plain training images."
+            f"Online: during epoch {epoch}, on the images as training saw them, with dropout on, while the weights "
+            f"still moved{_smoothing(record)}; re-measured: the chosen weights on the plain training images."
         )
     if fallen_back:
-        names = ", ".join(SPLIT_NAMES[split] for split in fallen_back)
-        notes.append(f"No predictions are stored for {names}: figures as measured after epoch {epoch}.")
+        names = listed([SPLIT_NAMES[split] for split in fallen_back])
+        notes.append(f"No final predictions on {names}: figures as measured after epoch {epoch}.")
+        notes += [f"{reason}." for split, reason in fallen_back.items() if split in record.predictions]
     elif record.spec.evaluation.flip_average:
-        notes.append("Each image counts with the mean of its own and its mirror image's probabilities.")
-    return Table("Final metrics", _COLUMNS, tuple(cells), " ".join(notes))
+        notes.append("All but online: probabilities averaged over an image and its mirror image; the curves are not.")
+    return Table("Loss, accuracy and macro averages", _COLUMNS, tuple(cells), " ".join(notes))
 
 
 def _smoothing(record: RunRecord) -> str:
-    parts = ["label smoothing"] * (record.spec.loss.label_smoothing > 0) + ["mixing"] * (record.spec.mix.probability > 0)
+    parts = ["label smoothing"] * (record.spec.loss.label_smoothing > 0) + ["mixing"] * (
+        record.spec.mix.probability > 0
+    )
     return f" (its loss includes {' and '.join(parts)})" if parts else ""
 
 
@@ -164,27 +165,27 @@ def _interval_table(verdict: _Verdict) -> Table:
         f"How far the figures would move with another {counted(verdict.images, 'image')} of the same kind; "
         "another seed moves them as well."
     )
-    return Table(f"95 % intervals on {SPLIT_NAMES[verdict.split]}", _INTERVAL_COLUMNS, rows, note)
+    return Table(f"95% intervals on {SPLIT_NAMES[verdict.split]}", _INTERVAL_COLUMNS, rows, note)
 
 
-def _reading(
-    record: RunRecord, verdict: _Verdict | None, rows: Mapping[str, Mapping[str, float | None]]
-) -> str:
+def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
     chosen = record.chosen_epoch
     sentences = []
     if verdict:
         on = SPLIT_NAMES[verdict.split]
         sentences += [
             f"The run names {verdict.correct:,d} of {verdict.images:,d} {on} images correctly: accuracy "
-            f"{verdict.accuracy:.3f}, with 95 % confidence between {verdict.accuracy_interval.low:.3f} and "
+            f"{verdict.accuracy:.3f}, with 95% confidence between {verdict.accuracy_interval.low:.3f} and "
             f"{verdict.accuracy_interval.high:.3f}.",
             f"With every class weighing the same, macro-F1 is {verdict.macro_f1:.3f} ({verdict.f1_interval}).",
-            f"Always answering {shown(verdict.largest_class)!r} would be right in {verdict.largest_share:.3f}.",
+            f"Always answering {shown(verdict.largest_class)} would reach an accuracy of {verdict.largest_share:.3f}.",
         ]
         if verdict.split == "val":
             sentences.append("These images also chose the weights, so expect a little less on new ones.")
     elif chosen is not None:
-        known = [f"{SPLIT_NAMES[split]} {row['accuracy']:.3f}" for split, row in rows.items() if row["accuracy"] is not None]
+        known = [
+            f"{SPLIT_NAMES[split]} {row['accuracy']:.3f}" for split, row in rows.items() if row["accuracy"] is not None
+        ]
         sentences.append(
             f"There are no final predictions yet; after epoch {chosen.get('epoch')}, the best on validation so far, "
             f"accuracy is {', '.join(known)}."
@@ -192,8 +193,8 @@ def _reading(
     val_f1 = None if chosen is None else measure(chosen, "val", "f1")
     if verdict and chosen is not None and val_f1 is not None:
         sentences.append(
-            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation macro-F1 of {val_f1:.3f}"
-            + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
+            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation macro-F1 "
+            f"of {val_f1:.3f}" + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)
 

@@ -1,0 +1,54 @@
+# Needs Python >= 3.11 and make, nothing else:
+#   make demo    see it at work: trains on the embedded sample and writes a report
+#   make test    the whole test suite
+#   make check   what has to pass before a commit: format, lint, types, tests
+#   make clean   remove what these made
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= --data sample --model cnn5 --accum 4 --epochs 4
+PYTEST ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check format lint types clean
+
+demo: $(VENV)/.installed
+	$(BIN)/ahekit train $(DEMO)
+	$(BIN)/ahekit report
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: lint types test
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp file newer than what it was installed from: nothing is installed twice.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ahekit needs Python 3.11 or newer and '$(PYTHON)' is not; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@

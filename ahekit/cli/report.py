@@ -1,0 +1,162 @@
+"""`ahekit report`: how good a run is, how sure that is, and what it confuses."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ahekit import console
+from ahekit.cli import options
+from ahekit.errors import RunError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ahekit.reporting.build import Report
+    from ahekit.reporting.files import FileFormat
+    from ahekit.run import Run
+
+FORMATS = ("console", "html", "md", "json", "png")
+_LINE_WIDTH = 100  # of prose; tables take the whole terminal
+
+
+def complete_reporters(incomplete: str) -> list[str]:
+    """Names of registered reporters, from package metadata."""
+    from ahekit.registry import REPORTERS
+
+    return [name for name in REPORTERS.names() if name.startswith(incomplete)]
+
+
+def report(
+    run: options.RunArgument = None,
+    formats: Annotated[
+        str,
+        typer.Option("--format", metavar="LIST", help="Any of console, html, md, json and png, separated by commas."),
+    ] = ",".join(FORMATS),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Where the files go. Without it: the run's own report and figures folders."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="REPORTER", help="Only this section; repeatable.", autocompletion=complete_reporters
+        ),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip", metavar="REPORTER", help="Leave this section out; repeatable.", autocompletion=complete_reporters
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="REPORTER.FIELD=VALUE",
+            help="Set a reporter's parameter, as in confusion.pairs=20; repeatable.",
+        ),
+    ] = None,
+    runs: options.Runs = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Report on a run: tables in the terminal, and one page, Markdown, JSON and figures as files."""
+    from ahekit.reporting.build import build_report
+    from ahekit.run import find_run, runs_root
+    from ahekit.spec import merge, parse_assignment
+
+    console.configure(quiet=quiet)
+    chosen = parse_formats(formats)
+    params: Mapping[str, Any] = {}
+    for assignment in assignments or ():
+        params = merge(params, parse_assignment(assignment))
+    found = find_run(runs_root(runs), run)
+    made = build_report(found.record(), only=only or (), skip=skip or (), params=params)
+    made, written = write_report(made, found, chosen, out=out)
+    if "console" in chosen:
+        show(made)
+    _show_missing(made)
+    for path in written:
+        is_last = path == written[-1]
+        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """The formats named in a comma-separated list.
+
+    Raises:
+        UnknownNameError: One of them is none.
+    """
+    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in chosen:
+        if name not in FORMATS:
+            raise UnknownNameError("report format", name, FORMATS)
+    return chosen or FORMATS
+
+
+def write_report(
+    report: Report, run: Run, formats: tuple[str, ...], *, out: Path | None = None
+) -> tuple[Report, list[Path]]:
+    """Write a report's files into the run folder, or into `out`.
+
+    Returns:
+        The report as it was rendered, and the paths worth telling: each page, and the folder of the figures.
+
+    Raises:
+        RunError: The folder can't be written.
+    """
+    from ahekit.files import write_atomic
+    from ahekit.reporting.files import report_files
+
+    wanted = cast("list[FileFormat]", [name for name in formats if name != "console"])
+    report, files = report_files(report, wanted, pages="" if out else "report")
+    try:
+        for name, content in files.items():
+            if out is None:
+                run.write_bytes(name, content)
+            else:
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(out / name, content)
+    except OSError as error:
+        where = out or run.path
+        raise RunError(f"{where}: can't write the report ({error.strerror}); choose a folder with --out") from error
+    base = out or run.path
+    pages = [base / name for name in files if not name.endswith(".png")]
+    return report, [*([base / "figures"] if len(pages) < len(files) else []), *reversed(pages)]
+
+
+def show(report: Report) -> None:
+    """The report's title, facts and sections in the terminal; its figures are files."""
+    width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
+    console.say(report.title)
+    label_width = max((len(label) for label, _ in report.facts), default=0)
+    for label, value in report.facts:
+        console.say(_wrapped(value, width, lead=f"  {label:<{label_width}}  "))
+    console.say("")
+    for section in report.sections:
+        console.say(section.title.upper())
+        console.say(_wrapped(section.reading, width) + "\n")
+        for table in section.tables:
+            console.show_table(table)
+
+
+def _show_missing(report: Report) -> None:
+    for missing in report.missing:
+        console.warn(f"{missing.section}: {missing.reason}")
+
+
+def _wrapped(text: str, width: int, *, lead: str = "") -> str:
+    # A path or id longer than the line stays whole, so that it can be copied.
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

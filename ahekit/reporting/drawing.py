@@ -1,0 +1,57 @@
+"""A report's figures as picture files, drawn once for all renderings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from ahekit.errors import PluginError
+from ahekit.reporting.build import Missing, Report
+from ahekit.reporting.sections import Figure, Section
+
+Kind = Literal["png", "light", "dark"]
+"""PNG with its title and run for standing alone; SVG without them, in either theme, for a page."""
+
+Pictures = Mapping[str, Mapping[Kind, bytes]]
+"""Pictures by `picture_name`, and kind."""
+
+
+def picture_name(section: Section, figure: Figure) -> str:
+    """File stem of a figure: unique in the report, and harmless whatever a plugin calls it."""
+    return "-".join(re.sub(r"[^\w.]+", "_", part).strip("._") for part in (section.name, figure.name))
+
+
+def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictures]:
+    """Draw every figure in the kinds asked for.
+
+    Returns:
+        The report without the figures that can't be drawn, each noted in its `missing`; and the pictures.
+    """
+    pictures: dict[str, dict[Kind, bytes]] = {}
+    sections, missing = [], list(report.missing)
+    for section in report.sections:
+        drawn = []
+        for figure in section.figures:
+            try:
+                _check_name(section, figure)
+                pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report.run) for kind in kinds}
+                drawn.append(figure)
+            except PluginError as error:
+                missing.append(Missing(section.name, str(error)))
+        sections.append(replace(section, figures=tuple(drawn)))
+    return replace(report, sections=tuple(sections), missing=tuple(missing)), pictures
+
+
+def _check_name(section: Section, figure: Figure) -> None:
+    if [other.name for other in section.figures].count(figure.name) > 1:
+        raise PluginError(f"figure {figure.name!r} can't be drawn: the section has two of that name")
+
+
+def _draw(figure: Figure, kind: Kind, run: str) -> bytes:
+    from ahekit.reporting.style import DARK, LIGHT, render_figure
+
+    if kind == "png":
+        return render_figure(figure, heading=f"{figure.title}\n{run}")
+    return render_figure(figure, theme=DARK if kind == "dark" else LIGHT, form="svg", heading="")

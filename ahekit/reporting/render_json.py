@@ -1,0 +1,67 @@
+"""A report as JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ahekit.reporting.build import Report
+from ahekit.reporting.drawing import picture_name
+from ahekit.reporting.sections import Figure, Section, Table
+
+SCHEMA_VERSION = 1
+
+
+def render_json(report: Report, figures: str | None = None) -> str:
+    """The whole report as strict JSON: a number that isn't finite becomes null.
+
+    Args:
+        figures: Folder of the PNGs relative to the file; None when there are none.
+    """
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "run": report.run,
+        "title": report.title,
+        "subtitle": report.subtitle,
+        "facts": dict(report.facts),
+        "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
+        "sections": [_section(section, figures) for section in report.sections],
+    }
+    return json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _section(section: Section, figures: str | None) -> dict[str, Any]:
+    return {
+        "name": section.name,
+        "title": section.title,
+        "reading": section.reading,
+        "values": section.values,
+        "tables": [_table(table) for table in section.tables],
+        "figures": [_figure(section, figure, figures) for figure in section.figures],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    columns = [column.name for column in table.columns]
+    return {"title": table.title, "columns": columns, "rows": table.rows, "note": table.note}
+
+
+def _figure(section: Section, figure: Figure, figures: str | None) -> dict[str, Any]:
+    file = {} if figures is None else {"file": f"{figures}/{picture_name(section, figure)}.png"}
+    facts = {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
+    return {**facts, **file, "data": figure.data}
+
+
+def _plain(value: Any) -> Any:
+    """Python's own types all the way down; a reporter may leave NumPy numbers and arrays in its values."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

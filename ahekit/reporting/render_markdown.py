@@ -1,0 +1,59 @@
+"""A report as Markdown, with its figures as PNGs beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from ahekit.reporting.build import Report
+from ahekit.reporting.drawing import picture_name
+from ahekit.reporting.sections import Figure, Section, Table, format_cell
+
+# What would otherwise be markup: file and class names may hold any of it.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def render_markdown(report: Report, figures: str) -> str:
+    """The report in GitHub's Markdown.
+
+    Args:
+        figures: Folder of the PNGs, relative to the file.
+    """
+    blocks = [f"# {_text(report.title)}", _text(report.subtitle)]
+    blocks += [f"> **Missing:** {_text(missing.section)}: {_text(missing.reason)}" for missing in report.missing]
+    for section in report.sections:
+        blocks += _section(section, figures)
+    if report.facts:
+        blocks += ["## What the run was", "\n".join(f"- **{label}:** {_text(value)}" for label, value in report.facts)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(section: Section, figures: str) -> Iterator[str]:
+    yield f"## {_text(section.title)}"
+    yield _text(section.reading)
+    for figure in section.figures:
+        yield from _figure(section, figure, figures)
+    for table in section.tables:
+        yield from _table(table)
+
+
+def _figure(section: Section, figure: Figure, figures: str) -> Iterator[str]:
+    yield f"![{_text(figure.alt)}]({quote(f'{figures}/{picture_name(section, figure)}.png')})"
+    if figure.caption:
+        yield _text(figure.caption)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"**{_text(table.title)}**"
+    lines = [[_text(column.name) for column in table.columns]]
+    lines.append(["---:" if column.align == "right" else ":---" for column in table.columns])
+    for row in table.rows:
+        lines.append([_text(format_cell(cell, column)) for cell, column in zip(row, table.columns, strict=True)])
+    yield "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    if table.note:
+        yield _text(table.note)
+
+
+def _text(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,201 @@
+"""From a record to sections: order, choice, faults, and the sample's mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from ahekit.errors import PluginError, SpecError, UnknownNameError
+from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.protocols import NoParams
+from ahekit.registry import REPORTERS
+from ahekit.reporting.build import Missing, build_report
+from ahekit.reporting.sections import Figure, Section, Table
+
+MakeRecord = Callable[..., RunRecord]
+
+pytestmark = pytest.mark.usefixtures("no_plugin_files")
+
+
+def register(name: str, order: int, make: Callable[[RunRecord, Any], Section], params: type = NoParams) -> None:
+    class Reporter:
+        """A reporter of a test."""
+
+        Params = params
+
+        def report(self, record: RunRecord, params: Any) -> Section:
+            return make(record, params)
+
+    Reporter.order = order  # type: ignore[attr-defined]
+    REPORTERS.register(name)(Reporter)
+
+
+def section(reading: str = "It is so.") -> Section:
+    table = Table("A table", (), ())
+    return Section("x", "A title", reading, (table,), (Figure("f", "A figure", "", lambda figure: None),))
+
+
+def test_sections_stand_in_the_order_of_their_reporters(make_record: MakeRecord) -> None:
+    for name, order in (("late", 3), ("early", 1), ("also-early", 1)):
+        register(name, order, lambda record, params: section())
+
+    report = build_report(make_record(), only=["late", "early", "also-early"])
+
+    assert [found.name for found in report.sections] == ["also-early", "early", "late"]
+
+
+def test_skipped_reporter_is_neither_asked_nor_missing(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section())
+    others = [name for name in REPORTERS.names() if name != "mine"]
+
+    report = build_report(make_record(), skip=["mine"])
+
+    assert "mine" not in [found.name for found in report.sections]
+    assert sorted(missing.section for missing in report.missing) == others
+
+
+def test_missing_record_becomes_a_line_and_the_others_go_on(make_record: MakeRecord) -> None:
+    def lack(record: RunRecord, params: Any) -> Section:
+        raise MissingRecord("no epoch was measured")
+
+    register("lacking", 1, lack)
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["lacking", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert report.missing == (Missing("lacking", "no epoch was measured"),)
+
+
+def test_broken_reporter_costs_its_own_section_alone(make_record: MakeRecord) -> None:
+    register("bug", 1, lambda record, params: section(1 / 0))  # type: ignore[arg-type]
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), skip=["metrics", "classes", "curves", "confusion"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert "bug" in [missing.section for missing in report.missing]
+    assert "ZeroDivisionError: division by zero" in report.missing[0].reason
+    assert "--only bug" in report.missing[0].reason
+
+
+def test_broken_reporter_asked_for_by_name_keeps_its_traceback(make_record: MakeRecord) -> None:
+    register("bug", 1, lambda record, params: section(1 / 0))  # type: ignore[arg-type]
+
+    with pytest.raises(ZeroDivisionError):
+        build_report(make_record(), only=["bug"])
+
+
+def test_reporter_that_does_not_load_is_missing_with_its_provider(make_record: MakeRecord) -> None:
+    @REPORTERS.register("unloadable")
+    class Unloadable:
+        """Breaks at once."""
+
+        def __init__(self) -> None:
+            raise ImportError("no module named astrology")
+
+    report = build_report(make_record(), only=["unloadable"])
+
+    assert report.sections == ()
+    assert "'unloadable' of" in report.missing[0].reason
+    assert "no module named astrology" in report.missing[0].reason
+
+
+@pytest.mark.parametrize("option", ["only", "skip"])
+def test_unknown_reporter_is_named_with_the_nearest(make_record: MakeRecord, option: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"no reporter named 'confusions'; did you mean confusion\?"):
+        build_report(make_record(), **{option: ["confusions"]})  # type: ignore[arg-type]
+
+
+class Params(BaseModel):
+    """Parameters of a test's reporter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    word: str = Field("yes", description="what it says")
+    times: int = Field(1, gt=0, description="how often")
+
+
+def test_parameters_reach_their_reporter(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section(params.word * params.times), Params)
+
+    report = build_report(make_record(), only=["mine"], params={"mine": {"times": 3}})
+
+    assert report.sections[0].reading == "yesyesyes"
+
+
+def test_wrong_parameters_are_all_named(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section(), Params)
+
+    with pytest.raises(SpecError) as caught:
+        build_report(make_record(), only=["mine"], params={"mine": {"times": 0, "wrd": "no"}})
+
+    assert "mine.times: must be greater than 0 (got 0)" in str(caught.value)
+    assert "mine.wrd: no field named 'wrd'; did you mean word?" in str(caught.value)
+
+
+def test_section_goes_by_its_registered_name(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section())
+
+    assert build_report(make_record(), only=["mine"]).sections[0].name == "mine"
+
+
+def test_everything_about_the_sample_says_so(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section("Accuracy is 0.9."))
+
+    report = build_report(make_record(manifest={"data": {"name": "sample", "kind": "sample"}}), only=["mine"])
+    found = report.sections[0]
+
+    for title in (report.title, found.title, found.tables[0].title, found.figures[0].title):
+        assert title.endswith("(sample of drawings)")
+    assert found.reading == "Measured on the embedded sample, which holds drawings and no photographs. Accuracy is 0.9."
+
+
+def test_real_data_is_not_called_a_sample(make_record: MakeRecord) -> None:
+    register("mine", 1, lambda record, params: section())
+
+    report = build_report(make_record(), only=["mine"])
+
+    assert "sample" not in report.title + report.sections[0].title + report.sections[0].reading
+
+
+def test_interrupted_run_says_how_far_it_got_and_how_to_go_on(make_record: MakeRecord) -> None:
+    history = [{"type": "epoch", "epoch": 1}, {"type": "epoch", "epoch": 2}]
+
+    report = build_report(
+        make_record(state="interrupted", history=history, status={"reason": "stopped by Ctrl-C"}),
+        skip=REPORTERS.names(),
+    )
+
+    assert report.missing == (
+        Missing(
+            "run",
+            "interrupted (stopped by Ctrl-C) after 2 of 60 epochs, reported as far as it got; "
+            "`ahekit resume run-1` goes on from there",
+        ),
+    )
+
+
+def test_running_run_is_not_told_to_resume(make_record: MakeRecord) -> None:
+    report = build_report(make_record(state="running"), skip=REPORTERS.names())
+
+    assert report.missing[0].reason == "running after 0 of 60 epochs, reported as far as it got"
+
+
+def test_lost_manifest_is_told(make_record: MakeRecord) -> None:
+    report = build_report(make_record(manifest={}), skip=REPORTERS.names())
+
+    assert "manifest.json is missing or can't be read" in report.missing[0].reason
+
+
+def test_broken_plugin_file_stops_the_report(make_record: MakeRecord, tmp_path: Any) -> None:
+    from ahekit import plugin_files
+
+    file = tmp_path / "broken.py"
+    file.write_text("import astrology")
+    plugin_files.announce([file])
+
+    with pytest.raises(PluginError, match=r"broken\.py"):
+        build_report(make_record())

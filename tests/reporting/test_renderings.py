@@ -1,0 +1,226 @@
+"""One report in its renderings: HTML, Markdown, JSON, and the files they become."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ahekit.reporting.build import Missing, Report
+from ahekit.reporting.drawing import draw_report, picture_name
+from ahekit.reporting.files import report_files
+from ahekit.reporting.render_html import render_html
+from ahekit.reporting.render_json import render_json
+from ahekit.reporting.render_markdown import render_markdown
+from ahekit.reporting.sections import Figure, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page's elements, its text, and whether its tags balance."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of a tag."""
+        return [attributes for found, attributes in self.elements if found == tag]
+
+
+def page_of(report: Report) -> Page:
+    return Page(render_html(*draw_report(report, ["light", "dark"])))
+
+
+def test_page_is_well_formed_and_says_everything(small_report: Report) -> None:
+    page = page_of(small_report)
+
+    assert page.open == []
+    for text in ("Run run-1", "cnn5 · mine", "Classes & more", "Altar is best", "By class", "Support: images."):
+        assert text in page.text
+    assert "no epoch was measured" in page.text
+    assert "0.99" in page.text
+    assert "1,200" in page.text
+
+
+def test_page_asks_nothing_of_the_network(small_report: Report) -> None:
+    page = page_of(small_report)
+    targets = [
+        value or ""
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset")
+    ]
+
+    assert targets
+    assert all(target.startswith(("data:", "#")) for target in targets)
+    assert page.all("script") == page.all("link") == page.all("iframe") == []
+    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.all("meta"))
+
+
+def test_names_with_markup_are_text_on_the_page(small_report: Report) -> None:
+    page = page_of(small_report)
+
+    assert "<b>altar</b>" in page.text
+    assert page.all("b") == []
+
+
+def test_commands_in_backticks_are_set_as_code(small_report: Report) -> None:
+    assert len(page_of(small_report).all("code")) == 1
+
+
+def test_picture_on_the_page_has_size_alt_text_and_both_themes(small_report: Report) -> None:
+    page = page_of(small_report)
+    image, source = page.all("img")[0], page.all("source")[0]
+
+    assert (image["width"], image["height"], image["alt"]) == ("288", "192", "It rises.")
+    assert source["media"] == "screen and (prefers-color-scheme: dark)"
+    for uri in (image["src"], source["srcset"]):
+        kind, _, content = (uri or "").partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert ElementTree.fromstring(base64.b64decode(content)).tag.endswith("svg")
+    assert image["src"] != source["srcset"]
+
+
+def test_links_to_sections_lead_somewhere(small_report: Report) -> None:
+    page = page_of(small_report)
+    anchors = {attributes.get("id") for _, attributes in page.elements}
+
+    assert {(link["href"] or "").removeprefix("#") for link in page.all("a")} == {"classes", "facts"} <= anchors
+
+
+def test_markdown_tables_keep_their_columns_whatever_the_names_hold(small_report: Report) -> None:
+    lines = render_markdown(small_report, "../figures").splitlines()
+
+    assert r"| Class \| name | F1 | Support |" in lines
+    assert "| :--- | ---: | ---: |" in lines
+    assert r"| a\_b\|c\*d\* | – | 0 |" in lines
+    assert r"| \<b\>altar\</b\> | 0.99 | 1,200 |" in lines
+
+
+def test_markdown_shows_figures_readings_and_what_is_missing(small_report: Report) -> None:
+    text = render_markdown(small_report, "../figures")
+
+    assert "![It rises.](../figures/classes-line.png)" in text
+    assert "> **Missing:** curves: no epoch was measured" in text
+    assert "## Classes & more" in text
+    assert "- **Model:** cnn5" in text
+
+
+def test_json_is_strict_and_whole(small_report: Report) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    values = json.loads(render_json(small_report, "../figures"), parse_constant=refuse)
+
+    section = values["sections"][0]
+    assert values["run"] == "run-1"
+    assert values["missing"] == [{"section": "curves", "reason": "no epoch was measured"}]
+    assert section["values"] == {"best": "altar", "share": None}
+    assert section["tables"][0]["columns"] == ["Class | name", "F1", "Support"]
+    assert section["tables"][0]["rows"][0] == ["<b>altar</b>", 0.987, 1200]
+    assert section["figures"][0]["file"] == "../figures/classes-line.png"
+    assert section["figures"][0]["data"] == {"y": [3, None]}
+
+
+def test_json_takes_numpy_values(small_report: Report) -> None:
+    values = {"array": np.array([[1, 2]]), "number": np.float32(0.5), "count": np.int64(3), "nan": np.float64("nan")}
+    section = replace(small_report.sections[0], values=values)
+
+    found = json.loads(render_json(replace(small_report, sections=(section,))))["sections"][0]
+
+    assert found["values"] == {"array": [[1, 2]], "number": 0.5, "count": 3, "nan": None}
+    assert "file" not in found["figures"][0]
+
+
+def test_files_in_a_run_folder_refer_to_each_other(small_report: Report) -> None:
+    report, files = report_files(small_report, ["html", "md", "json", "png"], pages="report")
+
+    assert report == small_report
+    assert sorted(files) == ["figures/classes-line.png", "report/report.html", "report/report.json", "report/report.md"]
+    assert b"(../figures/classes-line.png)" in files["report/report.md"]
+    assert files["figures/classes-line.png"].startswith(b"\x89PNG")
+
+
+def test_files_in_one_folder_refer_to_each_other(small_report: Report) -> None:
+    _, files = report_files(small_report, ["md"])
+
+    assert sorted(files) == ["figures/classes-line.png", "report.md"]
+    assert b"(figures/classes-line.png)" in files["report.md"]
+
+
+@pytest.mark.parametrize(("form", "name"), [("html", "report.html"), ("json", "report.json")])
+def test_format_alone_writes_one_file(small_report: Report, form: str, name: str) -> None:
+    assert list(report_files(small_report, [form])[1]) == [name]  # type: ignore[list-item]
+
+
+def test_same_report_makes_the_same_bytes(small_report: Report) -> None:
+    first, second = (report_files(small_report, ["html", "md", "json", "png"]) for _ in range(2))
+
+    assert first == second
+
+
+def test_figure_that_cannot_be_drawn_is_missing_and_the_rest_is_there(
+    small_report: Report, line_figure: Figure
+) -> None:
+    def fail(figure: MplFigure) -> None:
+        raise KeyError("pixels")
+
+    section = replace(small_report.sections[0], figures=(replace(line_figure, name="bad", draw=fail), line_figure))
+
+    report, files = report_files(replace(small_report, sections=(section,)), ["html", "png"])
+
+    assert Missing("classes", "figure 'bad' can't be drawn: KeyError: 'pixels'") in report.missing
+    assert [figure.name for figure in report.sections[0].figures] == ["line"]
+    assert b"can&#39;t be drawn" in files["report.html"]
+    assert list(files) == ["figures/classes-line.png", "report.html"]
+
+
+def test_two_figures_of_one_name_do_not_overwrite_each_other(small_report: Report, line_figure: Figure) -> None:
+    section = replace(small_report.sections[0], figures=(line_figure, line_figure))
+
+    report, files = report_files(replace(small_report, sections=(section,)), ["png"])
+
+    assert files == {}
+    assert "two of that name" in report.missing[-1].reason
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "a b\n"])
+def test_figure_name_leads_to_no_other_folder(line_figure: Figure, name: str) -> None:
+    stem = picture_name(Section("mine", "", ""), replace(line_figure, name=name))
+
+    assert stem.startswith("mine-")
+    assert not {"/", "\\", "\n", " "} & set(stem)
+    assert ".." not in stem
+
+
+def test_png_has_the_size_of_its_figure(small_report: Report) -> None:
+    _, files = report_files(small_report, ["png"])
+
+    assert Image.open(BytesIO(files["figures/classes-line.png"])).size == (450, 300)

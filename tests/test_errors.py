@@ -1,0 +1,48 @@
+"""Errors a user can cause: one tree, one line, an exit code."""
+
+from __future__ import annotations
+
+from ahekit import errors
+from ahekit.errors import AhekitError, SpecError, UnknownNameError
+
+
+def test_a_wrong_command_line_exits_with_2_and_every_other_failure_with_1() -> None:
+    codes = {name: value.exit_code for name, value in vars(errors).items() if _is_ours(value)}
+    assert {name for name, code in codes.items() if code == 2} == {"UsageError", "SpecError", "UnknownNameError"}
+    assert set(codes.values()) == {1, 2}
+
+
+def _is_ours(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, AhekitError)
+
+
+def test_every_error_is_drawn_in_the_tree_of_the_docstring() -> None:
+    assert errors.__doc__ is not None
+    for name, value in vars(errors).items():
+        if _is_ours(value):
+            assert f" {name} " in errors.__doc__.replace("\n", " "), name
+
+
+def test_a_spec_error_holds_a_line_for_each_problem() -> None:
+    error = SpecError(["seed: too small", "optim.lr: too large"])
+    assert error.problems == ("seed: too small", "optim.lr: too large")
+    assert str(error) == "seed: too small\noptim.lr: too large"
+
+
+def test_an_unknown_name_is_answered_with_near_names_first_and_all_names_after() -> None:
+    error = UnknownNameError("class", "alter", ["gargoyle", "altar", "apse"])
+    assert str(error) == "no class named 'alter'; did you mean altar? Known: altar, apse, gargoyle"
+
+
+def test_an_unknown_name_with_nothing_near_lists_all_names_and_the_hint() -> None:
+    error = UnknownNameError("run", "zzz", ["a", "b"], hint="Make one")
+    assert str(error) == "no run named 'zzz'. Known: a, b. Make one"
+
+
+def test_an_unknown_name_where_none_is_known_says_so() -> None:
+    assert str(UnknownNameError("run", "x", [])) == "no run named 'x'. Known: none"
+
+
+def test_near_names_are_searched_in_all_names_though_only_some_are_listed() -> None:
+    error = UnknownNameError("model", "resnet19", ["cnn5", "resnet18"], listed=["cnn5"])
+    assert str(error) == "no model named 'resnet19'; did you mean resnet18? Known: cnn5"

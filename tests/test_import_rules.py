@@ -1,0 +1,173 @@
+"""Who may import whom, what may import torch, and who prints: read from the source, not from what happens to run."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# A part of the tool, and the other parts it may import. A package stands for all its modules unless one of them is
+# named by itself. Imports for type checkers alone don't count; those inside a function do.
+MAY_IMPORT = {
+    "errors": "",
+    "files": "",
+    "plugin_files": "errors",
+    "protocols": "errors",
+    "spec": "errors protocols",
+    "registry": "errors protocols plugin_files",
+    "hooks": "errors protocols",
+    "compute": "errors spec",
+    "reporting.sections": "",
+    "data": "errors files protocols spec",
+    "evaluation": "errors protocols spec registry hooks compute data",
+    "run": "errors files spec evaluation",
+    "reporting": "ahekit errors protocols spec registry plugin_files evaluation reporting.sections",
+    "training": "ahekit errors files protocols spec registry hooks compute data evaluation run reporting.sections",
+    "console": "errors reporting.sections",
+    "cli": "ahekit errors files protocols spec registry plugin_files compute data evaluation run reporting "
+    "reporting.sections training console",
+    "__main__": "errors console cli",
+    # The public names are loaded when first used.
+    "ahekit": "",
+    "ahekit_plugins": "errors protocols hooks spec compute data evaluation reporting.sections",
+}
+
+# Modules that load on every start of the command line.
+LIGHT = {"ahekit", "__main__", "errors", "files", "plugin_files", "protocols", "spec", "registry", "run"} | {
+    "reporting.sections",
+    "console",
+    "cli",
+}
+MAY_LOAD_AT_ONCE = {"filelock", "pydantic", "rich", "typer", "yaml"}
+
+
+def module_files() -> list[tuple[str, Path]]:
+    """Every module by its import name."""
+    named = []
+    for package, folder in (("ahekit", ROOT / "ahekit"), ("ahekit_plugins", ROOT / "plugins")):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            named.append((".".join([package, *parts]).removesuffix(".__init__"), path))
+    return named
+
+
+def part_of(module: str) -> str:
+    """The part of the tool that a module belongs to: the longest name in the table that it starts with."""
+    if module.startswith("ahekit_plugins"):
+        return "ahekit_plugins"
+    inner = module.removeprefix("ahekit").removeprefix(".")
+    while inner and inner not in MAY_IMPORT:
+        inner = inner.rpartition(".")[0]
+    return inner or "ahekit"
+
+
+def imports(name: str, path: Path, *, only_at_once: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and name of every module or name imported; those for type checkers alone are left out.
+
+    Args:
+        only_at_once: Leave out imports inside functions too.
+    """
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if only_at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = name if path.stem == "__init__" else name.rpartition(".")[0]
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            # `from ahekit import console` imports the module ahekit.console.
+            yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
+MODULES = module_files()
+
+
+def test_the_table_names_only_parts_that_exist() -> None:
+    named = {part_of(name) for name, _ in MODULES}
+    assert named == set(MAY_IMPORT)
+    allowed = {part for parts in MAY_IMPORT.values() for part in parts.split()}
+    assert allowed <= named
+
+
+def test_a_module_imports_only_what_its_part_may() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {part_of(name)} may not import {part_of(target)} ({target})"
+        for name, path in MODULES
+        for line, target in imports(name, path)
+        if target.split(".")[0] in ("ahekit", "ahekit_plugins")
+        and part_of(target) not in (part_of(name), *MAY_IMPORT[part_of(name)].split())
+    ]
+    assert not wrong
+
+
+def test_the_parts_import_each_other_in_one_direction() -> None:
+    order: list[str] = []
+    left = {part: set(parts.split()) for part, parts in MAY_IMPORT.items()}
+    while left:
+        ready = [part for part, parts in left.items() if parts <= set(order)]
+        assert ready, f"these import each other in a circle: {sorted(left)}"
+        order += ready
+        left = {part: parts for part, parts in left.items() if part not in ready}
+
+
+def test_what_loads_on_every_start_loads_only_light_libraries() -> None:
+    heavy = [
+        f"{path.relative_to(ROOT)}:{line}: {target} on loading"
+        for name, path in MODULES
+        if part_of(name) in LIGHT
+        for line, target in imports(name, path, only_at_once=True)
+        if not _is_light(target)
+    ]
+    assert not heavy
+
+
+def _is_light(target: str) -> bool:
+    top = target.split(".")[0]
+    return part_of(target) in LIGHT if top == "ahekit" else top in {*sys.stdlib_module_names, *MAY_LOAD_AT_ONCE}
+
+
+def test_only_the_console_prints() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {what}"
+        for name, path in MODULES
+        if name != "ahekit.console"
+        for line, what in _printing(name, path)
+    ]
+    assert not wrong
+
+
+def _printing(name: str, path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in (
+                "print",
+                "typer.echo",
+                "typer.secho",
+                "sys.stdout.write",
+                "sys.stderr.write",
+                "warnings.warn",
+            ):
+                yield node.lineno, called
+    yield from ((line, target) for line, target in imports(name, path) if target.split(".")[0] == "rich")
+
+
+def test_the_reader_of_imports_sees_what_it_should(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        "import os.path\nfrom a import b, c\nif TYPE_CHECKING:\n    import d\nelse:\n    import e\n"
+        "def f():\n    import g\n    print(1)\nclass H:\n    from i import j\n"
+    )
+    assert {name for _, name in imports("m", source)} == {"os.path", "a.b", "a.c", "e", "g", "i.j"}
+    assert {name for _, name in imports("m", source, only_at_once=True)} == {"os.path", "a.b", "a.c", "e", "i.j"}
+    assert list(_printing("m", source)) == [(9, "print")]

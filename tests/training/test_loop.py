@@ -1,0 +1,211 @@
+"""A run from start to predictions; interrupted and resumed it ends in the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ahekit.errors import CheckpointError, RunError, TrainingError
+from ahekit.run import Run
+from ahekit.training.loop import fit
+from ahekit.training.setup import Setup
+from ahekit.training.stopping import StopRequest
+
+MakeSetup = Callable[..., Setup]
+NewRun = Callable[[Setup], Run]
+
+
+def final_hash(run: Run) -> str:
+    digest = hashlib.sha256()
+    for name in ("model", "average", "optimizer"):
+        digest.update((run.checkpoints()[-1] / f"{name}.safetensors").read_bytes())
+    return digest.hexdigest()
+
+
+def stop_at(step: int) -> tuple[StopRequest, Callable[[int], None]]:
+    stop = StopRequest()
+
+    def ask(now: int) -> None:
+        stop.asked = stop.asked or now == step
+
+    return stop, ask
+
+
+def test_a_run_leaves_history_predictions_checkpoints_and_status(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup()
+    run, watcher = new_run(setup), watched()
+    status = fit(setup, run, watcher=watcher)
+    assert status["state"] == run.status["state"] == "finished"
+    # 38 training images in windows of 12: four steps an epoch.
+    assert [row["step"] for row in watcher.steps] == list(range(1, 13))
+    assert [row["images"] for row in watcher.steps[:4]] == [12, 12, 12, 2]
+    assert [row["epoch"] for row in run.history() if row["type"] == "epoch"] == [1, 2, 3]
+    assert len([row for row in run.history() if row["type"] == "step"]) == 12
+    for block in ("train_online", "train", "val", "test"):
+        assert set(watcher.epochs[0][block]) == {"loss", "accuracy", "precision", "recall", "f1"}
+    predictions = run.predictions()
+    assert {name: len(part.ids) for name, part in predictions.items()} == {"train": 38, "val": 12, "test": 12}
+    assert predictions["val"].ids == tuple(setup.dataset.ids[38:50])
+    best = max(watcher.epochs, key=lambda row: row["val"]["f1"])
+    assert status["best"]["val_f1"] == best["val"]["f1"]
+
+
+def test_training_learns(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    watcher = watched()
+    setup = make_setup(train={"epochs": 12}, optim={"lr": 0.03}, mix={"probability": 0})
+    fit(setup, new_run(setup), watcher=watcher)
+    assert watcher.epochs[-1]["val"]["accuracy"] > 0.8
+    assert watcher.epochs[-1]["train_online"]["loss"] < watcher.epochs[0]["train_online"]["loss"]
+
+
+@pytest.mark.parametrize("step", [1, 4, 6, 11])
+def test_interrupted_and_resumed_ends_in_the_same_weights(
+    step: int, make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    whole_setup = make_setup()
+    whole = new_run(whole_setup)
+    fit(whole_setup, whole, watcher=watched())
+    setup = make_setup()
+    run = new_run(setup)
+    stop, ask = stop_at(step)
+    status = fit(setup, run, watcher=watched(ask), stop=stop)
+    assert status["state"] == run.status["state"] == "interrupted"
+    assert status["step"] == step
+    torch.randn(7)  # whatever the new process did with its random state must not matter
+    again = make_setup()
+    assert fit(again, run, watcher=watched(), resume=True)["state"] == "finished"
+    assert final_hash(run) == final_hash(whole)
+    rows = [(row["type"], row["step"], row.get("loss")) for row in run.history()]
+    assert rows == [(row["type"], row["step"], row.get("loss")) for row in whole.history()]
+
+
+def test_two_runs_of_one_spec_end_in_the_same_weights(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    runs = []
+    for _ in range(2):
+        setup = make_setup()
+        runs.append(new_run(setup))
+        fit(setup, runs[-1], watcher=watched())
+    assert final_hash(runs[0]) == final_hash(runs[1])
+    other = make_setup(seed=1)
+    runs.append(new_run(other))
+    fit(other, runs[-1], watcher=watched())
+    assert final_hash(runs[2]) != final_hash(runs[0])
+
+
+def test_only_the_last_and_the_best_checkpoint_are_kept(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"epochs": 6})
+    run = new_run(setup)
+    status = fit(setup, run, watcher=watched())
+    kept = {checkpoint.name for checkpoint in run.checkpoints()}
+    assert kept == {"step-00000024-epoch-0007", status["best"]["checkpoint"]}
+
+
+def test_all_checkpoints_are_kept_when_asked(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"keep_checkpoints": "all"})
+    run = new_run(setup)
+    fit(setup, run, watcher=watched())
+    assert [path.name for path in run.checkpoints()] == [f"step-{4 * n:08d}-epoch-{n + 1:04d}" for n in (1, 2, 3)]
+
+
+def test_checkpoints_are_written_within_an_epoch_when_due(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"checkpoint_minutes": 1e-9, "keep_checkpoints": "all", "epochs": 1})
+    run = new_run(setup)
+    fit(setup, run, watcher=watched())
+    assert [path.name.split("-")[1] for path in run.checkpoints()] == ["00000001", "00000002", "00000003", "00000004"]
+
+
+def test_a_time_limit_ends_the_run_measured_and_says_so(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"max_minutes": 1e-9})
+    run, watcher = new_run(setup), watched()
+    status = fit(setup, run, watcher=watcher)
+    assert status["state"] == "finished"
+    assert "max_minutes" in status["reason"]
+    assert "step 1 of 12" in status["reason"]
+    assert watcher.epochs[0]["partial"]
+    # The schedule is that of the whole run, not of the minutes: the first rate is the same.
+    plain = watched()
+    fit(make_setup(), new_run(setup), watcher=plain)
+    assert watcher.steps[0]["lr"] == plain.steps[0]["lr"]
+
+
+def test_early_stopping_on_validation(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"epochs": 30, "patience": 2}, optim={"lr": 1e-9})
+    run = new_run(setup)
+    status = fit(setup, run, watcher=watched())
+    assert "stopped early" in status["reason"]
+    assert status["epoch"] - 1 == status["best"]["epoch"] + 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rate_and_checkpoint(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup()
+    run = new_run(setup)
+
+    def poison(step: int) -> None:
+        if step == 5:
+            with torch.no_grad():
+                setup.built.module[6].weight.fill_(math.nan)
+
+    with pytest.raises(TrainingError, match=r"loss is nan .* step 6 \(epoch 2, learning rate .*step-00000004-epoch"):
+        fit(setup, run, watcher=watched(poison))
+    assert run.status["state"] == "interrupted"
+    assert "nan" in run.status["reason"]
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup()
+    run = new_run(setup)
+    stop, ask = stop_at(2)
+    fit(setup, run, watcher=watched(ask), stop=stop)
+    state = run.checkpoints()[-1] / "state.json"
+    state.write_text(state.read_text().replace('"world": 1', '"world": 2'))
+    with pytest.raises(CheckpointError, match=r"made by 2 process\(es\), resumed by 1"):
+        fit(make_setup(), run, watcher=watched(), resume=True)
+
+
+def test_a_torn_history_line_is_dropped_on_resume(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup()
+    run = new_run(setup)
+    stop, ask = stop_at(5)
+    fit(setup, run, watcher=watched(ask), stop=stop)
+    with (run.path / "history.jsonl").open("a") as file:
+        file.write('{"type": "step", "step": 6, "lo')
+    fit(make_setup(), run, watcher=watched(), resume=True)
+    assert [row["step"] for row in run.history() if row["type"] == "step"] == list(range(1, 13))
+
+
+def test_a_run_without_a_checkpoint_resumes_from_its_start(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup()
+    run, whole = new_run(setup), new_run(setup)
+    fit(make_setup(), whole, watcher=watched())
+    fit(setup, run, watcher=watched(), resume=True)
+    assert final_hash(run) == final_hash(whole)
+
+
+def test_a_second_process_cannot_train_the_same_run(make_setup: MakeSetup, new_run: NewRun) -> None:
+    run = new_run(make_setup())
+    with run.lock():
+        assert run.status["state"] == "running"
+        with pytest.raises(RunError, match="another process"), Run(run.path).lock():
+            pass
+    assert run.status["state"] == "interrupted"
+
+
+def test_train_flags_and_memory_format(make_setup: MakeSetup, new_run: NewRun, watched: Any, tmp_path: Path) -> None:
+    setup = make_setup(train={"epochs": 1})
+    fit(setup, new_run(setup), watcher=watched())
+    assert setup.built.module.training
+    assert setup.built.module[0].weight.is_contiguous(memory_format=torch.channels_last)
