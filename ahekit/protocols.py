@@ -47,6 +47,25 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class LoadedWeights:
+    """What came of loading pretrained weights.
+
+    Attributes:
+        source: Where they are from.
+        loaded: Number of the backbone's tensors that were set.
+        missing: Those that the source lacks and can do without (counters of BatchNorm).
+        unexpected: What the source holds beside (its own classifier).
+        prefix: What was taken off the names of its tensors.
+    """
+
+    source: str
+    loaded: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
 class BuiltModel:
     """A network and all that freezing, layer-wise rates, hooks, visualizers and export need to know of it.
 
@@ -58,6 +77,8 @@ class BuiltModel:
         layers: Alias (`conv3`) to dotted module path. Dotted paths always work beside the aliases.
         embed: Normalised images to the embedding before the head, `(B, D)`.
         split: `split(stage)` cuts before that stage: `(prefix, suffix)` with `suffix(prefix(x)) == module(x)`.
+        pretrained: Loads the pretrained weights that the parameters ask for; None: the weights stay fresh. Called
+            once, when a new run starts: a run that goes on has its own.
     """
 
     module: nn.Module
@@ -66,6 +87,7 @@ class BuiltModel:
     layers: Mapping[str, str]
     embed: Callable[[Tensor], Tensor]
     split: Callable[[str], tuple[nn.Module, nn.Module]]
+    pretrained: Callable[[], LoadedWeights] | None = None
 
 
 class ModelPlugin(Protocol):
@@ -84,10 +106,26 @@ class ModelPlugin(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """A model of a family that is worth starting with.
+
+    Attributes:
+        parameters: With a head for ten classes.
+        multiply_adds: For one image of its own size.
+        image_size: Its own, pixels a side.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    image_size: int
+
+
 class ModelFamily(Protocol):
     """Resolves many model names at once; its entry-point name ends in `/*` (`timm/*`).
 
-    Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
+    A family may have `suggested`, a sequence of `Suggestion`, which `ahekit plugins show` lists. Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
     """
 
     def names(self) -> Sequence[str]:

@@ -84,7 +84,8 @@ class Registry(Generic[P]):
         """Every registered plugin by name, from metadata alone; two of one name are both listed."""
         plugin_files.read()
         installed = [
-            Entry(point.name, _distribution(point), point.load, point.module.partition(".")[0])
+            # Not `point.module`, which fails on a value that is none.
+            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0].partition(".")[0])
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))

@@ -40,7 +40,7 @@ class DataSpec(_Strict):
     image_size: int | None = Field(None, ge=8, le=1024, description="side length, pixels; none: the model's own")
     fit: Fit | None = Field(None, description="how an image becomes square; none: the model's own")
     interpolation: Interpolation | None = Field(None, description="resampling; none: the model's own")
-    val_fraction: float = Field(0.1, gt=0, lt=0.9, description="share of the training images cut as validation")
+    val_fraction: float = Field(0.08, gt=0, lt=0.9, description="share of the training images cut as validation")
     test_fraction: float = Field(0.15, gt=0, lt=0.9, description="share cut as test when the dataset has none")
     near_copy_threshold: float = Field(
         0.98, gt=0, le=1, description="thumbnail correlation from which two images are near-copies"
@@ -51,12 +51,12 @@ class AugmentSpec(_Strict):
     """Random changes of each training image, drawn per (seed, epoch, sample id)."""
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring left-right")
-    crop_scale: float = Field(0.35, gt=0, le=1, description="smallest area share of a random resized crop; 1: off")
+    crop_scale: float = Field(0.25, gt=0, le=1, description="smallest area share of a random resized crop; 1: off")
     crop_ratio: float = Field(4 / 3, ge=1, description="largest aspect ratio of a crop (and its inverse)")
     rotation: float = Field(6.0, ge=0, le=180, description="largest rotation either way, degrees")
-    brightness: float = Field(0.3, ge=0, lt=1, description="largest relative change of brightness")
-    contrast: float = Field(0.3, ge=0, lt=1, description="largest relative change of contrast")
-    saturation: float = Field(0.3, ge=0, lt=1, description="largest relative change of saturation")
+    brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness")
+    contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change of contrast")
+    saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change of saturation")
     erase: float = Field(0.25, ge=0, le=1, description="probability of erasing a rectangle")
     erase_area: float = Field(0.25, gt=0, lt=1, description="largest area share of the erased rectangle")
 
@@ -68,7 +68,7 @@ class MixSpec(_Strict):
     Train Strong Classifiers with Localizable Features, https://arxiv.org/abs/1905.04899.
     """
 
-    probability: float = Field(0.6, ge=0, le=1, description="probability that an image is mixed with another")
+    probability: float = Field(0.8, ge=0, le=1, description="probability that an image is mixed with another")
     cutmix_share: float = Field(0.5, ge=0, le=1, description="share of the mixed images that use CutMix, not mixup")
     mixup_alpha: float = Field(0.4, gt=0, description="Beta(alpha, alpha) of the mixup share")
     cutmix_alpha: float = Field(1.0, gt=0, description="Beta(alpha, alpha) of the CutMix area")
@@ -80,7 +80,7 @@ class OptimSpec(_Strict):
 
     name: Literal["adam", "adamw", "sgd"] = Field("adamw", description="optimizer; sgd uses Nesterov momentum")
     lr: float = Field(3e-3, gt=0, description="peak learning rate, per optimizer step")
-    weight_decay: float = Field(0.05, ge=0, description="weight decay of weights (not of norms and biases)")
+    weight_decay: float = Field(0.1, ge=0, description="weight decay of weights (not of norms and biases)")
     decay_all: bool = Field(False, description="apply weight decay to norms and biases too")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, beta1 of adam and adamw")
     beta2: float = Field(0.999, ge=0, lt=1, description="beta2 of adam and adamw")
@@ -119,14 +119,14 @@ class LossSpec(_Strict):
 class TrainSpec(_Strict):
     """How long, and what is kept."""
 
-    epochs: int = Field(60, gt=0, description="passes over the training images")
+    epochs: int = Field(100, gt=0, description="passes over the training images")
     max_minutes: float | None = Field(
         None, gt=0, description="stop early after so many minutes; never shapes the schedule"
     )
     patience: int | None = Field(
         None, gt=0, description="stop after so many epochs without a better validation macro-F1"
     )
-    average_decay: float = Field(0.99, ge=0, lt=1, description="exponential averaging of weights per step; 0: off")
+    average_decay: float = Field(0.998, ge=0, lt=1, description="exponential averaging of weights per step; 0: off")
     checkpoint_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints within an epoch")
     keep_checkpoints: Literal["last-and-best", "all"] = Field("last-and-best", description="which checkpoints stay")
 

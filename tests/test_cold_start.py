@@ -49,7 +49,7 @@ def command(*args: str) -> str:
         command("runs"),
         *(
             command(name, "--help")
-            for name in ("train", "resume", "report", "data", "model", "prove", "plugins", "runs")
+            for name in ("train", "resume", "report", "viz", "data", "model", "prove", "plugins", "runs")
         ),
     ],
 )

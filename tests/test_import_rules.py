@@ -27,9 +27,10 @@ MAY_IMPORT = {
     "run": "errors files spec evaluation",
     "reporting": "ahekit errors protocols spec registry plugin_files evaluation reporting.sections",
     "training": "ahekit errors files protocols spec registry hooks compute data evaluation run reporting.sections",
+    "visualizing": "errors protocols spec registry hooks data reporting training",
     "console": "errors reporting.sections",
     "cli": "ahekit errors files protocols spec registry plugin_files compute data evaluation run reporting "
-    "reporting.sections training console",
+    "reporting.sections training visualizing console",
     "__main__": "errors console cli",
     # The public names are loaded when first used.
     "ahekit": "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -38,11 +38,17 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Listed:
-    """One row of the list; description and parameters are known only once the plugin is imported."""
+    """One row of the list; description and parameters are known only once the plugin is imported.
+
+    Attributes:
+        state: "found" (by its metadata), "ok" (it loads), "broken" or "clash" (another one has its name).
+        problem: What is wrong, in one line.
+    """
 
     name: str
     kind: str
     provider: str
+    state: str = "found"
     problem: str = ""
     description: str | None = None
     parameters: tuple[str, ...] | None = None
@@ -97,7 +103,7 @@ def listed(*, check: bool) -> Iterator[Listed]:
             rivals = [other for other in entries if other.name == entry.name and other is not entry]
             yield _listed(registry, entry, rivals, check=check)
     for file, problem in plugin_files.broken().items():
-        yield Listed(file.name, "file", str(file), problem)
+        yield Listed(file.name, "file", str(file), "broken", problem)
 
 
 def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
@@ -143,20 +149,22 @@ def parameters(params: type[BaseModel]) -> dict[str, dict[str, str]]:
 def _listed(registry: Registry[Any], entry: Entry, rivals: list[Entry], *, check: bool) -> Listed:
     row = Listed(entry.name, registry.kind, entry.provider)
     if rivals:
-        return _with_problem(row, f"shares its name with the {registry.kind} of {rivals[0].provider}")
+        problem = f"shares its name with the {registry.kind} of {rivals[0].provider}"
+        return replace(row, state="clash", problem=f"{row.kind} {row.name!r} of {row.provider} {problem}")
     if not check:
-        lost = entry.package is not None and find_spec(entry.package) is None
-        return _with_problem(row, f"is broken: no module named {entry.package!r}") if lost else row
+        problem = f"{row.kind} {row.name!r} of {row.provider} is broken: no module named {entry.package!r}"
+        return row if _is_there(entry.package) else replace(row, state="broken", problem=problem)
     try:
         plugin = registry.load(entry)
     except PluginError as error:
-        return Listed(entry.name, registry.kind, entry.provider, str(error))
+        return replace(row, state="broken", problem=str(error))
     fields = () if entry.is_family else tuple(plugin.Params.model_fields)
-    return Listed(entry.name, registry.kind, entry.provider, "", describe(plugin), fields)
+    return replace(row, state="ok", description=describe(plugin), parameters=fields)
 
 
-def _with_problem(row: Listed, problem: str) -> Listed:
-    return Listed(row.name, row.kind, row.provider, f"{row.kind} {row.name!r} of {row.provider} {problem}")
+def _is_there(package: str | None) -> bool:
+    """Whether a top-level package could be imported, found out without importing it; None: it already is."""
+    return package is None or (package.isidentifier() and find_spec(package) is not None)
 
 
 def _family_of(registry: Registry[Any], name: str) -> str:
@@ -172,7 +180,7 @@ def _table(rows: list[Listed], *, check: bool) -> Table:
             row.name,
             row.kind,
             row.provider,
-            "broken" if row.problem else "ok" if check else "found",
+            row.state,
             *((row.description, ", ".join(row.parameters or ())) if check else ()),
         )
         for row in rows

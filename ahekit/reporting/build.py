@@ -120,8 +120,10 @@ def _run_missing(record: RunRecord) -> Iterator[Missing]:
     if record.state != "finished":
         because = f" ({record.status['reason']})" if record.status.get("reason") else ""
         reached = f"after {len(record.epochs)} of {record.spec.train.epochs} epochs"
-        on = "" if record.state == "running" else f"; `ahekit resume {record.name}` goes on from there"
-        yield Missing("run", f"{record.state}{because} {reached}, reported as far as it got{on}")
+        is_running = record.state == "running"
+        state = "still running" if is_running else record.state
+        on = "" if is_running else f"; `ahekit resume {record.name}` goes on from there"
+        yield Missing("run", f"{state}{because} {reached}, reported as far as it got{on}")
     for fault in record.faults:
         yield Missing("run", fault)
     if not record.manifest:

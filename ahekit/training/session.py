@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def start(setup: Setup, processes: Processes) -> Session:
     module.train()
     average = None
     if spec.train.average_decay:
-        averaging = get_ema_multi_avg_fn(spec.train.average_decay)
+        averaging = partial(_average, decay=spec.train.average_decay)
         average = AveragedModel(copy.deepcopy(module), multi_avg_fn=averaging, use_buffers=True)
     groups = parameter_groups(module, weight_decay=spec.optim.weight_decay, decay_all=spec.optim.decay_all)
     batches = setup.batches(processes)
@@ -153,3 +154,14 @@ def restore(setup: Setup, processes: Processes, checkpoint: Path) -> Session:
     prefix = f"{processes.rank}."
     restore_random_state({name.removeprefix(prefix): value for name, value in rng.items() if name.startswith(prefix)})
     return session
+
+
+def _average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
+    """Exponential averaging that forgets its start: the decay of step n is at most (1 + n) / (10 + n).
+
+    The warm-up of TensorFlow's ExponentialMovingAverage,
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage. Without it a slow average shows the
+    random first weights for many epochs.
+    """
+    warm = min(decay, (1 + int(count)) / (10 + int(count)))
+    get_ema_multi_avg_fn(warm)(averaged, current, count)

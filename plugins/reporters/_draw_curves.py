@@ -26,9 +26,18 @@ _DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
 
 
 def draw_curves(
-    figure: Figure, *, metric: str, epochs: Sequence[int], lines: Mapping[str, NDArray[np.float64]], chosen: int | None
+    figure: Figure,
+    *,
+    metric: str,
+    epochs: Sequence[int],
+    lines: Mapping[str, NDArray[np.float64]],
+    mark: tuple[int, str] | None,
 ) -> None:
-    """Draw one metric's curves `(E,)` by split, with the chosen epoch marked."""
+    """Draw one metric's curves `(E,)` by split.
+
+    Args:
+        mark: An epoch to mark, and what to write there.
+    """
     from matplotlib.ticker import MaxNLocator
 
     axes = figure.add_subplot()
@@ -48,8 +57,8 @@ def draw_curves(
     else:
         axes.set_xlim(epochs[0], epochs[-1])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    if chosen is not None:
-        _mark(axes, chosen, is_late=chosen > (epochs[0] + epochs[-1]) / 2)
+    if mark is not None:
+        _mark(axes, *mark, is_late=mark[0] > (epochs[0] + epochs[-1]) / 2)
     _name_lines(axes, lines, low=low, high=high)
 
 
@@ -62,12 +71,11 @@ def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[floa
     return max(0.0, float(np.floor(values.min() * 10) / 10)), 1.0
 
 
-def _mark(axes: Axes, epoch: int, *, is_late: bool) -> None:
-    """A line at the chosen epoch, named above it, on the side away from the lines' names."""
+def _mark(axes: Axes, epoch: int, name: str, *, is_late: bool) -> None:
+    """A line at an epoch, named above it, on the side away from the lines' names."""
     axes.axvline(epoch, linewidth=1, linestyle=(0, (2, 3)), color=axes.xaxis.label.get_color(), zorder=1)
-    place = (epoch, 1.01)
     side = "right" if is_late else "left"
-    axes.text(*place, f"chosen: epoch {epoch}", transform=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=9)
+    axes.text(epoch, 1.01, name, transform=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=9)
 
 
 def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: float, high: float) -> None:
@@ -88,6 +96,7 @@ def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: fl
             fontweight="bold" if split == "test" else "normal",
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0.0, 0.5),
                 "color": _LINES[split]["color"],
                 "linewidth": 0.8,
                 "shrinkA": 0,

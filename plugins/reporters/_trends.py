@@ -18,6 +18,7 @@ Fit = Literal["overfitting", "gap", "none"]
 LAST_EPOCHS = 5
 _LOSS_RISE = 0.05  # relative rise of the test loss above its lowest point that counts as overfitting
 _GAP = 0.03  # smallest accuracy gap worth a word; larger where the test set is small
+_END = 0.15  # share of the epochs that is the end: what settles only there is still improving
 _DEFAULT_ERROR = 0.01  # standard error of an accuracy on a test set of unknown size
 
 
@@ -28,7 +29,7 @@ class Trend:
     Attributes:
         best: Its best value, and `best_epoch`, the first epoch that has it.
         plateau_epoch: First epoch from which the smoothed curve gets no better by more than the tolerance; None when
-            that is only at the end.
+            that is only within the last two epochs or the last 15 % of them.
         gap: Re-measured train minus judged split at the last epoch; None where train wasn't measured.
         swing: Highest minus lowest over the last epochs, whose mean step from one to the next is `step`.
     """
@@ -72,7 +73,7 @@ def trend(
         best=float(values[best]),
         best_epoch=int(places[best]),
         last=float(values[-1]),
-        plateau_epoch=int(places[settled]) if settled < len(values) - 2 else None,
+        plateau_epoch=int(places[settled]) if settled < len(values) - max(2, _END * len(values)) else None,
         gap=float(train[-1] - values[-1]) if np.isfinite(train[-1]) else None,
         swing=float(tail.max() - tail.min()),
         step=float(np.abs(np.diff(tail)).mean()) if len(tail) > 1 else 0.0,

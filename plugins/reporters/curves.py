@@ -36,6 +36,7 @@ class _Curves:
     values: dict[str, dict[str, Curve]]
     judge: str
     chosen: int | None
+    is_final: bool
     error: float
     trends: dict[str, Trend]
     fit: Fit
@@ -55,7 +56,7 @@ class LearningCurves:
             title="Learning curves",
             reading=_reading(record, curves),
             tables=(_table(curves),),
-            figures=tuple(_figure(curves, metric) for metric in METRIC_NAMES),
+            figures=tuple(_figure(curves, metric) for metric in curves.trends),
             values={
                 "epochs": curves.epochs,
                 "chosen_epoch": curves.chosen,
@@ -87,8 +88,8 @@ def _read(record: RunRecord) -> _Curves:
         if read is not None:
             trends[metric] = read
     fit = overfit(values["train"]["loss"], values[judge]["loss"], trends["accuracy"].gap, error=error)
-    chosen = record.chosen_epoch
-    return _Curves(epochs, values, judge, chosen["epoch"] if chosen else None, error, trends, fit)
+    chosen = (record.chosen_epoch or {}).get("epoch")
+    return _Curves(epochs, values, judge, chosen, record.state == "finished", error, trends, fit)
 
 
 def _reading(record: RunRecord, curves: _Curves) -> str:
@@ -112,9 +113,7 @@ def _reading(record: RunRecord, curves: _Curves) -> str:
 def _improvement(curves: _Curves, on: str, accuracy: Trend) -> str:
     name = on.capitalize()
     if accuracy.plateau_epoch is None:
-        return (
-            f"{name} accuracy is still improving when training ends at epoch {curves.epochs[-1]} ({accuracy.last:.3f})."
-        )
+        return f"{name} accuracy is still improving at epoch {curves.epochs[-1]}, the last one ({accuracy.last:.3f})."
     return (
         f"{name} accuracy stops improving around epoch {accuracy.plateau_epoch} of {curves.epochs[-1]}: from there on "
         f"it gains less than {curves.error:.3f}, one standard error; the best single epoch is {accuracy.best_epoch} "
@@ -146,10 +145,11 @@ def _online(record: RunRecord, curves: _Curves) -> str:
     online, again = measure(row, "train_online", "accuracy"), measure(row, "train", "accuracy")
     if online is None or again is None:
         return ""
+    averaged = " and before they are averaged" if record.spec.train.average_decay else ""
     return (
         f"The online train line is another measurement, not another gap: at epoch {curves.chosen} it is {online:.3f} "
         f"against {again:.3f} re-measured, because it is taken on the images as training sees them, with dropout on, "
-        "while the weights still move."
+        f"while the weights still move{averaged}."
     )
 
 
@@ -161,7 +161,7 @@ def _table(curves: _Curves) -> Table:
         Column("Epoch", "d", "right"),
         Column("Settled", "d", "right"),
         Column("Last", ".3f", "right"),
-        Column(f"Train − {on}", "+.3f", "right"),
+        Column(f"Train − {on}", "+z.3f", "right"),
         Column("Swing", ".3f", "right"),
     )
     rows: list[tuple[Cell, ...]] = [
@@ -184,17 +184,21 @@ def _figure(curves: _Curves, metric: str) -> Figure:
         name=metric,
         title=f"{TITLES[metric]} over the epochs",
         alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured)}. {caption}",
-        draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, chosen=curves.chosen),
+        draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, mark=_mark(curves)),
         size=(5.4, 3.4),
         data={"epoch": curves.epochs, **{split: _plain(values) for split, values in measured.items()}},
         caption=caption,
     )
 
 
+def _mark(curves: _Curves) -> tuple[int, str] | None:
+    if curves.chosen is None:
+        return None
+    return curves.chosen, f"{'chosen' if curves.is_final else 'best so far'}: epoch {curves.chosen}"
+
+
 def _caption(curves: _Curves, metric: str) -> str:
-    read = curves.trends.get(metric)
-    if read is None:
-        return ""
+    read = curves.trends[metric]
     on = SPLIT_NAMES[curves.judge].capitalize()
     best = "lowest" if metric == "loss" else "best"
     away = f", {abs(read.gap):.3f} {'above' if read.gap < 0 else 'below'} train" if read.gap is not None else ""

@@ -135,9 +135,10 @@ def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str
     epoch = (record.chosen_epoch or {}).get("epoch")
     notes = ["Precision, recall and F1 are macro averages over the classes that have images; the loss is in nats."]
     if "train_online" in rows:
+        chosen = "chosen, averaged" if record.spec.train.average_decay else "chosen"
         notes.append(
             f"Online: during epoch {epoch}, on the images as training saw them, with dropout on, while the weights "
-            f"still moved{_smoothing(record)}; re-measured: the chosen weights on the plain training images."
+            f"still moved{_smoothing(record)}; re-measured: the {chosen} weights on the plain training images."
         )
     if fallen_back:
         names = listed([SPLIT_NAMES[split] for split in fallen_back])

@@ -7,14 +7,17 @@ so that a machine whose speed drifts slows all of them alike. Reported are media
 
 - bare step: K forwards and backwards, clipping, fused update and weight averaging on one resident batch.
 - ahekit: the same, fed by the training batches of the strong recipe (augmentation and mixing on).
-- K + update: K times a lone forward and backward, plus a lone update, timed apart.
+- window: ahekit's own step on windows of that resident batch.
+- apart: K lone forwards and backwards per window, then as many lone updates, timed apart.
 - usual loop: torchvision's ImageFolder, a DataLoader with two workers, random resized crop, flip and colour jitter,
-  contiguous memory format, fp32, plain Adam.
+  contiguous memory format, fp32, plain Adam. It runs in the same process, so it profits from the memory setting of
+  ahekit.compute as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import statistics
 import time
@@ -97,7 +100,7 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
     )
     folder = datasets.ImageFolder(str(root), transform)
     loader = torch.utils.data.DataLoader(folder, optim.batch_size, shuffle=True, num_workers=2, drop_last=True)
-    model = fresh(setup).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model = copy.deepcopy(setup.built.module).train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     batches = iter(loader)
 
@@ -116,70 +119,65 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
     return run
 
 
-def fresh(setup: Setup) -> nn.Module:
-    import copy
-
-    module = copy.deepcopy(setup.built.module)
-    for part in module.modules():
-        if hasattr(part, "reset_parameters"):
-            part.reset_parameters()
-    return module.train()
-
-
-def timed(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=6)
-    parser.add_argument("--usual", type=Path, help="class folders for the usual loop; default: DATASET/train")
     given = parser.parse_args()
     spec = RunSpec.model_validate(
         {"data": {"source": str(given.dataset)}, "runtime": {"precision": given.precision}, "mix": {"clean_share": 0}}
     )
     setup = prepare(spec)
     session = start(setup, Processes())
+    found = contenders(session, usual_loop(setup, given.dataset / "train"))
+    for run in found.values():
+        run(1)
+    names, rounds = list(found), []
+    for number in range(given.rounds):
+        turn = names[number % len(names) :] + names[: number % len(names)]
+        images = given.windows * spec.optim.effective_batch_size
+        rates = {name: images / timed(found[name], given.windows) for name in turn}
+        rounds.append(rates)
+        print("images/s:", ", ".join(f"{name} {rates[name]:.0f}" for name in names), flush=True)
+    for over, under in (("ahekit", "bare step"), ("ahekit", "usual loop"), ("window", "apart")):
+        ratios = sorted(rates[over] / rates[under] for rates in rounds)
+        print(f"{over} / {under}: median {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+
+
+def contenders(session: Session, usual: Callable[[int], None]) -> dict[str, Callable[[int], None]]:
+    optim = session.setup.spec.optim
+    parameters, clip = list(session.module.parameters()), optim.clip_norm or float("inf")
     windows = endless(session.batches)
     resident = next(next(windows).micro_batches)
-    bare, usual = bare_step(session, resident), usual_loop(setup, given.usual or given.dataset / "train")
-    parameters, k = list(session.module.parameters()), spec.optim.accumulation_steps
-    clip = spec.optim.clip_norm or float("inf")
-    images, targets = setup.compute.prepare(resident.images), resident.targets
+    images = session.setup.compute.prepare(resident.images)
+    k = optim.accumulation_steps
 
-    def apart() -> float:
-        single = timed(lambda: [forward_backward(session, images, targets) for _ in range(given.windows * k)] and None)
-        return single + timed(lambda: [update(session, parameters, clip) for _ in range(given.windows)] and None)
+    def apart(count: int) -> None:
+        for _ in range(count * k):
+            forward_backward(session, images, resident.targets)
+        for _ in range(count):
+            update(session, parameters, clip)
 
-    for warm_up in (lambda: bare(1), lambda: ahekit_loop(session, windows, 1), lambda: usual(1)):
-        warm_up()
-    rows = []
-    for _ in range(given.rounds):
-        seconds = [
-            timed(lambda: bare(given.windows)),
-            timed(lambda: ahekit_loop(session, windows, given.windows)),
-            apart(),
-            timed(lambda: usual(given.windows)),
-        ]
-        rows.append(seconds)
-        count = given.windows * spec.optim.effective_batch_size
-        print(
-            "images/s: bare {:.0f}, ahekit {:.0f}, K + update {:.0f}, usual {:.0f}".format(
-                *(count / s for s in seconds)
-            )
-        )
-    for label, over, under in (
-        ("ahekit / bare step", 0, 1),
-        ("ahekit / usual loop", 3, 1),
-        ("bare window / (K + update)", 0, 2),
-    ):
-        ratios = sorted(row[over] / row[under] for row in rows)
-        print(f"{label}: median {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+    def window(count: int) -> None:
+        weight = float(resident.weights.sum()) * k
+        same = (Window(1, number, weight, len(images) * k, iter([resident] * k)) for number in range(count))
+        ahekit_loop(session, same, count)
+
+    return {
+        "bare step": bare_step(session, resident),
+        "ahekit": lambda count: ahekit_loop(session, windows, count),
+        "window": window,
+        "apart": apart,
+        "usual loop": usual,
+    }
+
+
+def timed(run: Callable[[int], None], count: int) -> float:
+    started = time.perf_counter()
+    run(count)
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

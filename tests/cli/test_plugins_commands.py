@@ -81,6 +81,7 @@ def test_checking_imports_each_and_shows_what_it_does_and_takes(cli: Callable[..
         "name": "made",
         "kind": "model",
         "provider": "nets 2.5",
+        "state": "ok",
         "problem": "",
         "description": "A net of [brackets].",
         "parameters": ["width"],
@@ -97,6 +98,18 @@ def test_a_plugin_whose_package_is_gone_is_listed_as_broken(
     assert done.code == 0
     assert ["lost-net", "model", "lost", "1.0", "broken"] in [line.split() for line in done.out.splitlines()]
     assert done.err == "warning: model 'lost-net' of lost 1.0 is broken: no module named 'lost_package'\n"
+
+
+@pytest.mark.parametrize("target", ["not a module!", ".relative:Net", "os:nothing_like_this"])
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_an_entry_point_that_names_nothing_breaks_no_listing(
+    cli: Callable[..., Any], install: Callable[..., None], target: str, check: list[str]
+) -> None:
+    install("odd", {"ahekit.models": {"odd-net": target}})
+    listed = rows(cli("plugins", "list", *check, "--json").out)
+    assert listed["model", "cnn5"]["problem"] == ""
+    seen_at_once = not target.startswith("os:")
+    assert (listed["model", "odd-net"]["state"] == "broken") is (seen_at_once or bool(check))
 
 
 def test_a_plugin_that_fails_to_import_is_found_by_checking_and_breaks_nothing(
@@ -116,8 +129,9 @@ def test_a_plugin_that_fails_to_import_is_found_by_checking_and_breaks_nothing(
 def test_two_of_one_name_are_both_listed_as_a_clash(cli: Callable[..., Any], install: Callable[..., None]) -> None:
     install("first", {"ahekit.models": {"twin": "first_nets:Net"}}, first_nets=MODEL)
     install("second", {"ahekit.models": {"twin": "second_nets:Net"}}, second_nets=MODEL)
-    problems = [row["problem"] for row in json.loads(cli("plugins", "--json").out) if row["name"] == "twin"]
-    assert problems == [
+    twins = [row for row in json.loads(cli("plugins", "--json").out) if row["name"] == "twin"]
+    assert [row["state"] for row in twins] == ["clash", "clash"]
+    assert [row["problem"] for row in twins] == [
         "model 'twin' of first 1.0 shares its name with the model of second 1.0",
         "model 'twin' of second 1.0 shares its name with the model of first 1.0",
     ]

@@ -194,8 +194,13 @@ def test_averaging_over_mirror_images_is_told(flips: bool) -> None:
     assert ("mirror image" in report("metrics", make_record(spec=spec)).tables[0].note) is flips
 
 
-def test_what_the_online_loss_includes_is_told() -> None:
+def test_what_sets_online_and_re_measured_figures_apart_is_told() -> None:
     plain = validate(RunSpec, {"recipe": "assignment"})
+
+    assert "re-measured: the chosen, averaged weights" in report("metrics", make_record()).tables[0].note
+    assert "re-measured: the chosen weights" in report("metrics", make_record(spec=plain)).tables[0].note
+    assert "and before they are averaged" in report("curves", make_record()).reading
+    assert "averaged" not in report("curves", make_record(spec=plain)).reading
 
     assert "(its loss includes label smoothing and mixing)" in report("metrics", make_record()).tables[0].note
     assert "its loss includes" not in report("metrics", make_record(spec=plain)).tables[0].note
@@ -317,7 +322,7 @@ def test_curve_that_still_rises_is_not_called_settled() -> None:
 
     section = report("curves", make_record(history=history))
 
-    assert "Test accuracy is still improving when training ends at epoch 6 (0.850)." in section.reading
+    assert "Test accuracy is still improving at epoch 6, the last one (0.850)." in section.reading
     assert "no sign of overfitting" in section.reading
     assert column(section.tables[0], "Settled") == [None] * 5
 

@@ -209,3 +209,14 @@ def test_train_flags_and_memory_format(make_setup: MakeSetup, new_run: NewRun, w
     fit(setup, new_run(setup), watcher=watched())
     assert setup.built.module.training
     assert setup.built.module[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_average_warms_up_and_then_decays_as_asked() -> None:
+    from ahekit.training.session import _average
+
+    averaged = [torch.zeros(1)]
+    _average(averaged, [torch.ones(1)], torch.tensor(0), decay=0.99)
+    assert averaged[0].item() == pytest.approx(0.9)  # decay 1/10 at first
+    averaged = [torch.zeros(1)]
+    _average(averaged, [torch.ones(1)], torch.tensor(10**6), decay=0.99)
+    assert averaged[0].item() == pytest.approx(0.01, rel=1e-4)

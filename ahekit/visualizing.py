@@ -1,0 +1,177 @@
+"""From a trained network and pictures to what a visualizer makes of them, and to the files that hold it.
+
+trained, _ = find_trained(Path("runs"), layers=["conv3"])
+pictures = one_per_class(trained)
+seen = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
+for name, content in visualization_files(seen, trained, name="activations", layers=["conv3"]).items():
+    trained.run.write_bytes(f"figures/{name}", content)
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.data.augment import normalise
+from ahekit.data.catalog import resolve
+from ahekit.data.decode import decode
+from ahekit.data.folder import scan
+from ahekit.data.random import generator
+from ahekit.errors import AhekitError, PluginError, RunError
+from ahekit.hooks import resolve_layer
+from ahekit.protocols import Preprocessing, Visualization, VisualizerInput
+from ahekit.registry import VISUALIZERS
+from ahekit.reporting.style import render_figure
+from ahekit.spec import validate
+from ahekit.training.trained import Trained
+
+_TITLE_POINTS = 12  # of a heading, as the figures' style sets it
+_CHARACTER_WIDTH = 0.58  # of the mean character, as a share of the type's size
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images to look at.
+
+    Attributes:
+        pixels: `(B, S, S, 3)` uint8, as the network's preprocessing made them.
+        ids: A name for each.
+        labels: True class index of each, -1 where unknown.
+        notes: What the user should know of how they were chosen.
+    """
+
+    pixels: NDArray[np.uint8]
+    ids: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictures:
+    """Image files, whose classes aren't known.
+
+    Raises:
+        DataError: A file can't be read or used as an image.
+    """
+    return Pictures(_decoded(paths, preprocessing), tuple(map(str, paths)), (-1,) * len(paths))
+
+
+def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
+    """One of the run's test images for each class, drawn by the seed.
+
+    Raises:
+        RunError: The run's dataset isn't where it was, or holds none of its test images.
+    """
+    run = trained.run
+    splits = run.manifest.get("splits")
+    tested = set(splits.get("test", ())) if isinstance(splits, Mapping) else set()
+    try:
+        samples = [sample for sample in scan(resolve(run.spec.data.source).root).samples if sample.id in tested]
+    except AhekitError as error:
+        raise RunError(f"{run.name}: its test images can't be found ({error}); give pictures with --image") from error
+    chosen, missing = {}, []
+    for name in trained.class_names:
+        of_class = [sample for sample in samples if sample.class_name == name]
+        if of_class:
+            chosen[name] = of_class[int(generator("pictures", seed, name).integers(len(of_class)))]
+        else:
+            missing.append(name)
+    if not chosen:
+        raise RunError(f"{run.name}: none of its test images is there any more; give pictures with --image")
+    notes = (f"no test image of {', '.join(missing)}",) if missing else ()
+    return Pictures(
+        _decoded([sample.path for sample in chosen.values()], trained.built.preprocessing),
+        tuple(sample.id for sample in chosen.values()),
+        tuple(trained.class_names.index(name) for name in chosen),
+        notes,
+    )
+
+
+def look(
+    trained: Trained,
+    name: str,
+    pictures: Pictures | None = None,
+    *,
+    layers: Collection[str] = (),
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Visualization:
+    """What a visualizer makes of a network and pictures.
+
+    Args:
+        name: Of the visualizer.
+        pictures: None where the visualizer takes none.
+        layers: Aliases or dotted paths; none leaves the choice to the visualizer.
+        params: The visualizer's own.
+
+    Raises:
+        UnknownNameError: No visualizer or layer of that name.
+        SpecError: A parameter is wrong.
+        PluginError: The visualizer returns something else than it should.
+        AhekitError: What the visualizer finds wrong with the request.
+    """
+    plugin = VISUALIZERS.get(name)
+    values = validate(plugin.Params, params or {}, where=name)
+    size = trained.built.preprocessing.size
+    pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
+    given = VisualizerInput(
+        model=trained.built,
+        class_names=trained.class_names,
+        images=normalise(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
+        pixels=pictures.pixels,
+        image_ids=pictures.ids,
+        labels=pictures.labels,
+        layers={layer: resolve_layer(trained.built, layer) for layer in layers},
+        seed=seed,
+    )
+    seen = plugin.visualize(given, values)
+    if not isinstance(seen, Visualization):
+        raise PluginError(f"visualizer {name!r} returned a {type(seen).__name__}, not a Visualization")
+    return seen
+
+
+def needs_pictures(name: str) -> bool:
+    """Whether a visualizer looks at images; one that doesn't says `needs_images = False`."""
+    return bool(getattr(VISUALIZERS.get(name), "needs_images", True))
+
+
+def visualization_files(
+    seen: Visualization, trained: Trained, *, name: str, layers: Collection[str] = (), svg: bool = False
+) -> dict[str, bytes]:
+    """A visualization as files by name: a PNG (and an SVG) for each figure, and all arrays in one `.npz`.
+
+    Each figure's heading names the run and its checkpoint.
+    """
+    forms: tuple[Literal["png", "svg"], ...] = ("png", "svg") if svg else ("png",)
+    origin = f"{trained.run.name}, {trained.checkpoint.name}"
+    files = {
+        f"{_file_name(f'{name}-{figure.name}')}.{form}": render_figure(
+            figure, form=form, heading=_heading(figure.title, origin, figure.size[0])
+        )
+        for figure in seen.figures
+        for form in forms
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, **{key: np.asarray(array) for key, array in seen.arrays.items()})
+    files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
+    return files
+
+
+def _heading(title: str, origin: str, width: float) -> str:
+    columns = int(width * 72 / (_TITLE_POINTS * _CHARACTER_WIDTH)) - 1
+    return "\n".join(line for text in (title, origin) for line in textwrap.wrap(text, columns))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    return np.stack([decode(path, preprocessing) for path in paths])

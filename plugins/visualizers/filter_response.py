@@ -1,0 +1,251 @@
+"""One filter's response to an image: its maps weighted by the pooled gradient of a scalar.
+
+The mean of a filter's own activation has, at the filter's own layer, a gradient that is known beforehand:
+1 / (H W) everywhere on that filter, zero on all others. There the weighting can only scale the filter's map. What
+carries information is the gradient of that mean further back, at earlier layers and at the pixels, or another
+scalar, such as a class's logit; this visualizer shows these beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+
+from ahekit.hooks import Capture, capture, evaluating, resolve_layer
+from ahekit.protocols import Visualization, VisualizerInput
+from ahekit.reporting.sections import Figure
+
+from ._draw import Tile, Tiles, image_label, image_tile, named
+from ._layers import check_maps, check_unit, convolutions, one_layer
+from ._target import DESCRIPTION, Target, choose_target
+
+CONSTANT = (
+    "the mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "
+    "the others: at its own layer the weighting only scales the filter's map. The gradient at {back} and at the pixels "
+    "tells what the response depends on; so does --scalar logit"
+)
+
+
+class FilterResponseParams(BaseModel):
+    """What can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    filter: int | Literal["all"] | None = Field(
+        None, description="number of the filter, or all; none: the one with the largest mean activation on each image"
+    )
+    scalar: Literal["filter-mean", "logit"] = Field(
+        "filter-mean", description="what is propagated back: the filter's mean activation, or the target's logit"
+    )
+    at: str | None = Field(
+        None, description="earlier layer whose maps are weighted too; none: the convolution before the layer"
+    )
+    target: str = Field("predicted", description=f"with the scalar logit, {DESCRIPTION}")
+    show_units: int = Field(12, ge=1, description="filters shown of all, the strongest responses first")
+
+    @field_validator("filter")
+    @classmethod
+    def _counts_from_zero(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("must be 0 or more, or all")
+        return value
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back from a scalar.
+
+    Attributes:
+        filters: Filter looked at on each image, `(B,)`; -1: all of them.
+        weights: Gradient at the layer, averaged over the image's places, `(B, C)`.
+        maps: Weighted activation maps of the layer, `(B, C, H, W)`.
+        earlier: The same of an earlier layer, summed over its channels, `(B, h, w)`; None where there is none.
+        pixels: Gradient at the pixels, the largest size over the colours, `(B, H, W)`.
+    """
+
+    filters: Tensor
+    weights: Tensor
+    maps: Tensor
+    earlier: Tensor | None
+    pixels: Tensor
+
+
+class FilterResponse:
+    """A filter's activation weighted by the pooled gradient of its mean (or of a logit), beside what it depends on.
+
+    Activations and gradients are kept by hooks; each channel's gradient is averaged over the places to one weight; the
+    maps are multiplied by their weights and averaged over channels to the feature map. Each image is a batch of its
+    own, so that its gradient doesn't depend on what else is looked at.
+    """
+
+    Params = FilterResponseParams
+
+    def visualize(self, given: VisualizerInput, params: FilterResponseParams) -> Visualization:
+        """Propagate the scalar back and draw image, feature map, overlay, and the gradients further back.
+
+        Returns:
+            Arrays `filters`, `weights`, `maps` and `pixel_gradient` as in `Response`, `feature_map` `(B, H, W)`, and
+            `earlier` where there is an earlier layer.
+
+        Raises:
+            UsageError: There is no such filter, or the layer returns no maps.
+            UnknownNameError: There is no such class or layer.
+        """
+        name, path = one_layer(given)
+        back, back_path = _earlier(given, path, params.at)
+        target = choose_target(given, params.target if params.scalar == "logit" else "predicted")
+        response = respond(given, {name: path}, {back: back_path} if back_path else {}, params, target)
+        feature_map = response.maps.mean(1)
+        arrays = {
+            "filters": response.filters,
+            "weights": response.weights,
+            "maps": response.maps,
+            "feature_map": feature_map,
+            "pixel_gradient": response.pixels,
+        } | ({} if response.earlier is None else {"earlier": response.earlier})
+        if params.filter == "all":
+            figure = _grid(given, name, response, target, params)
+        else:
+            figure = _figure(given, name, back, response, target, params)
+        notes = [CONSTANT.format(back=back or "earlier layers")] if params.scalar == "filter-mean" else []
+        return Visualization({key: value.float().cpu().numpy() for key, value in arrays.items()}, (figure,), (*notes,))
+
+
+def respond(
+    given: VisualizerInput,
+    layer: Mapping[str, str],
+    back: Mapping[str, str],
+    params: FilterResponseParams,
+    target: Target,
+) -> Response:
+    """Propagate the scalar back to the layer, to an earlier one and to the pixels.
+
+    Args:
+        layer: Name and path of the layer.
+        back: Name and path of the earlier one; empty: there is none.
+    """
+    module, (name,) = given.model.module, layer
+    images = given.images.detach().clone().requires_grad_()
+    with evaluating(module), torch.enable_grad(), capture(module, {**back, **layer}, gradients=True) as seen:
+        logits = module(images)
+        activation = seen[name].activation
+        check_maps(activation, name, given.model)
+        filters = _filters(activation, params, name)
+        if params.scalar == "logit":
+            scalar = target.score(logits).sum()
+        elif params.filter == "all":
+            # All means at once: their gradients meet at no common element of this layer.
+            scalar = seen[name].output.mean((2, 3)).sum()
+        else:
+            scalar = _pick(seen[name].output, filters).mean((1, 2)).sum()
+        seen.backward(scalar, keep_graph=True)
+        pixels = torch.autograd.grad(scalar, images)[0].abs().amax(1)
+    weights = _gradient(seen, name).mean((2, 3))
+    maps = weights[:, :, None, None] * activation
+    if params.scalar == "logit" and isinstance(params.filter, int):
+        chosen = torch.nn.functional.one_hot(filters, activation.shape[1]).bool()
+        maps = maps * chosen[:, :, None, None]
+    return Response(filters, weights, maps, _weighted(seen, next(iter(back), None)), pixels)
+
+
+def _filters(activation: Tensor, params: FilterResponseParams, name: str) -> Tensor:
+    count, device = len(activation), activation.device
+    if isinstance(params.filter, int):
+        check_unit(params.filter, activation.shape[1], name)
+        return torch.full((count,), params.filter, device=device)
+    if params.filter == "all" or params.scalar == "logit":
+        return torch.full((count,), -1, device=device)
+    return activation.mean((2, 3)).argmax(1)
+
+
+def _pick(maps: Tensor, filters: Tensor) -> Tensor:
+    return maps[torch.arange(len(maps), device=maps.device), filters]
+
+
+def _gradient(seen: Capture, name: str) -> Tensor:
+    gradient = seen[name].gradient
+    assert gradient is not None, "backward has run"
+    return gradient
+
+
+def _weighted(seen: Capture, name: str | None) -> Tensor | None:
+    if name is None or seen[name].activation.ndim != 4:
+        return None
+    return (_gradient(seen, name).mean((2, 3), keepdim=True) * seen[name].activation).sum(1)
+
+
+def _earlier(given: VisualizerInput, path: str, wanted: str | None) -> tuple[str, str]:
+    """Name and path of the earlier layer; empty when the layer is the first convolution."""
+    if wanted is not None:
+        return wanted, resolve_layer(given.model, wanted)
+    before = [(name, other) for name, other in convolutions(given.model).items()]
+    places = [place for place, (_, other) in enumerate(before) if other == path]
+    return before[places[0] - 1] if places and places[0] else ("", "")
+
+
+def _shown(given: VisualizerInput, target: Target, params: FilterResponseParams, index: int) -> tuple[str, ...]:
+    return target.label(index)[: 2 if params.scalar == "logit" else 1]
+
+
+def _figure(
+    given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
+) -> Figure:
+    rows, labels = [], []
+    for index, filter in enumerate(response.filters.tolist()):
+        feature = response.maps[index].mean(0).cpu().numpy()
+        tiles = [
+            image_tile(given, index),
+            Tile(feature),
+            Tile(feature, "overlay", under=given.pixels[index]),
+            Tile(response.pixels[index].cpu().numpy()),
+        ]
+        if response.earlier is not None:
+            tiles.insert(3, Tile(response.earlier[index].cpu().numpy()))
+        rows.append(tuple(tiles))
+        which = () if filter < 0 else (f"filter {filter}",)
+        labels.append(image_label(given, index, *_shown(given, target, params, index), *which))
+    columns = ["Initial image", "Feature map", "Overlay", "gradient at\nthe pixels"]
+    if response.earlier is not None:
+        columns.insert(3, f"weighted maps\nof {back}")
+    table = Tiles(tuple(labels), tuple(columns), tuple(rows))
+    which = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else f"most active filter of {name}"
+    if params.scalar == "logit":
+        which = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else name
+    scalar = "class logit" if params.scalar == "logit" else "filter's mean"
+    return Figure(
+        name=name + (f"-filter{params.filter}" if isinstance(params.filter, int) else ""),
+        title=f"Response of {which} by the gradient of the {scalar}, {named(given.image_ids)}",
+        alt=f"A row for each image: {', '.join(columns)}.".replace("\n", " "),
+        draw=table.draw,
+        size=table.size,
+    )
+
+
+def _grid(
+    given: VisualizerInput, name: str, response: Response, target: Target, params: FilterResponseParams
+) -> Figure:
+    sizes = response.maps.abs().mean((0, 2, 3))
+    units = sizes.argsort(descending=True, stable=True)[: params.show_units].tolist()
+    rows = []
+    for index in range(len(response.maps)):
+        maps = response.maps[index].cpu().numpy()
+        rows.append((image_tile(given, index), *(Tile(maps[unit]) for unit in units)))
+    labels = tuple(
+        image_label(given, index, *_shown(given, target, params, index)) for index in range(len(response.maps))
+    )
+    table = Tiles(labels, ("Initial image", *(f"filter {unit}" for unit in units)), tuple(rows), tile=0.85)
+    scalar = "class logit" if params.scalar == "logit" else "filter's mean"
+    return Figure(
+        name=f"{name}-all",
+        title=f"Responses of {len(units)} of {response.maps.shape[1]} filters of {name} by the gradient of the "
+        f"{scalar}, {named(given.image_ids)}",
+        alt=f"A row for each image, a column for each of the filters {', '.join(map(str, units))}.",
+        draw=table.draw,
+        size=table.size,
+        data={"filters": units},
+    )

@@ -1,0 +1,135 @@
+"""What a score depends on, pixel by pixel: `saliency`, `smoothgrad`, `integrated-gradients`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from ahekit.hooks import evaluating
+from ahekit.protocols import Visualization, VisualizerInput
+
+from ._heat import heat_map
+from ._target import DESCRIPTION, Target, choose_target, input_gradient
+
+BASELINES = {"black": 0.0, "gray": 0.5, "white": 1.0}
+
+
+class SaliencyParams(BaseModel):
+    """What can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = Field("predicted", description=DESCRIPTION)
+
+
+class SmoothGradParams(SaliencyParams):
+    """What can be set."""
+
+    samples: int = Field(25, ge=1, description="noisy copies of each image")
+    noise: float = Field(0.15, gt=0, description="the noise's standard deviation, as a share of the image's range")
+
+
+class IntegratedGradientsParams(SaliencyParams):
+    """What can be set."""
+
+    steps: int = Field(32, ge=1, description="places on the way from the baseline to the image")
+    baseline: Literal["black", "gray", "white"] = Field("gray", description="the image that stands for nothing seen")
+
+
+class Saliency:
+    """Size of the score's gradient at each pixel, the largest of its three colours.
+
+    Deep Inside Convolutional Networks, https://arxiv.org/abs/1312.6034.
+    """
+
+    Params = SaliencyParams
+
+    def visualize(self, given: VisualizerInput, params: SaliencyParams) -> Visualization:
+        """Map each image; the array `gradient` is `(B, 3, H, W)`, of the normalised input."""
+        target = choose_target(given, params.target)
+        with evaluating(given.model.module):
+            gradient = input_gradient(given.model.module, given.images, target.score)
+        return _gradient_map(given, target, gradient, "Saliency", "saliency")
+
+
+class SmoothGrad:
+    """Saliency of the gradient's mean over noisy copies of the image.
+
+    SmoothGrad: removing noise by adding noise, https://arxiv.org/abs/1706.03825.
+    """
+
+    Params = SmoothGradParams
+
+    def visualize(self, given: VisualizerInput, params: SmoothGradParams) -> Visualization:
+        """Map each image; the array `gradient` is the mean, `(B, 3, H, W)`."""
+        target, images = choose_target(given, params.target), given.images
+        spread = params.noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
+        random = torch.Generator().manual_seed(given.seed)
+        total = torch.zeros_like(images)
+        with evaluating(given.model.module):
+            for _ in range(params.samples):
+                noise = torch.randn(images.shape, generator=random).to(images)
+                total += input_gradient(given.model.module, images + spread * noise, target.score)
+        return _gradient_map(given, target, total / params.samples, "SmoothGrad", "smoothgrad")
+
+
+class IntegratedGradients:
+    """Each pixel's share of the score's rise from a plain image to this one; the shares add up to the rise.
+
+    Axiomatic Attribution for Deep Networks, https://arxiv.org/abs/1703.01365, with the midpoint rule along the way.
+    """
+
+    Params = IntegratedGradientsParams
+
+    def visualize(self, given: VisualizerInput, params: IntegratedGradientsParams) -> Visualization:
+        """Map each image: red speaks for the score, blue against it.
+
+        Returns:
+            Arrays `map`, the sum over colours, `attribution` `(B, 3, H, W)`, and `gap` `(B,)`, by how much the
+            shares miss the rise.
+        """
+        module, images = given.model.module, given.images
+        target = choose_target(given, params.target)
+        start = plain_image(given, params.baseline)
+        total = torch.zeros_like(images)
+        with evaluating(module):
+            for step in range(params.steps):
+                between = start + (step + 0.5) / params.steps * (images - start)
+                total += input_gradient(module, between, target.score)
+            with torch.no_grad():
+                rise = target.score(module(images)) - target.score(module(start.expand_as(images)))
+        attribution = total / params.steps * (images - start)
+        gap = attribution.sum((1, 2, 3)) - rise
+        worst = float((gap.abs() / rise.abs().clamp(min=1e-6)).max())
+        note = f"shares add up to the score's rise within {worst:.1%} (largest of {len(images)}; more --set steps=N)"
+        return heat_map(
+            given,
+            target,
+            attribution.sum(1),
+            method="Integrated gradients",
+            name="integrated-gradients",
+            where="the pixels",
+            kind="signed",
+            overlay=False,
+            notes=(note,),
+            arrays={"attribution": attribution.cpu().numpy(), "gap": gap.cpu().numpy()},
+        )
+
+
+def plain_image(given: VisualizerInput, name: str) -> Tensor:
+    """An image of one colour as the network gets it, `(1, 3, 1, 1)`."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in _scales(given))
+    return ((BASELINES[name] - mean) / std).to(given.images)
+
+
+def _scales(given: VisualizerInput) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return given.model.preprocessing.mean, given.model.preprocessing.std
+
+
+def _gradient_map(given: VisualizerInput, target: Target, gradient: Tensor, method: str, name: str) -> Visualization:
+    maps = gradient.abs().amax(1)
+    arrays = {"gradient": gradient.cpu().numpy()}
+    return heat_map(given, target, maps, method=method, name=name, where="the pixels", overlay=False, arrays=arrays)

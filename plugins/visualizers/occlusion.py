@@ -1,0 +1,113 @@
+"""What a score loses when a part of the image is covered."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from ahekit.errors import UsageError
+from ahekit.hooks import evaluating
+from ahekit.protocols import Visualization, VisualizerInput
+
+from ._heat import heat_map
+from ._target import DESCRIPTION, Target, choose_target
+from .gradients import BASELINES, plain_image
+
+_BATCH = 128
+
+
+class OcclusionParams(BaseModel):
+    """What can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = Field("predicted", description=DESCRIPTION)
+    window: int | None = Field(None, ge=1, description="the patch's side in pixels; none: a quarter of the image's")
+    stride: int | None = Field(None, ge=1, description="pixels from patch to patch; none: a quarter of the patch")
+    cover: str = Field("gray", pattern=f"^({'|'.join(BASELINES)})$", description="the patch: black, gray or white")
+
+    @model_validator(mode="after")
+    def _leaves_no_gap(self) -> OcclusionParams:
+        if self.window and self.stride and self.stride > self.window:
+            raise ValueError("stride: must not be greater than window, or pixels between patches are never covered")
+        return self
+
+
+class Occlusion:
+    """How much a score falls when a patch covers each part of the image; needs no gradient.
+
+    Visualizing and Understanding Convolutional Networks, https://arxiv.org/abs/1311.2901, with the score's fall (a
+    logit's) where the paper shows the probability that is left. A pixel has the mean fall of the patches over it.
+    """
+
+    Params = OcclusionParams
+
+    def visualize(self, given: VisualizerInput, params: OcclusionParams) -> Visualization:
+        """Map each image: red where covering it costs the score, blue where it helps.
+
+        Returns:
+            Arrays `map` `(B, H, W)` and `falls` `(B, patches down, patches across)`.
+
+        Raises:
+            UsageError: The patch is larger than the image.
+        """
+        height, width = given.images.shape[2:]
+        window = params.window or max(1, min(height, width) // 4)
+        if window > min(height, width):
+            raise UsageError(f"occlusion.window: {window} pixels are more than the image's {min(height, width)}")
+        stride = params.stride or max(1, window // 4)
+        tops, lefts = _starts(height, window, stride), _starts(width, window, stride)
+        target = choose_target(given, params.target)
+        falls = _falls(given, target, plain_image(given, params.cover), tops, lefts, window)
+        return heat_map(
+            given,
+            target,
+            spread_over_pixels(falls, tops, lefts, window, (height, width)),
+            method="Occlusion",
+            name="occlusion",
+            where=f"patches of {window} pixels",
+            kind="signed",
+            overlay=False,
+            arrays={"falls": falls.cpu().numpy()},
+        )
+
+
+def spread_over_pixels(
+    falls: Tensor, tops: list[int], lefts: list[int], window: int, size: tuple[int, int]
+) -> Tensor:
+    """Each pixel's mean over the patches that cover it, `(B, H, W)`.
+
+    Args:
+        falls: `(B, len(tops), len(lefts))`.
+    """
+    total, covered = falls.new_zeros(len(falls), *size), falls.new_zeros(size)
+    for row, top in enumerate(tops):
+        for column, left in enumerate(lefts):
+            total[:, top : top + window, left : left + window] += falls[:, row, column, None, None]
+            covered[top : top + window, left : left + window] += 1
+    return total / covered
+
+
+def _falls(
+    given: VisualizerInput, target: Target, cover: Tensor, tops: list[int], lefts: list[int], window: int
+) -> Tensor:
+    module, images = given.model.module, given.images
+    places = [(image, top, left) for image in range(len(images)) for top in tops for left in lefts]
+    scores = []
+    with evaluating(module), torch.no_grad():
+        whole = target.score(target.logits)
+        for start in range(0, len(places), _BATCH):
+            part = places[start : start + _BATCH]
+            index = torch.tensor([image for image, _, _ in part], device=images.device)
+            covered = images[index].clone()
+            for row, (_, top, left) in enumerate(part):
+                covered[row, :, top : top + window, left : left + window] = cover[0]
+            scores.append(target.score(module(covered), index))
+    return whole[:, None, None] - torch.cat(scores).view(len(images), len(tops), len(lefts))
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    """Where patches begin; the last one ends with the image."""
+    starts = list(range(0, length - window + 1, stride))
+    return starts if starts[-1] + window == length else [*starts, length - window]
