@@ -40,7 +40,7 @@ class SpecError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing is registered under: the nearest names, then all of them.
+    """A name that nothing is registered under: the nearest names, then all of them; `known` holds them.
 
     Args:
         kind: What was looked for ("model", "class", "layer").
@@ -62,7 +62,7 @@ class UnknownNameError(UsageError):
         hint: str = "",
         listed: Iterable[str] | None = None,
     ) -> None:
-        names = sorted(set(known))
+        self.known = names = sorted(set(known))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         shown = ", ".join(names if listed is None else listed) or "none"
         message = f"no {kind} named {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ".")

@@ -147,6 +147,7 @@ class VisualizerInput:
         image_ids: A name for each image.
         labels: True class index of each, -1 where unknown.
         layers: Layers asked for, as dotted paths by the alias the user wrote.
+        progress: For long work: to be called with the steps done and their number.
     """
 
     model: BuiltModel
@@ -157,6 +158,7 @@ class VisualizerInput:
     labels: tuple[int, ...]
     layers: Mapping[str, str]
     seed: int = 0
+    progress: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ class Visualization:
 class VisualizerPlugin(Protocol):
     """Looks inside a model. Entry-point group `ahekit.visualizers`.
 
-    Never writes a file and never leaves a hook, a changed train flag, gradient or parameter behind.
+    Never writes a file and never leaves a hook, a changed train flag, gradient or parameter behind. One that looks at
+    no images says so with an attribute `needs_images = False` and is given none.
     """
 
     Params: type[BaseModel]

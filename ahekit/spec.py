@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.protocols import Fit, Interpolation
@@ -20,6 +20,7 @@ from ahekit.protocols import Fit, Interpolation
 M = TypeVar("M", bound=BaseModel)
 
 DEFAULT_MODEL = "cnn5"
+FINETUNED_MODEL = "resnet18"
 
 
 class _Strict(BaseModel):
@@ -131,6 +132,38 @@ class TrainSpec(_Strict):
     keep_checkpoints: Literal["last-and-best", "all"] = Field("last-and-best", description="which checkpoints stay")
 
 
+class TransferSpec(_Strict):
+    """What of a pretrained network is trained, from when on, and how fast."""
+
+    freeze: str = Field(
+        "none",
+        pattern=r"^(none|early|backbone|gradual|until:.+)$",
+        description="stages that keep their weights: none; early: the stem and the earlier half of the stages; "
+        "backbone: all but the head; until:STAGE: all before it; gradual: all at first, then fewer from the head down",
+    )
+    freeze_pattern: tuple[str, ...] = Field(
+        (), description="globs of parameter names that are frozen besides, as in *.layer1.*"
+    )
+    bn: Literal["frozen", "batch", "recalibrate"] = Field(
+        "frozen",
+        description="BatchNorm of frozen stages: frozen: stored statistics; batch: those of each micro-batch, and "
+        "the stored ones move; recalibrate: measured anew on the training images, then frozen",
+    )
+    backbone_lr: float | None = Field(None, gt=0, description="peak learning rate of all but the head; none: optim.lr")
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="each stage's learning rate as a share of the next one's towards the head"
+    )
+    warmup_epochs: int = Field(0, ge=0, description="first epochs in which only the head is trained")
+    gradual_epochs: int = Field(1, gt=0, description="gradual: epochs until the next stage is trained too")
+
+    @field_validator("layer_decay")
+    @classmethod
+    def _one_way_to_set_rates(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("backbone_lr") is not None:
+            raise ValueError("can't be combined with backbone_lr; set one of the two to null")
+        return value
+
+
 class EvalSpec(_Strict):
     """How the network is measured."""
 
@@ -164,6 +197,7 @@ class RunSpec(_Strict):
     schedule: ScheduleSpec = Field(ScheduleSpec(), description="the learning-rate schedule")
     loss: LossSpec = Field(LossSpec(), description="the loss")
     train: TrainSpec = Field(TrainSpec(), description="length and checkpoints")
+    transfer: TransferSpec = Field(TransferSpec(), description="freezing, and learning rates of stages")
     evaluation: EvalSpec = Field(EvalSpec(), description="measuring")
     runtime: RuntimeSpec = Field(RuntimeSpec(), description="device and precision")
 
@@ -186,6 +220,22 @@ class RunSpec(_Strict):
 
 RECIPES: dict[str, dict[str, Any]] = {
     "strong": {},
+    # A pretrained network on few images: a fast head, a slow backbone, mild augmentation, no mixing.
+    "finetune": {
+        "model": {"name": FINETUNED_MODEL},
+        "augment": {
+            "crop_scale": 0.5,
+            "rotation": 0.0,
+            "brightness": 0.2,
+            "contrast": 0.2,
+            "saturation": 0.2,
+            "erase": 0.1,
+        },
+        "mix": {"probability": 0.0},
+        "optim": {"lr": 3e-3, "weight_decay": 0.02, "batch_size": 64, "accumulation_steps": 1},
+        "train": {"epochs": 6},
+        "transfer": {"backbone_lr": 6e-4},
+    },
     # The source assignment as it stands: plain Adam, no augmentation, no regularisation beyond the network's dropout.
     "assignment": {
         "augment": {

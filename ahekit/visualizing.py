@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ def look(
     layers: Collection[str] = (),
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Visualization:
     """What a visualizer makes of a network and pictures.
 
@@ -110,6 +111,7 @@ def look(
         pictures: None where the visualizer takes none.
         layers: Aliases or dotted paths; none leaves the choice to the visualizer.
         params: The visualizer's own.
+        progress: Called with the steps done and their number by visualizers that take long.
 
     Raises:
         UnknownNameError: No visualizer or layer of that name.
@@ -130,6 +132,7 @@ def look(
         labels=pictures.labels,
         layers={layer: resolve_layer(trained.built, layer) for layer in layers},
         seed=seed,
+        progress=progress,
     )
     seen = plugin.visualize(given, values)
     if not isinstance(seen, Visualization):
@@ -143,11 +146,18 @@ def needs_pictures(name: str) -> bool:
 
 
 def visualization_files(
-    seen: Visualization, trained: Trained, *, name: str, layers: Collection[str] = (), svg: bool = False
+    seen: Visualization,
+    trained: Trained,
+    pictures: Pictures | None = None,
+    *,
+    name: str,
+    layers: Collection[str] = (),
+    svg: bool = False,
 ) -> dict[str, bytes]:
     """A visualization as files by name: a PNG (and an SVG) for each figure, and all arrays in one `.npz`.
 
-    Each figure's heading names the run and its checkpoint.
+    Each figure's heading names the run and its checkpoint. Beside the visualizer's arrays stand `class_names` and,
+    where pictures were looked at, their `image_ids` and `labels`.
     """
     forms: tuple[Literal["png", "svg"], ...] = ("png", "svg") if svg else ("png",)
     origin = f"{trained.run.name}, {trained.checkpoint.name}"
@@ -158,8 +168,11 @@ def visualization_files(
         for figure in seen.figures
         for form in forms
     }
+    arrays = {"class_names": np.array(trained.class_names)}
+    if pictures is not None:
+        arrays |= {"image_ids": np.array(pictures.ids), "labels": np.array(pictures.labels)}
     content = io.BytesIO()
-    np.savez_compressed(content, **{key: np.asarray(array) for key, array in seen.arrays.items()})
+    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
     return files
 

@@ -90,7 +90,7 @@ def executable(tmp_path: Path) -> Callable[..., Outcome]:
 
     def run(*args: str | Path) -> Outcome:
         command = [str(AHEKIT), *map(str, args)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run

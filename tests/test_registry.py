@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from ahekit import plugin_files, protocols
 from ahekit.errors import PluginError, UnknownNameError, UsageError
-from ahekit.registry import MODELS, REGISTRIES, REPORTERS, VISUALIZERS, Registry
+from ahekit.registry import MODELS, REGISTRIES, Registry
 
 Install = Callable[..., None]
+Models = Registry[Any]
 
 TINY = '''
 from pydantic import BaseModel
@@ -41,13 +42,21 @@ class Family:
 pytestmark = pytest.mark.usefixtures("no_plugin_files")
 
 
-def test_an_installed_plugin_is_listed_from_metadata_and_imported_only_when_asked_for(install: Install) -> None:
-    install("nets", {"ahekit.models": {"tiny": "tiny_nets:Tiny"}}, version="2.5", tiny_nets=TINY)
-    listed = [entry for entry in MODELS.entries() if entry.name == "tiny"]
+@pytest.fixture
+def models() -> Models:
+    """A kind of plugin that nothing but these tests provides."""
+    return Registry("model", "example.models", needs=MODELS.needs)
+
+
+def test_an_installed_plugin_is_listed_from_metadata_and_imported_only_when_asked_for(
+    install: Install, models: Models
+) -> None:
+    install("nets", {"example.models": {"tiny": "tiny_nets:Tiny"}}, version="2.5", tiny_nets=TINY)
+    listed = [entry for entry in models.entries() if entry.name == "tiny"]
     assert [(entry.provider, entry.package) for entry in listed] == [("nets 2.5", "tiny_nets")]
-    assert "tiny" in MODELS.names()
+    assert "tiny" in models.names()
     assert "tiny_nets" not in sys.modules
-    plugin: Any = MODELS.get("tiny")
+    plugin: Any = models.get("tiny")
     assert plugin.build(plugin.Params(), num_classes=10, image_size=8) == (3, 10, 8)
 
 
@@ -70,86 +79,89 @@ def test_the_own_plugins_come_through_entry_points_like_everybodys() -> None:
     ],
 )
 def test_a_broken_plugin_is_listed_and_says_why_in_one_line_when_asked_for(
-    install: Install, source: str, reason: str
+    install: Install, source: str, reason: str, models: Models
 ) -> None:
-    install("bad", {"ahekit.models": {"bad-net": "bad_nets:Tiny"}}, bad_nets=source)
-    assert "bad-net" in MODELS.names()
+    install("bad", {"example.models": {"bad-net": "bad_nets:Tiny"}}, bad_nets=source)
+    assert "bad-net" in models.names()
     with pytest.raises(PluginError) as caught:
-        MODELS.get("bad-net")
+        models.get("bad-net")
     assert str(caught.value) == f"model 'bad-net' of bad 1.0 is broken: {reason}"
 
 
-def test_a_broken_plugin_keeps_no_other_from_loading(install: Install) -> None:
-    install("bad", {"ahekit.models": {"bad-net": "gone:Net"}})
-    install("nets", {"ahekit.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
-    assert type(MODELS.get("tiny")).__name__ == "Tiny"
+def test_a_broken_plugin_keeps_no_other_from_loading(install: Install, models: Models) -> None:
+    install("bad", {"example.models": {"bad-net": "gone:Net"}})
+    install("nets", {"example.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
+    assert type(models.get("tiny")).__name__ == "Tiny"
 
 
-def test_two_distributions_of_one_name_are_both_listed_and_named_in_the_error(install: Install) -> None:
-    install("first", {"ahekit.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
-    install("second", {"ahekit.models": {"tiny": "tiny_nets:Tiny"}}, version="3.1")
-    assert [entry.provider for entry in MODELS.entries() if entry.name == "tiny"] == ["first 1.0", "second 3.1"]
+def test_two_distributions_of_one_name_are_both_listed_and_named_in_the_error(install: Install, models: Models) -> None:
+    install("first", {"example.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
+    install("second", {"example.models": {"tiny": "tiny_nets:Tiny"}}, version="3.1")
+    assert [entry.provider for entry in models.entries() if entry.name == "tiny"] == ["first 1.0", "second 3.1"]
     with pytest.raises(PluginError) as caught:
-        MODELS.get("tiny")
+        models.get("tiny")
     assert (
         str(caught.value) == "two model plugins are named 'tiny': of first 1.0 and of second 3.1; remove or rename one"
     )
 
 
-def test_one_name_in_two_kinds_is_no_clash(install: Install) -> None:
+def test_one_name_in_two_kinds_is_no_clash(install: Install, models: Models) -> None:
     reporter = TINY.replace("image_size = 8", "order = 1").replace("build", "report")
-    install("nets", {"ahekit.models": {"both": "m:Tiny"}, "ahekit.reporters": {"both": "r:Tiny"}}, m=TINY, r=reporter)
-    assert type(MODELS.get("both")).__module__ == "m"
-    assert type(REPORTERS.get("both")).__module__ == "r"
+    install("nets", {"example.models": {"both": "m:Tiny"}, "example.reporters": {"both": "r:Tiny"}}, m=TINY, r=reporter)
+    assert type(models.get("both")).__module__ == "m"
+    reporters: Registry[Any] = Registry("reporter", "example.reporters")
+    assert type(reporters.get("both")).__module__ == "r"
 
 
-def test_an_unknown_name_gets_near_names_all_names_and_the_two_ways_to_add_more(install: Install) -> None:
-    install("nets", {"ahekit.visualizers": {"kernels": "n:K", "saliency": "n:S"}})
+def test_an_unknown_name_gets_near_names_all_names_and_the_two_ways_to_add_more(
+    install: Install, models: Models
+) -> None:
+    install("nets", {"example.models": {"kernels": "n:K", "saliency": "n:S"}})
     with pytest.raises(UnknownNameError) as caught:
-        VISUALIZERS.get("kernel")
+        models.get("kernel")
     message = str(caught.value)
-    assert message.startswith("no visualizer named 'kernel'; did you mean kernels? Known: ")
+    assert message.startswith("no model named 'kernel'; did you mean kernels? Known: ")
     assert "kernels, saliency" in message
     assert message.endswith(
-        "A package adds more through the entry-point group 'ahekit.visualizers', a file through --plugin."
+        "A package adds more through the entry-point group 'example.models', a file through --plugin."
     )
     assert "\n" not in message
 
 
-def test_a_family_resolves_names_no_plugin_has_with_and_without_its_prefix(install: Install) -> None:
-    install("zoo", {"ahekit.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
+def test_a_family_resolves_names_no_plugin_has_with_and_without_its_prefix(install: Install, models: Models) -> None:
+    install("zoo", {"example.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
     for name in ("resnet18", "zoo/resnet18"):
-        plugin: Any = MODELS.get(name)
+        plugin: Any = models.get(name)
         assert plugin.name == "resnet18"
-    assert "zoo/*" not in MODELS.names()
+    assert "zoo/*" not in models.names()
 
 
-def test_a_family_is_not_imported_when_a_plain_name_matches(install: Install) -> None:
-    install("zoo", {"ahekit.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
-    install("nets", {"ahekit.models": {"resnet18": "tiny_nets:Tiny"}}, tiny_nets=TINY)
-    assert type(MODELS.get("resnet18")).__name__ == "Tiny"
+def test_a_family_is_not_imported_when_a_plain_name_matches(install: Install, models: Models) -> None:
+    install("zoo", {"example.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
+    install("nets", {"example.models": {"resnet18": "tiny_nets:Tiny"}}, tiny_nets=TINY)
+    assert type(models.get("resnet18")).__name__ == "Tiny"
     assert "zoo_models" not in sys.modules
 
 
-def test_an_unknown_name_is_compared_with_the_families_names_too(install: Install) -> None:
-    install("zoo", {"ahekit.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
+def test_an_unknown_name_is_compared_with_the_families_names_too(install: Install, models: Models) -> None:
+    install("zoo", {"example.models": {"zoo/*": "zoo_models:Family"}}, zoo_models=FAMILY)
     with pytest.raises(UnknownNameError, match=r"did you mean resnet\d\d or resnet\d\d\?.*zoo/\*") as caught:
-        MODELS.get("resnet")
+        models.get("resnet")
     assert "resnet34," not in str(caught.value), "a family's many names are not all listed"
 
 
-def test_a_name_that_two_families_resolve_needs_its_prefix(install: Install) -> None:
+def test_a_name_that_two_families_resolve_needs_its_prefix(install: Install, models: Models) -> None:
     for name in ("one", "two"):
-        install(name, {"ahekit.models": {f"{name}/*": f"{name}_zoo:Family"}}, **{f"{name}_zoo": FAMILY})
+        install(name, {"example.models": {f"{name}/*": f"{name}_zoo:Family"}}, **{f"{name}_zoo": FAMILY})
     with pytest.raises(PluginError, match=r"of one 1\.0 and of two 1\.0"):
-        MODELS.get("resnet18")
-    assert type(MODELS.get("two/resnet18")).__module__ == "two_zoo"
+        models.get("resnet18")
+    assert type(models.get("two/resnet18")).__module__ == "two_zoo"
 
 
-def test_a_broken_family_is_named_when_a_name_is_not_found(install: Install) -> None:
-    install("zoo", {"ahekit.models": {"zoo/*": "zoo_models:Family"}}, zoo_models="class Family: ...")
+def test_a_broken_family_is_named_when_a_name_is_not_found(install: Install, models: Models) -> None:
+    install("zoo", {"example.models": {"zoo/*": "zoo_models:Family"}}, zoo_models="class Family: ...")
     with pytest.raises(UnknownNameError, match=r"model 'zoo/\*' of zoo 1.0 is broken: it has no names and no resolve"):
-        MODELS.get("resnet18")
+        models.get("resnet18")
 
 
 def test_a_class_registers_itself_and_a_cell_run_again_replaces_it() -> None:
@@ -167,11 +179,11 @@ def test_a_class_may_not_take_the_name_of_another_modules_class() -> None:
         registry.register("mine")(type("Mine", (), {"__module__": "elsewhere"}))
 
 
-def test_a_class_that_takes_an_installed_name_is_a_clash(install: Install) -> None:
-    install("nets", {"ahekit.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
-    MODELS.register("tiny")(type("Mine", (), {}))
+def test_a_class_that_takes_an_installed_name_is_a_clash(install: Install, models: Models) -> None:
+    install("nets", {"example.models": {"tiny": "tiny_nets:Tiny"}}, tiny_nets=TINY)
+    models.register("tiny")(type("Mine", (), {}))
     with pytest.raises(PluginError, match="two model plugins are named 'tiny'"):
-        MODELS.get("tiny")
+        models.get("tiny")
 
 
 FILE_PLUGIN = """

@@ -83,7 +83,7 @@ def test_all_errors_are_told_at_once_a_line_each() -> None:
         "optim.lrr: no field named 'lrr'; did you mean lr? Known: accumulation_steps, batch_size, beta2, clip_norm, "
         "decay_all, fused, lr, momentum, name, weight_decay",
         "optim.name: must be 'adam', 'adamw' or 'sgd' (got 'rmsprop')",
-        "recipe: no recipe named 'stong'; did you mean strong? Known: assignment, strong (got 'stong')",
+        f"recipe: no recipe named 'stong'; did you mean strong? Known: {', '.join(sorted(RECIPES))} (got 'stong')",
         "runtime.device: must match pattern '^(auto|cpu|cuda(:\\d+)?|mps)$' (got 'gpu')",
         "seed: must be greater than or equal to 0 (got -1)",
     ]

@@ -15,7 +15,7 @@ import typer
 from ahekit import __version__, console, plugin_files
 from ahekit.cli.groups import RootGroup
 
-COMMANDS = ("train", "resume", "report", "viz")
+COMMANDS = ("train", "finetune", "resume", "report", "viz")
 """`ahekit.cli.<name>` holds a function of that name."""
 
 GROUPS = ("data", "model", "prove", "runs", "plugins")

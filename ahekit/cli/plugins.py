@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -15,8 +15,8 @@ from ahekit import console, plugin_files
 from ahekit.cli import options
 from ahekit.cli.groups import ListByDefault
 from ahekit.errors import PluginError, UnknownNameError
-from ahekit.protocols import describe
-from ahekit.registry import REGISTRIES, Entry, Registry
+from ahekit.protocols import Suggestion, describe
+from ahekit.registry import FAMILY_SUFFIX, REGISTRIES, Entry, Registry
 from ahekit.reporting.sections import Column, Table
 
 app = typer.Typer(cls=ListByDefault, help="List models, visualizers and reporters, and show what they take.")
@@ -83,12 +83,32 @@ def show(
     console.configure(json=json)
     for registry, provider, plugin in find(name):
         facts = {"name": name, "kind": registry.kind, "provider": provider, "description": describe(plugin)}
+        if name.endswith(FAMILY_SUFFIX):
+            _show_family(facts, getattr(plugin, "suggested", ()), count=len(plugin.names()), json=json)
+            continue
         if json:
             console.show_json({**facts, "parameters": plugin.Params.model_json_schema()})
             continue
         console.say(f"{name}: {registry.kind} of {provider}")
         console.say(describe(plugin))
         console.show_table(_parameter_table(registry.kind, parameters(plugin.Params)))
+
+
+def _show_family(facts: Mapping[str, str], suggested: Sequence[Suggestion], *, count: int, json: bool) -> None:
+    if json:
+        console.show_json({**facts, "names": count, "suggested": [asdict(model) for model in suggested]})
+        return
+    console.say(f"{facts['name']}: {facts['kind']}s of {facts['provider']}")
+    console.say(facts["description"])
+    columns = (
+        Column("some of them"),
+        Column("parameters", ",d", "right"),
+        Column("multiply-adds", ",d", "right"),
+        Column("image size", "d", "right"),
+    )
+    rows = tuple((model.name, model.parameters, model.multiply_adds, model.image_size) for model in suggested)
+    note = f"It resolves {count} names. Parameters: with ten classes. `ahekit plugins show NAME` lists what one takes."
+    console.show_table(Table("", columns, rows, note))
 
 
 def listed(*, check: bool) -> Iterator[Listed]:
@@ -120,16 +140,18 @@ def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
             found.append((registry, providers[0], registry.get(name)))
     if found:
         return found
+    names = [known for registry in REGISTRIES for known in registry.names()]
+    known = list(names)
     for registry in REGISTRIES:
         if any(entry.is_family for entry in registry.entries()):
             try:
                 return [(registry, _family_of(registry, name), registry.get(name))]
-            except UnknownNameError:
-                continue
+            except UnknownNameError as error:
+                known += error.known
     plugin_files.raise_broken()
     groups = ", ".join(registry.group for registry in REGISTRIES)
     hint = f"A package adds more through the entry-point groups {groups}, a file through --plugin."
-    raise UnknownNameError("plugin", name, [n for registry in REGISTRIES for n in registry.names()], hint=hint)
+    raise UnknownNameError("plugin", name, known, hint=hint, listed=sorted(set(names)))
 
 
 def parameters(params: type[BaseModel]) -> dict[str, dict[str, str]]:

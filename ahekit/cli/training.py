@@ -11,7 +11,7 @@ import typer
 from ahekit import console
 from ahekit.errors import RunError
 from ahekit.run import Run, runs_root
-from ahekit.spec import RunSpec
+from ahekit.spec import RunSpec, TransferSpec
 
 if TYPE_CHECKING:
     from ahekit.training.processes import Processes
@@ -28,12 +28,15 @@ def speak_once(*, quiet: bool, json: bool) -> None:
 
 def train_new(spec: RunSpec, runs: Path | None) -> None:
     """Train a new run."""
+    from ahekit.training.freezing import freezing_table
     from ahekit.training.processes import join_processes
     from ahekit.training.setup import overview
 
     with join_processes() as processes:
         setup = prepare_with_progress(spec, processes)
         console.show_table(overview(setup, processes))
+        if setup.built.pretrained or setup.spec.transfer != TransferSpec():
+            console.show_table(freezing_table(setup.built, setup.freezing, setup.spec.transfer, setup.spec.optim))
         path = None
         if processes.is_main:
             path = Run.create(runs_root(runs), setup.spec, setup.manifest()).path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,6 +74,12 @@ def viz(
     unit: Annotated[int | None, typer.Option("--unit", metavar="N", help="Unit of the layer.", rich_help_panel=OWN)] = (
         None
     ),
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="IMAGE", help="Picture to start from.", rich_help_panel=OWN)
+    ] = None,
+    diversity: Annotated[
+        int | None, typer.Option("--diversity", metavar="N", help="Images for each class.", rich_help_panel=OWN)
+    ] = None,
     show_units: Annotated[
         int | None, typer.Option("--show-units", metavar="N", help="Units a figure shows.", rich_help_panel=OWN)
     ] = None,
@@ -103,7 +110,8 @@ def viz(
 
     console.configure(quiet=quiet, json=json)
     flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    params = parameters({**flags, "show_units": show_units}, assignments or [])
+    more = {"show_units": show_units, "init": init, "diversity": diversity}
+    params = parameters({**flags, **more}, assignments or [])
     trained, passed = find_trained(
         runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"
     )
@@ -111,10 +119,13 @@ def viz(
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
     pictures = choose_pictures(trained, name, images or [], seed=seed or 0)
-    seen = look(trained, name, pictures, layers=layers or (), params=params, seed=seed or 0)
+    with counting(name) as progress:
+        seen = look(
+            trained, name, pictures, layers=layers or (), params=params, seed=seed or 0, progress=progress
+        )
     for note in (*(pictures.notes if pictures else ()), *seen.notes):
         console.say(note)
-    files = visualization_files(seen, trained, name=name, layers=layers or (), svg=svg)
+    files = visualization_files(seen, trained, pictures, name=name, layers=layers or (), svg=svg)
     paths = write_files(files, trained, out)
     for path in paths:
         console.say(f"{path.suffix.removeprefix('.')}: {path}")
@@ -123,6 +134,20 @@ def viz(
             {"run": trained.run.name, "checkpoint": trained.checkpoint.name, "visualizer": name}
             | {"files": list(map(str, paths)), "notes": list(seen.notes)}
         )
+
+
+@contextmanager
+def counting(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that appears with the first step it is told of: most visualizers are done at once."""
+    with ExitStack() as stack:
+        bars: list[Callable[..., None]] = []
+
+        def progress(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(console.progress(name, total)))
+            bars[0](1)
+
+        yield progress
 
 
 def parameters(flags: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:

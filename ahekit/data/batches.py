@@ -7,7 +7,7 @@ its gradient, the sum of its samples' weights, has to be known at its first micr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,12 @@ from ahekit.protocols import Preprocessing
 from ahekit.spec import MixSpec, RunSpec
 
 Indices = NDArray[np.int64]
+
+VIEWS_KEPT = 1024
+"""Images of the longest window whose views are all in memory at once."""
+
+CACHED_IMAGES = 64
+"""Images augmented together: few enough for the processor's cache, many enough for its cores."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Window:
 class _Mixing:
     """How the samples of a window are mixed: `image = share * own + (1 - share) * partner's`, per pixel."""
 
-    partners: Indices
+    partners: Indices  # (B,), positions in the window
+    mixed: NDArray[np.bool_]  # (B,)
     share: Tensor  # (B,), the own share of the target
     mixup: Tensor  # (B,) bool
     boxes: Tensor  # (B, 4): down, across, tall, wide of the CutMix rectangle
@@ -134,7 +141,7 @@ class TrainingBatches:
         targets = torch.nn.functional.one_hot(torch.from_numpy(self._labels[samples]), self._num_classes).float()
         if mixing is not None:
             own = self._own_share(mixing).unsqueeze(1)
-            partner = torch.from_numpy(self._labels[mixing.partners])
+            partner = torch.from_numpy(self._labels[samples[mixing.partners]])
             targets = own * targets + (1 - own) * torch.nn.functional.one_hot(partner, self._num_classes)
         weights = targets @ self.class_weights
         mine = np.arange(len(samples))[self._rank :: self._world]
@@ -162,33 +169,42 @@ class TrainingBatches:
         epoch: int,
     ) -> Iterator[MicroBatch]:
         size = self._spec.optim.batch_size
-        for start in range(0, max(len(mine), 1), size):
-            part, real = pad(mine[start : start + size])
-            images = self._view(samples[part], epoch)
-            if mixing is not None:
-                images = self._mix(images, part, mixing, epoch)
-            labels = torch.where(real, targets[part].argmax(dim=1), -1)
-            yield MicroBatch(images, targets[part], weights[part] * real, labels)
+        parts = [pad(mine[start : start + size]) for start in range(0, max(len(mine), 1), size)]
+        # A view that serves twice, as own and as a partner's, is drawn once; a long window isn't kept in memory for it.
+        chunks = [parts] if len(samples) <= VIEWS_KEPT else [[part] for part in parts]
+        for chunk in chunks:
+            views = self._views(samples, np.concatenate([part for part, _ in chunk]), mixing, epoch)
+            for part, real in chunk:
+                images = views(part) if mixing is None else _mix(views, part, mixing)
+                labels = torch.where(real, targets[part].argmax(dim=1), -1)
+                yield MicroBatch(images, targets[part], weights[part] * real, labels)
 
-    def _view(self, samples: Indices, epoch: int) -> Tensor:
-        return augment(
-            self._images[samples],
-            self._keys[samples],
-            self._spec.augment,
-            self._preprocessing,
-            seed=self._spec.seed,
-            epoch=epoch,
+    def _views(
+        self, samples: Indices, part: Indices, mixing: _Mixing | None, epoch: int
+    ) -> Callable[[Indices], Tensor]:
+        """Views of the window's positions in `part`, and of their partners, to be taken by position."""
+        partners = part[:0] if mixing is None else mixing.partners[part[mixing.mixed[part]]]
+        needed = np.unique(np.concatenate([part, partners]))
+        pieces = np.split(samples[needed], range(CACHED_IMAGES, len(needed), CACHED_IMAGES))
+        seed, spec = self._spec.seed, self._spec.augment
+        views = torch.cat(
+            [
+                augment(self._images[piece], self._keys[piece], spec, self._preprocessing, seed=seed, epoch=epoch)
+                for piece in pieces
+            ]
         )
+        return lambda positions: views[np.searchsorted(needed, positions)]
 
-    def _mix(self, images: Tensor, part: Indices, mixing: _Mixing, epoch: int) -> Tensor:
-        share = mixing.share[part].view(-1, 1, 1, 1)
-        boxes = rectangles(mixing.boxes[part], images.shape[2], images.shape[3]).unsqueeze(1)
-        own = torch.where(mixing.mixup[part].view(-1, 1, 1, 1), share, (~boxes).float())
-        mixed = torch.nonzero(own.flatten(1).amin(1) < 1).flatten()
-        if len(mixed):
-            partners = self._view(mixing.partners[part[mixed.numpy()]], epoch)
-            images[mixed] = torch.lerp(partners, images[mixed], own[mixed])
-        return images
+
+def _mix(views: Callable[[Indices], Tensor], part: Indices, mixing: _Mixing) -> Tensor:
+    """The images of a micro-batch, those drawn for it mixed with their partners."""
+    images, rows = views(part), np.flatnonzero(mixing.mixed[part])
+    mixed = part[rows]
+    boxes = rectangles(mixing.boxes[mixed], images.shape[2], images.shape[3]).unsqueeze(1)
+    share, mixup = mixing.share[mixed].view(-1, 1, 1, 1), mixing.mixup[mixed].view(-1, 1, 1, 1)
+    own = torch.where(mixup, share, (~boxes).float())
+    images[rows] = torch.lerp(views(mixing.partners[mixed]), images[rows], own)
+    return images
 
 
 def epoch_order(indices: Indices, labels: Indices, *, seed: int, epoch: int, balanced: bool = False) -> Indices:
@@ -246,7 +262,8 @@ def plan_mixing(
     )
     side = np.where(mixed & ~mixup, np.sqrt(1 - share), 0.0)
     return _Mixing(
-        partners=samples[generator("partners", seed, epoch, window).permutation(len(samples))],
+        partners=generator("partners", seed, epoch, window).permutation(len(samples)),
+        mixed=mixed,
         share=torch.from_numpy(np.where(mixed, share, 1.0)).float(),
         mixup=torch.from_numpy(mixup | ~mixed),
         boxes=torch.from_numpy(np.stack([draws[:, 3], draws[:, 4], side, side], axis=1)).float(),

@@ -72,7 +72,7 @@ def _open(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> Sess
     if not checkpoints:
         if processes.is_main:
             run.rewind_history(step=0, epoch=1)
-        return start(setup, processes)
+        return start(setup, processes, fresh=True)
     session = restore(setup, processes, checkpoints[-1])
     if processes.is_main:
         run.rewind_history(step=session.position.step, epoch=session.position.epoch)
@@ -85,6 +85,7 @@ def _train(session: Session, recorder: Recorder, watcher: Watcher, stop: StopReq
     total = spec.train.epochs * session.batches.steps_per_epoch
     limit = (spec.train.max_minutes or float("inf")) * 60
     while position.epoch <= spec.train.epochs:
+        session.enter_epoch(position.epoch)
         for step in train_steps(
             session.model,
             session.batches.epoch(position.epoch, start=position.window),

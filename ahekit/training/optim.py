@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -29,6 +29,29 @@ def parameter_groups(module: nn.Module, *, weight_decay: float, decay_all: bool 
     groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}]
     if kept:
         groups.append({"params": kept, "weight_decay": 0.0})
+    return groups
+
+
+def staged_groups(
+    stages: Mapping[str, tuple[nn.Module, ...]],
+    rates: Mapping[str, float],
+    *,
+    weight_decay: float,
+    decay_all: bool = False,
+) -> list[dict[str, object]]:
+    """`parameter_groups` of each stage that has something to train, with the stage's own rate, the head's first.
+
+    Raises:
+        UsageError: Nothing is left to train.
+    """
+    groups: list[dict[str, object]] = []
+    for name in reversed(list(stages)):
+        stage = nn.ModuleList(stages[name])
+        if any(parameter.requires_grad for parameter in stage.parameters()):
+            own = parameter_groups(stage, weight_decay=weight_decay, decay_all=decay_all)
+            groups += [{**group, "lr": rates[name], "initial_lr": rates[name]} for group in own if group["params"]]
+    if not groups:
+        raise UsageError("nothing is left to train: every parameter is frozen")
     return groups
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ahekit.data.augment import normalise
 from ahekit.data.batches import TrainingBatches
 from ahekit.errors import CheckpointError
 from ahekit.evaluation.metrics import OnlineMetrics
@@ -24,7 +26,8 @@ from ahekit.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from ahekit.training.optim import build_optimizer, parameter_groups
+from ahekit.training.freezing import Freezer, recalibrate, stage_rates
+from ahekit.training.optim import build_optimizer, parameter_groups, staged_groups
 from ahekit.training.processes import Processes
 from ahekit.training.setup import Setup
 
@@ -75,6 +78,13 @@ class Session:
     batches: TrainingBatches
     online: OnlineMetrics
     position: Position
+    freezer: Freezer
+
+    def enter_epoch(self, epoch: int) -> None:
+        """Freeze and unfreeze what the spec says for an epoch."""
+        if self.freezer.enter(epoch) and self.processes.world > 1:
+            # DistributedDataParallel waits for the gradients of the parameters that were trained when it was made.
+            self.model = self.processes.wrap(self.module)
 
     @property
     def measured(self) -> nn.Module:
@@ -104,16 +114,24 @@ class Session:
         return {f"{rank}.{name}": state for rank, own in enumerate(states) for name, state in own.items()}
 
 
-def start(setup: Setup, processes: Processes) -> Session:
-    """A session before its first optimizer step."""
-    spec = setup.spec
+def start(setup: Setup, processes: Processes, *, fresh: bool = False) -> Session:
+    """A session before its first optimizer step.
+
+    Args:
+        fresh: The weights are the ones the run starts from, not about to be replaced by a checkpoint's.
+    """
+    spec, plan = setup.spec, setup.freezing
     module = setup.built.module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
     module.train()
+    freezer = Freezer(module, plan)
+    freezer.trainable()
+    if fresh and spec.transfer.bn == "recalibrate":
+        recalibrate(module, plan, _plain_batches(setup))
     average = None
     if spec.train.average_decay:
         averaging = partial(_average, decay=spec.train.average_decay)
         average = AveragedModel(copy.deepcopy(module), multi_avg_fn=averaging, use_buffers=True)
-    groups = parameter_groups(module, weight_decay=spec.optim.weight_decay, decay_all=spec.optim.decay_all)
+    groups = _groups(setup, module)
     batches = setup.batches(processes)
     # Each process draws its own dropout masks; in one process the seed is the spec's.
     torch.manual_seed(spec.seed + processes.rank)
@@ -127,7 +145,26 @@ def start(setup: Setup, processes: Processes) -> Session:
         batches=batches,
         online=OnlineMetrics(len(setup.dataset.class_names)),
         position=Position(),
+        freezer=freezer,
     )
+
+
+def _groups(setup: Setup, module: nn.Module) -> list[dict[str, object]]:
+    """The optimizer's parameter groups: by stage where stages have rates of their own."""
+    optim, transfer = setup.spec.optim, setup.spec.transfer
+    if transfer.backbone_lr is None and transfer.layer_decay is None:
+        return parameter_groups(module, weight_decay=optim.weight_decay, decay_all=optim.decay_all)
+    stages = setup.built.stages
+    rates = stage_rates(stages, transfer, optim.lr)
+    return staged_groups(stages, rates, weight_decay=optim.weight_decay, decay_all=optim.decay_all)
+
+
+def _plain_batches(setup: Setup) -> Iterator[Tensor]:
+    """Training images without augmentation, as many as are re-measured each epoch."""
+    indices, size = setup.train_subset, setup.spec.evaluation.batch_size
+    for place in range(0, len(indices), size):
+        pixels = setup.dataset.images[indices[place : place + size]]
+        yield setup.compute.prepare(normalise(pixels, setup.dataset.preprocessing))
 
 
 def restore(setup: Setup, processes: Processes, checkpoint: Path) -> Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,11 +21,12 @@ from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
 from ahekit.errors import RunError
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
 from ahekit.registry import MODELS
 from ahekit.reporting.sections import Column, Table
 from ahekit.run import Run
 from ahekit.spec import DataSpec, RunSpec, validate
+from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
 from ahekit.training.processes import Processes
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
@@ -42,6 +43,12 @@ class Setup:
     built: BuiltModel
     compute: Compute
     edition: str | None = None
+    weights: LoadedWeights | None = None
+
+    @property
+    def freezing(self) -> Freezing:
+        """What of the network is frozen, and until when."""
+        return plan_freezing(self.built, self.spec.transfer, epochs=self.spec.train.epochs)
 
     def batches(self, processes: Processes) -> TrainingBatches:
         """The training images as this process sees them.
@@ -87,6 +94,7 @@ class Setup:
             "versions": {package: version(package) for package in VERSIONED},
             "hardware": hardware(),
             "parameters": parameter_counts(self.built),
+            "weights": None if self.weights is None else asdict(self.weights),
         }
 
 
@@ -96,10 +104,12 @@ def prepare(
     processes: Processes | None = None,
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[str], None] = lambda text: None,
+    pretrained: bool = True,
 ) -> Setup:
     """Bring data, network and device together for a new run.
 
     Args:
+        pretrained: Load the pretrained weights that the model's parameters ask for.
         progress: Called with (images decoded, images in all) while the pixel cache is built.
         announce: Called with a line that says which dataset this is, before anything slow.
 
@@ -119,6 +129,10 @@ def prepare(
     built = plugin.build(
         params, num_classes=len(folder.class_names), image_size=spec.data.image_size or plugin.image_size
     )
+    freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
+    for parameter, trained in ever_trained(built.module, freezing):
+        parameter.requires_grad_(trained and parameter.requires_grad)
+    weights = built.pretrained() if pretrained and built.pretrained else None
     preprocessing = _preprocessing(built.preprocessing, spec.data)
     dataset = load_dataset(folder, preprocessing, progress=progress)
     splits = make_splits(
@@ -153,7 +167,8 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
     Raises:
         RunError: The dataset's images or classes are not those the run was made with.
     """
-    setup = prepare(run.spec, processes=processes, announce=announce)
+    # A run that was stopped before its first checkpoint starts from the pretrained weights again.
+    setup = prepare(run.spec, processes=processes, announce=announce, pretrained=not run.checkpoints())
     manifest = run.manifest
     check_classes(run, setup.dataset)
     if manifest["data"]["fingerprint"] != setup.dataset.fingerprint:
@@ -214,10 +229,31 @@ def overview(setup: Setup, processes: Processes) -> Table:
     ]
     if processes.world > 1:
         rows.insert(6, ("processes", str(processes.world)))
+    if setup.built.pretrained is not None:
+        rows[3:3] = [("pretrained weights", _weights(setup)), ("pixels", _pixels(setup.dataset.preprocessing))]
     note = ""
     if optim.accumulation_steps > 1 and _has_batch_norm(setup.built):
         note = "BatchNorm's statistics stay those of a micro-batch; `ahekit prove accum` measures what that changes."
     return Table(f"Run ({spec.recipe} recipe)", (Column(""), Column("")), tuple(rows), note)
+
+
+def _weights(setup: Setup) -> str:
+    weights = setup.weights
+    if weights is None:
+        return "those of the run"
+    counts = [
+        f"{weights.loaded} tensors loaded",
+        f"{len(weights.missing)} missing",
+        f"{len(weights.unexpected)} unexpected",
+    ]
+    names = ", ".join(weights.unexpected[:4]) + (" …" if len(weights.unexpected) > 4 else "")
+    return f"{weights.source}: {', '.join(counts)}" + (f" ({names})" if names else "")
+
+
+def _pixels(own: Preprocessing) -> str:
+    crop = f" to {own.crop_fraction:g}" if own.fit == "crop" else ""
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (own.mean, own.std))
+    return f"{own.size} px, {own.interpolation}, {own.fit}{crop}; mean {mean}, std {std}"
 
 
 def _has_batch_norm(built: BuiltModel) -> bool:

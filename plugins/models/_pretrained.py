@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils import EntryNotFoundError
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -30,23 +32,46 @@ WAYS_ON = (
 )
 
 
-def load_from_hub(backbone: nn.Module, *, architecture: str, hub_id: str) -> LoadedWeights:
-    """Weights of timm's model `architecture` (with its tag), by timm's and huggingface_hub's own road.
+def load_from_hub(backbone: nn.Module, *, architecture: str, hub_id: str, filename: str | None = None) -> LoadedWeights:
+    """Weights of timm's model `architecture` (with its tag), from the hub's cache or, when they aren't there, the hub.
+
+    Args:
+        hub_id: Repository, with `@revision` where it isn't the newest.
+        filename: Of the weights in the repository; None: the usual names.
 
     Raises:
         CheckpointError: They can't be fetched and are in no cache, or what came is damaged.
     """
+    what = f"{architecture}: its weights {hub_id}"
     try:
-        # With its own classifier, so that timm asks for every tensor of the network.
-        whole = timm.create_model(architecture, pretrained=True)
-    except SafetensorError as error:
+        path = _hub_file(hub_id, [filename] if filename else ["model.safetensors", "pytorch_model.bin"])
+    except Exception as error:  # of huggingface_hub and of the HTTP library it happens to use
+        raise _unreachable(what, error) from error
+    try:
+        # With its own classifier, so that timm asks the file for every tensor of the network.
+        whole = timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    except Exception as error:  # a torn file, a damaged pickle, or tensors of another network
         raise CheckpointError(
-            f"{hub_id}: the downloaded weights are damaged ({_short(error)}); remove them from the hub cache and "
-            f"try again, or {WAYS_ON}"
+            f"{what}, kept in {path}, are damaged ({_short(error)}); remove that file to have them fetched again"
         ) from error
-    except Exception as error:  # of timm, huggingface_hub and its HTTP library, whichever of them is told first
-        raise _unreachable(f"{architecture}: its weights {hub_id} of the hub", error) from error
     return load(backbone, whole.state_dict(), source=f"hub:{hub_id}")
+
+
+def _hub_file(hub_id: str, names: Sequence[str]) -> Path:
+    """The first of these files that the repository has; without a word to the network when it is in the cache."""
+    repository, _, revision = hub_id.partition("@")
+    for name in names:
+        cached = try_to_load_from_cache(repository, name, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
+    for name in names:
+        try:
+            # One question before the download, which asks again and again for half a minute when nobody answers.
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision or None))
+        except EntryNotFoundError:
+            continue
+        return Path(hf_hub_download(repository, name, revision=revision or None))
+    raise FileNotFoundError(f"the repository holds no {' and no '.join(names)}")
 
 
 def load_from_url(backbone: nn.Module, *, name: str, url: str) -> LoadedWeights:
@@ -138,9 +163,10 @@ def load(
     named = {key.removeprefix(prefix): value for key, value in state.items()}
     if convert is not None and _misfits(named, own):
         try:
-            named = dict(convert(dict(named), backbone))
-        except (KeyError, RuntimeError, ValueError, AttributeError):
-            pass  # not of the other library either: the misfits of the file itself are told
+            converted = dict(convert(dict(named), backbone))
+        except (KeyError, RuntimeError, ValueError, AttributeError, TypeError):
+            converted = named  # not of the other library either: what is told are the misfits of the file itself
+        named = converted if not _misfits(converted, own) else named
     if misfits := _misfits(named, own):
         raise CheckpointError(
             f"{source}: weights of another architecture: {len(misfits)} of the backbone's {len(own)} tensors don't "
@@ -151,7 +177,7 @@ def load(
         source=source,
         loaded=sum(key in named for key in own),
         missing=tuple(key for key in own if key not in named),
-        unexpected=tuple(key for key in named if key not in own),
+        unexpected=tuple(sorted(named.keys() - own.keys())),
         prefix=prefix,
     )
 
@@ -178,7 +204,9 @@ def _unreachable(what: str, error: BaseException) -> CheckpointError:
 
 
 def _short(error: BaseException) -> str:
-    """The first sentence of a message that may be a page."""
+    """The first sentence of what began it; a message may be a page."""
+    while (cause := error.__cause__) is not None:
+        error = cause
     text = " ".join(str(error).split()) or type(error).__name__
     sentence = text.split(". ")[0]
     return sentence if len(sentence) <= 200 else f"{sentence[:200]}…"
@@ -186,8 +214,6 @@ def _short(error: BaseException) -> str:
 
 def convention(backbone: Any) -> Callable[[State, nn.Module], State] | None:
     """timm's renaming of another library's tensors for a network, which it keeps beside its definition."""
-    import sys
-
     module = sys.modules[type(backbone).__module__]
     names = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
     return next((getattr(module, name) for name in names if hasattr(module, name)), None)

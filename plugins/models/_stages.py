@@ -69,8 +69,7 @@ def _named(units: Sequence[tuple[str, nn.Module]], ends: Sequence[str]) -> dict[
     if stops[-1] < len(units) and len(names) > 2:
         names[-1] = "neck"
     return {
-        name: tuple(unit for _, unit in units[start:stop])
-        for name, (start, stop) in zip(names, ranges, strict=True)
+        name: tuple(unit for _, unit in units[start:stop]) for name, (start, stop) in zip(names, ranges, strict=True)
     }
 
 

@@ -6,7 +6,6 @@ PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,47 @@ from typing import Any
 import timm
 import torch
 from ahekit_plugins.models._backbone import BackboneParams, build
-from ahekit_plugins.models._pretrained import convention, load_from_file, load_from_hub, load_from_package
+from ahekit_plugins.models._pretrained import (
+    convention,
+    load_from_file,
+    load_from_hub,
+    load_from_package,
+    load_from_url,
+)
 from timm.data import resolve_data_config
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
+from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing, Suggestion
 
 ATTENTION = ("Attention", "MHSA", "Mhsa", "MHA", "Mixer", "Attention2d")
 """Parts of the class names of what mixes pixels by anything but convolutions, in timm and torch."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A backbone worth starting with: parameters without a classifier, multiply-adds at its own image size."""
-
-    name: str
-    parameters: int
-    multiply_adds: int
-    image_size: int
+SUGGESTED = (
+    Suggestion("resnet18", 11_181_642, 1_813_566_464, 224),
+    Suggestion("resnet34", 21_289_802, 3_663_254_528, 224),
+    Suggestion("resnet50", 23_528_522, 4_087_156_736, 224),
+    Suggestion("vgg11_bn", 128_812_810, 7_605_035_008, 224),
+    Suggestion("vgg16_bn", 134_309_962, 15_466_209_280, 224),
+    Suggestion("vgg19_bn", 139_622_218, 19_628_007_424, 224),
+    Suggestion("inception_v3", 21_806_058, 5_711_188_576, 299),
+    Suggestion("mobilenetv2_100", 2_236_682, 299_507_072, 224),
+    Suggestion("mobilenetv3_small_100", 1_528_106, 55_496_640, 224),
+    Suggestion("mobilenetv3_large_100", 4_214_842, 215_322_560, 224),
+    Suggestion("tf_efficientnet_lite0", 3_383_818, 383_920_352, 224),
+    Suggestion("efficientnet_b0", 4_020_358, 384_547_552, 224),
+    Suggestion("convnext_atto", 3_377_730, 547_015_680, 224),
+    Suggestion("convnext_tiny", 27_827_818, 4_454_770_944, 224),
+    Suggestion("densenet121", 6_964_106, 2_833_147_904, 224),
+)
+"""Backbones worth starting with: parameters with a head for ten classes, multiply-adds at their own image size."""
 
 
 class TimmFamily:
     """Every CNN classifier of timm by its timm name."""
+
+    suggested = SUGGESTED
 
     def names(self) -> Sequence[str]:
         """Every name of timm; those that are no CNN are refused when they are built."""
@@ -80,10 +97,10 @@ class TimmModel:
 
 def _config(name: str, tag: str | None) -> dict[str, Any]:
     """What timm knows of a set of pretrained weights, or of the network's default."""
-    known = timm.models.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
-    if tag and (known is None or tag not in tags):
+    if tag and tag not in tags:
         raise UnknownNameError("tag", tag, tags, hint=f"They are the hub's weights of {name}", listed=tags)
+    known = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
     config: dict[str, Any] = known.to_dict() if known else {}
     return {**config, **resolve_data_config(pretrained_cfg=config)}
 
@@ -128,10 +145,16 @@ def _loader(name: str, tag: str | None, weights: str) -> Callable[[nn.Module], L
     if weights != "hub":
         return partial(_load_file, path=Path(weights))
     config = _config(name, tag)
-    if not (config.get("hf_hub_id") or config.get("url")):
+    if config.get("url") and not config.get("hf_hub_id"):
+        return partial(load_from_url, name=name, url=str(config["url"]))
+    if not config.get("hf_hub_id"):
         raise UsageError(f"{name} has no pretrained weights on the hub; use --weights FILE or --weights none")
-    full = f"{name}.{tag or config['tag']}" if tag or config.get("tag") else name
-    return partial(load_from_hub, architecture=full, hub_id=str(config.get("hf_hub_id") or config["url"]))
+    return partial(
+        load_from_hub,
+        architecture=f"{name}.{tag or config['tag']}",
+        hub_id=str(config["hf_hub_id"]),
+        filename=config.get("hf_hub_filename"),
+    )
 
 
 def _load_file(backbone: nn.Module, *, path: Path) -> LoadedWeights:

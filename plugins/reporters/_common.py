@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.data.classes import DISPLAY_NAMES
@@ -37,6 +41,12 @@ def judged_predictions(record: RunRecord) -> tuple[str, Predictions]:
             return "val", record.need_predictions("val")
         except MissingRecord:
             raise missing from None
+
+
+def take(predictions: Predictions, indices: NDArray[np.int64]) -> Predictions:
+    """The predictions on some of the images, in the order given."""
+    ids = tuple(predictions.ids[index] for index in indices.tolist())
+    return replace(predictions, ids=ids, labels=predictions.labels[indices], logits=predictions.logits[indices])
 
 
 def shown(class_name: str) -> str:

@@ -8,23 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ahekit.evaluation.intervals import (
-    Interval,
-    affordable_samples,
-    bootstrap,
-    percentile_interval,
-)
+from ahekit.evaluation.intervals import Interval
 from ahekit.evaluation.metrics import (
     ClassScores,
-    class_scores,
     confusion_counts,
     macro_scores,
     per_class,
     weighted_scores,
 )
+from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
+from ahekit.evaluation.resampling import CLASS_FIGURES, resample
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
 from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
@@ -35,9 +30,11 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("Class"),
     Column("Precision", ".3f", "right"),
+    Column("95%", None, "right"),
     Column("Recall", ".3f", "right"),
+    Column("95%", None, "right"),
     Column("F1", ".3f", "right"),
-    Column("F1, 95%", None, "right"),
+    Column("95%", None, "right"),
     Column("Support", ",d", "right"),
 )
 
@@ -54,43 +51,50 @@ class PerClass:
         split, predictions = judged_predictions(record)
         scores = per_class(predictions)
         counts = confusion_counts(predictions.labels, predictions.predicted, len(scores))
-        intervals = _f1_intervals(counts, params)
+        by_figure = _intervals(predictions, params)
+        intervals = by_figure["f1"]
         averages = {"macro average": macro_scores(counts), "weighted average": weighted_scores(counts)}
         return Section(
             name="classes",
             title=f"Classes on {SPLIT_NAMES[split]}",
             reading=_reading(scores, intervals),
-            tables=(_table(split, scores, intervals, averages),),
+            tables=(_table(split, scores, by_figure, averages),),
             figures=(_figure(split, scores, intervals),),
             values={
                 "split": split,
                 "classes": [
-                    {**asdict(score), "f1_interval": [interval.low, interval.high]}
-                    for score, interval in zip(scores, intervals, strict=True)
+                    asdict(score)
+                    | {
+                        f"{figure}_interval": [found[place].low, found[place].high]
+                        for figure, found in by_figure.items()
+                    }
+                    for place, score in enumerate(scores)
                 ],
                 "averages": averages,
             },
         )
 
 
-def _f1_intervals(counts: NDArray[np.int64], params: BootstrapParams) -> list[Interval]:
-    samples = affordable_samples(params.resamples, len(counts))
-    drawn = bootstrap(counts, lambda counts: class_scores(counts)[2], samples=samples, seed=params.seed)
-    return [percentile_interval(drawn[:, index]) for index in range(len(counts))]
+def _intervals(predictions: Predictions, params: BootstrapParams) -> dict[str, list[Interval]]:
+    resampled = resample(predictions, samples=params.resamples, seed=params.seed)
+    classes = range(len(predictions.class_names))
+    return {figure: [resampled.interval(figure, index) for index in classes] for figure in CLASS_FIGURES}
 
 
 def _table(
-    split: str, scores: list[ClassScores], intervals: list[Interval], averages: dict[str, dict[str, float]]
+    split: str, scores: list[ClassScores], by_figure: dict[str, list[Interval]], averages: dict[str, dict[str, float]]
 ) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for score, interval in zip(scores, intervals, strict=True):
-        measured = (score.precision, score.recall, score.f1, str(interval)) if score.support else (None,) * 4
-        rows.append((shown(score.name), *measured, score.support))
+    for place, score in enumerate(scores):
+        precision, recall, f1 = (str(by_figure[figure][place]) for figure in CLASS_FIGURES)
+        measured = (score.precision, precision, score.recall, recall, score.f1, f1)
+        rows.append((shown(score.name), *(measured if score.support else (None,) * 6), score.support))
     total = sum(score.support for score in scores)
     for name, average in averages.items():
-        rows.append((name, average["precision"], average["recall"], average["f1"], None, total))
+        means = (value for figure in CLASS_FIGURES for value in (average[figure], None))
+        rows.append((name, *means, total))
     empty = [shown(score.name) for score in scores if not score.support]
-    note = "Support: images of the class. F1, 95%: stratified bootstrap over the images."
+    note = "Support: images of the class. 95%: stratified bootstrap over all images, one resampling for all figures."
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
     return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.metrics import confusion_counts
+from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
 from ahekit.reporting.sections import Column, Figure, Section, Table
 
 from ._common import SPLIT_NAMES, counted, judged_predictions, shown_all
+from ._thumbnails import Shown, thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +42,7 @@ class Confusion:
 
         model_config = ConfigDict(frozen=True, extra="forbid")
         pairs: int = Field(10, ge=1, description="most confused pairs listed")
+        examples: int = Field(2, ge=0, le=20, description="example images shown of each pair listed")
 
     def report(self, record: RunRecord, params: Params) -> Section:
         """Count the confusions of the test predictions (of those on validation when there are none)."""
@@ -52,7 +55,16 @@ class Confusion:
             title=f"Confusions on {SPLIT_NAMES[split]}",
             reading=_reading(counts, pairs, names),
             tables=(table,) if pairs else (),
-            figures=(_figure(split, counts, pairs, names),),
+            figures=(
+                _figure(split, counts, pairs, names),
+                *thumbnails(
+                    record,
+                    _examples(predictions, pairs[: params.pairs], names, params.examples),
+                    name="examples",
+                    title="Examples of the most confused pairs",
+                    caption="The surest of each pair first; below each: the true class, and what it was taken for.",
+                ),
+            ),
             values={"split": split, "class_names": list(predictions.class_names), "counts": counts.tolist()},
         )
 
@@ -62,6 +74,19 @@ def _pairs(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
     support = counts.sum(axis=1)
     found = [(int(true), int(guess)) for true, guess in np.argwhere(counts) if true != guess]
     return sorted(found, key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]], pair))
+
+
+def _examples(predictions: Predictions, pairs: list[tuple[int, int]], names: list[str], count: int) -> list[Shown]:
+    probabilities = predictions.probabilities.max(axis=1)
+    shown = []
+    for true, guess in pairs:
+        members = np.flatnonzero((predictions.labels == true) & (predictions.predicted == guess))
+        surest = members[np.argsort(-probabilities[members], kind="stable")][:count]
+        shown += [
+            Shown(predictions.ids[index], (names[true], f"{names[guess]} {probabilities[index]:.0%}"))
+            for index in surest.tolist()
+        ]
+    return shown
 
 
 def _table(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Table:

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ahekit.evaluation.intervals import (
-    Interval,
-    affordable_samples,
-    bootstrap,
-    percentile_interval,
-    wilson_interval,
-)
+from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarise
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord, measure
+from ahekit.evaluation.resampling import resample
 from ahekit.reporting.sections import Cell, Column, Section, Table
 
 from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
@@ -114,7 +109,7 @@ def _from_predictions(predictions: Predictions) -> dict[str, float | None]:
 
 def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Verdict:
     counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
-    samples = affordable_samples(params.resamples, len(counts))
+    resampled = resample(predictions, samples=params.resamples, seed=params.seed)
     images, correct, support = int(counts.sum()), int(counts.trace()), counts.sum(axis=1)
     return _Verdict(
         split=split,
@@ -124,7 +119,7 @@ def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Ve
         largest_class=predictions.class_names[int(support.argmax())],
         macro_f1=float(macro_f1(counts)),
         accuracy_interval=wilson_interval(correct, images),
-        f1_interval=percentile_interval(bootstrap(counts, macro_f1, samples=samples, seed=params.seed)),
+        f1_interval=resampled.interval("macro_f1"),
     )
 
 

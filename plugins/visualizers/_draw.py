@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["picture", "map", "signed", "overlay"]
 
-TILE, LABEL, TITLE = 1.1, 2.1, 0.3  # inches: a tile's side, the column of words, a line of column titles
+TILE, LABEL, TITLE = 1.1, 2.2, 0.3  # inches: a tile's side, the column of words at most, a line of column titles
 HEADING = 0.6
 MAX_SIDE = 300  # inches; at the style's resolution an image of more is refused by what draws it
 MAP, SIGNED = "viridis", "coolwarm"
@@ -68,23 +68,30 @@ class Tiles:
     tile: float = TILE
 
     @property
+    def label_width(self) -> float:
+        """Width in inches of the words before the rows."""
+        longest = max((len(line) for label in self.labels for line in label.split("\n")), default=0)
+        return min(LABEL, 0.05 + 0.075 * longest)
+
+    @property
     def size(self) -> tuple[float, float]:
         """Width and height in inches.
 
         Raises:
             UsageError: Too large to be drawn.
         """
-        texts = 0.2 if any(tile and tile.text for row in self.rows for tile in row) else 0.0
+        lines = max((tile.text.count("\n") + 1 for row in self.rows for tile in row if tile and tile.text), default=0)
+        texts = 0.07 * (lines > 0) + 0.13 * lines
         words = max((line.count("\n") + 1 for line in self.columns), default=1)
         height = len(self.rows) * (self.tile + texts + 0.06) + TITLE * words * 0.7 + HEADING
-        width = (LABEL if any(self.labels) else 0.2) + len(self.columns) * (self.tile + 0.06)
+        width = self.label_width + len(self.columns) * (self.tile + 0.06)
         if max(width, height) > MAX_SIDE:
             raise UsageError(f"a figure of {len(self.rows)} x {len(self.columns)} tiles can't be drawn; show fewer")
         return max(width, 5.2), height
 
     def draw(self, figure: MplFigure) -> None:
         """Draw onto an empty figure."""
-        shares = [LABEL if any(self.labels) else 0.05] + [self.tile] * len(self.columns)
+        shares = [self.label_width] + [self.tile] * len(self.columns)
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
         axes = figure.subplots(len(self.rows), len(shares), squeeze=False, width_ratios=shares)
         for place, (label, row) in enumerate(zip(self.labels, self.rows, strict=True)):

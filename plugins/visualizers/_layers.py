@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ahekit.errors import UsageError
-from ahekit.hooks import find_module
+from ahekit.hooks import evaluating, find_module, observing
 from ahekit.protocols import BuiltModel, VisualizerInput
 
 
@@ -32,20 +33,47 @@ def main_layers(model: BuiltModel) -> dict[str, str]:
     return {name: path for name, path in found.items() if name in model.layers} or found
 
 
-def chosen_layers(given: VisualizerInput, otherwise: Mapping[str, str]) -> Mapping[str, str]:
-    """The layers the user named, else others."""
-    return given.layers or otherwise
-
-
 def one_layer(given: VisualizerInput) -> tuple[str, str]:
     """Name and path of the one layer the user named, else of the last convolution.
 
     Raises:
         UsageError: Several layers were named, or the network has no convolution.
     """
+    return named_layer(given) or list(convolutions(given.model).items())[-1]
+
+
+def named_layer(given: VisualizerInput) -> tuple[str, str] | None:
+    """Name and path of the one layer the user named; None where none was.
+
+    Raises:
+        UsageError: Several layers were named.
+    """
     if len(given.layers) > 1:
         raise UsageError(f"one layer at a time is looked at here; choose one of {', '.join(given.layers)}")
-    return next(iter(given.layers.items())) if given.layers else list(convolutions(given.model).items())[-1]
+    return next(iter(given.layers.items()), None)
+
+
+def last_maps(given: VisualizerInput) -> tuple[str, str]:
+    """Name and path of the last module whose output is maps of more than one place.
+
+    That is what the classifier reads: in most networks the last convolution's output, normalised and rectified.
+
+    Raises:
+        UsageError: The network has no convolution.
+    """
+    module, found = given.model.module, [*convolutions(given.model).values()][-1]
+    last: list[str] = []
+
+    def note(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+            last.append(name)
+
+    parts = {name: part for name, part in module.named_modules() if name}
+    with evaluating(module), torch.no_grad(), observing(parts, note):
+        module(given.images[:1])
+    path = last[-1] if last else found
+    aliases = {path: alias for alias, path in reversed(given.model.layers.items())}
+    return aliases.get(path, path), path
 
 
 def convolution(model: BuiltModel, name: str, path: str) -> nn.Conv2d:

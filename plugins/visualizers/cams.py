@@ -13,7 +13,7 @@ from ahekit.protocols import Visualization, VisualizerInput
 
 from . import _cam
 from ._heat import enlarge, heat_map
-from ._layers import check_maps, one_layer
+from ._layers import check_maps, last_maps, named_layer
 from ._target import DESCRIPTION, Target, choose_target
 
 
@@ -28,7 +28,8 @@ class CamParams(BaseModel):
 class GradCam:
     """Where a layer speaks for a class: maps weighted by the mean gradient of the class's logit (Grad-CAM).
 
-    https://arxiv.org/abs/1610.02391. The layer is the last convolution unless one is named.
+    https://arxiv.org/abs/1610.02391. Unless a layer is named it is the one the classifier reads: the last whose
+    output is maps. A convolution's own output, before it is rectified, may be negative where it matters.
     """
 
     Params = CamParams
@@ -82,9 +83,11 @@ def activation_and_gradient(given: VisualizerInput, name: str, path: str, target
 def _cams(
     given: VisualizerInput, params: CamParams, method: str, cam: Callable[[Tensor, Tensor], Tensor]
 ) -> Visualization:
-    name, path = one_layer(given)
     target = choose_target(given, params.target)
+    name, path = named_layer(given) or last_maps(given)
     raw = cam(*activation_and_gradient(given, name, path, target))
     blank = int((raw.amax((1, 2)) == 0).sum())
-    notes = [f"{blank} of {len(raw)} maps are zero everywhere: nothing at {name} speaks for the score"] if blank else []
+    notes = []
+    if blank:
+        notes.append(f"{blank} of {len(raw)} maps are zero everywhere: nothing at {name} speaks for the score")
     return heat_map(given, target, enlarge(raw, given), method=method, name=name, where=name, raw=raw, notes=notes)

@@ -35,7 +35,7 @@ class SmoothGradParams(SaliencyParams):
 class IntegratedGradientsParams(SaliencyParams):
     """What can be set."""
 
-    steps: int = Field(32, ge=1, description="places on the way from the baseline to the image")
+    steps: int = Field(64, ge=1, description="places on the way from the baseline to the image")
     baseline: Literal["black", "gray", "white"] = Field("gray", description="the image that stands for nothing seen")
 
 
@@ -52,7 +52,7 @@ class Saliency:
         target = choose_target(given, params.target)
         with evaluating(given.model.module):
             gradient = input_gradient(given.model.module, given.images, target.score)
-        return _gradient_map(given, target, gradient, "Saliency", "saliency")
+        return _gradient_map(given, target, gradient, "Saliency")
 
 
 class SmoothGrad:
@@ -73,7 +73,7 @@ class SmoothGrad:
             for _ in range(params.samples):
                 noise = torch.randn(images.shape, generator=random).to(images)
                 total += input_gradient(given.model.module, images + spread * noise, target.score)
-        return _gradient_map(given, target, total / params.samples, "SmoothGrad", "smoothgrad")
+        return _gradient_map(given, target, total / params.samples, "SmoothGrad")
 
 
 class IntegratedGradients:
@@ -110,7 +110,7 @@ class IntegratedGradients:
             target,
             attribution.sum(1),
             method="Integrated gradients",
-            name="integrated-gradients",
+            name="pixels",
             where="the pixels",
             kind="signed",
             overlay=False,
@@ -129,7 +129,7 @@ def _scales(given: VisualizerInput) -> tuple[tuple[float, ...], tuple[float, ...
     return given.model.preprocessing.mean, given.model.preprocessing.std
 
 
-def _gradient_map(given: VisualizerInput, target: Target, gradient: Tensor, method: str, name: str) -> Visualization:
+def _gradient_map(given: VisualizerInput, target: Target, gradient: Tensor, method: str) -> Visualization:
     maps = gradient.abs().amax(1)
     arrays = {"gradient": gradient.cpu().numpy()}
-    return heat_map(given, target, maps, method=method, name=name, where="the pixels", overlay=False, arrays=arrays)
+    return heat_map(given, target, maps, method=method, name="pixels", where="the pixels", overlay=False, arrays=arrays)

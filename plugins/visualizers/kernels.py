@@ -20,7 +20,7 @@ class KernelsParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    show_units: int = Field(32, ge=1, description="filters shown, those with the largest weights first")
+    show_units: int = Field(16, ge=1, description="filters shown, those with the largest weights first")
     show_inputs: int = Field(12, ge=1, description="input channels shown of each filter of a deeper layer")
 
 
@@ -91,8 +91,8 @@ def _channel_figure(name: str, weights: Weights, params: KernelsParams) -> Figur
     for unit in units:
         high = float(np.abs(weights[unit]).max())
         inputs = by_norm(weights[unit][:, None])[: params.show_inputs]
-        rows.append(tuple(Tile(weights[unit, place], "signed", high=high, text=f"of {place}") for place in inputs))
-    columns = ("strongest input", *("",) * (len(rows[0]) - 1))
+        rows.append(tuple(Tile(weights[unit, place], "signed", high=high, text=f"input {place}") for place in inputs))
+    columns = ("strongest", *("",) * (len(rows[0]) - 1))
     table = Tiles(tuple(f"filter {unit}" for unit in units), columns, tuple(rows), tile=0.62)
     return Figure(
         name=name,

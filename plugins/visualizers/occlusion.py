@@ -65,7 +65,7 @@ class Occlusion:
             target,
             spread_over_pixels(falls, tops, lefts, window, (height, width)),
             method="Occlusion",
-            name="occlusion",
+            name="patches",
             where=f"patches of {window} pixels",
             kind="signed",
             overlay=False,

@@ -81,7 +81,7 @@ class GuidedBackprop:
             gradient = input_gradient(module, given.images, target.score)
         labels = [image_label(given, index, *target.label(index)) for index in range(len(gradient))]
         title = f"Guided backpropagation to the pixels, {named(given.image_ids)}"
-        figure = _figure(given, gradient, labels, name="guided-backprop", title=title)
+        figure = _figure(given, gradient, labels, name="pixels", title=title)
         note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
         return Visualization({"gradient": gradient.cpu().numpy()}, (figure,), (note,))
 

@@ -44,7 +44,8 @@ def test_every_command_has_help(cli: Callable[..., Any], name: str) -> None:
 
 
 def test_the_version_is_the_packages(executable: Callable[..., Any]) -> None:
-    assert executable("--version") == type(executable("--version"))(0, f"ahekit {ahekit.__version__}\n", "")
+    done = executable("--version")
+    assert (done.code, done.out, done.err) == (0, f"ahekit {ahekit.__version__}\n", "")
 
 
 def test_the_module_runs_as_the_executable_does() -> None:

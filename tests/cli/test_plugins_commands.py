@@ -176,6 +176,19 @@ def test_show_asks_families_for_a_name_no_plugin_has(cli: Callable[..., Any], na
     assert cli("plugins", "show", name).out.startswith(f"{name}: model of nets 2.5\n")
 
 
+@pytest.mark.usefixtures("made")
+def test_show_of_a_family_tells_how_many_names_it_resolves(cli: Callable[..., Any]) -> None:
+    out = cli("plugins", "show", "made/*").out
+    assert out.startswith("made/*: models of nets 2.5\nNets by the dozen.\n")
+    assert "It resolves 1 names" in out
+    assert json.loads(cli("plugins", "show", "made/*", "--json").out)["names"] == 1
+
+
+@pytest.mark.usefixtures("made")
+def test_an_unknown_name_is_compared_with_those_of_families_too(cli: Callable[..., Any]) -> None:
+    assert "did you mean member" in cli("plugins", "show", "members").err
+
+
 def test_show_of_an_unknown_name_lists_the_names_of_all_kinds(cli: Callable[..., Any]) -> None:
     done = cli("plugins", "show", "cnn55")
     assert (done.code, done.out) == (2, "")
@@ -191,7 +204,7 @@ def test_every_own_plugin_loads_and_describes_itself_and_each_of_its_parameters(
         assert row["description"]
         for line in cli("plugins", "show", row["name"], "--json").out.splitlines():
             shown = json.loads(line)
-            for name, field in shown["parameters"].get("properties", {}).items():
+            for name, field in shown.get("parameters", {}).get("properties", {}).items():
                 assert field.get("description"), f"{row['name']}: {name}"
 
 

@@ -75,7 +75,7 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     newest.path.rename(newest.path.with_name("29991231-235959-cnn5-ffff"))
     newest = Run(runs / "29991231-235959-cnn5-ffff")
 
-    outcome = cli("report", "--runs", runs)
+    outcome = cli("report", "--runs", runs, "--skip", "leaks")
 
     assert outcome.code == 0
     assert outcome.err == ""
@@ -92,6 +92,8 @@ def assert_all_written(run: Run) -> None:
     assert sorted(file.name for file in (run.path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
     pictures = ["accuracy", "f1", "loss", "precision", "recall"]
     assert sorted(file.name for file in (run.path / "figures").iterdir()) == [
+        "calibration-reliability.png",
+        "calibration-risk_coverage.png",
         "classes-scores.png",
         "confusion-matrix.png",
         *(f"curves-{name}.png" for name in pictures),
@@ -193,15 +195,17 @@ def test_without_a_run_the_way_to_one_is_told(cli: Cli, runs: Path) -> None:
 def test_interrupted_run_is_reported_as_far_as_it_got(cli: Cli, runs: Path) -> None:
     run = write_run(runs, epochs=3, finished=False)
 
-    outcome = cli("report", run.path, "--format", "console,json")
+    outcome = cli("report", run.path, "--format", "console,json", "--skip", "leaks")
 
     assert outcome.code == 0
     assert "There are no final predictions yet; after epoch 2" in outcome.out
     assert outcome.err.splitlines() == [
         "warning: run: interrupted (stopped by Ctrl-C) after 3 of 5 epochs, reported as far as it got; "
         f"`ahekit resume {run.name}` goes on from there",
-        "warning: classes: no predictions on test are stored (the run is interrupted)",
-        "warning: confusion: no predictions on test are stored (the run is interrupted)",
+        *(
+            f"warning: {name}: no predictions on test are stored (the run is interrupted)"
+            for name in ("calibration", "classes", "confusion", "intervals", "mistakes")
+        ),
     ]
     assert "no predictions on test are stored" in (run.path / "report" / "report.json").read_text()
 
@@ -237,7 +241,7 @@ def damage_everything(run: Run) -> None:
     [
         (damage_history, []),
         (damage_predictions, []),
-        (damage_manifest, ["run: manifest.json is missing or can't be read"]),
+        (damage_manifest, ["run: manifest.json is missing or can't be read", "protocol: manifest.json"]),
         (damage_status, ["run: interrupted"]),
         (
             damage_everything,
@@ -245,7 +249,8 @@ def damage_everything(run: Run) -> None:
                 "run: interrupted",
                 "run: manifest.json",
                 "run: {run}/history.jsonl, line 1: not a row",
-                *("metrics:", "curves:", "classes:", "confusion:"),
+                *("metrics:", "curves:", "classes:", "confusion:", "calibration:", "intervals:", "mistakes:"),
+                "protocol: manifest.json",
             ],
         ),
     ],
@@ -257,7 +262,7 @@ def test_damaged_run_is_reported_with_what_is_missing(
     run = write_run(runs)
     damage(run)
 
-    outcome = cli("report", run.path, "--format", "console,json")
+    outcome = cli("report", run.path, "--format", "console,json", "--skip", "leaks")
 
     assert outcome.code == 0
     for line in warnings:
@@ -307,7 +312,7 @@ def test_third_party_reporter_appears_in_every_rendering(cli: Cli, runs: Path, t
 def test_quiet_report_writes_and_says_nothing(cli: Cli, runs: Path) -> None:
     run = write_run(runs)
 
-    outcome = cli("report", run.path, "--quiet", "--format", "json,console")
+    outcome = cli("report", run.path, "--quiet", "--format", "json,console", "--skip", "leaks")
 
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     assert (run.path / "report" / "report.json").is_file()

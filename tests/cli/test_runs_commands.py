@@ -12,6 +12,8 @@ import pytest
 from ahekit.run import Run
 from ahekit.spec import Component, RunSpec, TrainSpec
 
+EPOCHS = RunSpec().train.epochs
+
 
 def epoch(number: int, f1: float, **more: Any) -> dict[str, Any]:
     block = {"loss": 1.0, "accuracy": 0.5, "precision": 0.25, "recall": 0.125, "f1": f1}
@@ -42,7 +44,7 @@ def test_runs_are_listed_with_state_model_epochs_and_best_validation_f1(
     done = cli("runs", "--runs", root)
     lines = [line.split() for line in done.out.splitlines()]
     assert (done.code, done.err) == (0, "")
-    assert lines.index([finished.name, "finished", "cnn5", "–", "0/60", "–"]) < lines.index(
+    assert lines.index([finished.name, "finished", "cnn5", "–", f"0/{EPOCHS}", "–"]) < lines.index(
         [stopped.name, "interrupted", "cnn5", "sample", "3/20", "0.7500"]
     )
     assert done.out.startswith(f"Runs in {root}")
@@ -93,7 +95,7 @@ def test_show_tells_state_last_epoch_what_differs_and_how_to_go_on(
     assert ["state", "interrupted:", "stopped", "on", "request"] in words
     assert ["epochs", "3", "of", "20"] in words
     assert ["seed", "0", "7"] in words
-    assert ["train.epochs", "60", "20"] in words
+    assert ["train.epochs", str(EPOCHS), "20"] in words
     assert ["model.params.pool", "none", "avg"] in words
     assert ["val", "1.0000", "0.5000", "0.2500", "0.1250", "0.1000"] in words
     assert f"ahekit resume '{stopped.path}'" in out, "quoted, for it holds a space"
@@ -102,7 +104,7 @@ def test_show_tells_state_last_epoch_what_differs_and_how_to_go_on(
 def test_show_takes_the_newest_run_and_speaks_json(cli: Callable[..., Any], root: Path, stopped: Run) -> None:
     shown = json.loads(cli("runs", "show", "--runs", root, "--json").out)
     assert (shown["name"], shown["reason"], shown["last_epoch"]["epoch"]) == (stopped.name, "stopped on request", 4)
-    assert shown["changes"]["train.epochs"] == {"recipe": 60, "run": 20}
+    assert shown["changes"]["train.epochs"] == {"recipe": EPOCHS, "run": 20}
 
 
 def test_show_of_a_run_that_got_nowhere_shows_what_there_is(cli: Callable[..., Any], root: Path) -> None:

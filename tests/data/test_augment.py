@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ahekit.data.augment import augment, normalise, rectangles
+from ahekit.data.augment import affine_grid, augment, normalise, rectangles
 from ahekit.data.random import sample_keys, uniforms
 from ahekit.protocols import Preprocessing
 from ahekit.spec import AugmentSpec
@@ -130,3 +130,9 @@ def test_random_numbers_never_change() -> None:
     # Stored runs are repeated by these numbers; a change of the generator is a change of every run.
     draws = uniforms(sample_keys(["train/altar/a.jpg"]), 2, seed=7, epoch=3, stream="augment")
     assert draws[0].tolist() == pytest.approx([0.9914781567860959, 0.3660803214774845], abs=1e-15)
+
+
+def test_affine_grid_is_torchs() -> None:
+    maps = torch.randn(5, 2, 3)
+    theirs = torch.nn.functional.affine_grid(maps, [5, 3, 6, 9], align_corners=False)
+    torch.testing.assert_close(affine_grid(maps, 6, 9), theirs)

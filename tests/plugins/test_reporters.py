@@ -228,7 +228,7 @@ def test_class_without_test_images_is_a_row_of_dashes_with_a_note() -> None:
     section = report("classes", make_record(predictions={"test": make_predictions([(0, 0), (1, 1), (1, 2)])}))
     table = section.tables[0]
 
-    assert table.rows[2] == ("vault", None, None, None, None, 0)
+    assert table.rows[2] == ("vault", None, None, None, None, None, None, 0)
     assert column(table, "Recall")[3] == pytest.approx((1 + 1 / 2) / 2)
     assert "No images of vault: nothing to measure, left out of the averages." in table.note
     assert "There are no images of vault" in section.reading

@@ -172,7 +172,7 @@ def test_interrupted_run_says_how_far_it_got_and_how_to_go_on(make_record: MakeR
     assert report.missing == (
         Missing(
             "run",
-            "interrupted (stopped by Ctrl-C) after 2 of 60 epochs, reported as far as it got; "
+            "interrupted (stopped by Ctrl-C) after 2 of 100 epochs, reported as far as it got; "
             "`ahekit resume run-1` goes on from there",
         ),
     )
@@ -181,7 +181,7 @@ def test_interrupted_run_says_how_far_it_got_and_how_to_go_on(make_record: MakeR
 def test_running_run_is_not_told_to_resume(make_record: MakeRecord) -> None:
     report = build_report(make_record(state="running"), skip=REPORTERS.names())
 
-    assert report.missing[0].reason == "still running after 0 of 60 epochs, reported as far as it got"
+    assert report.missing[0].reason == "still running after 0 of 100 epochs, reported as far as it got"
 
 
 def test_lost_manifest_is_told(make_record: MakeRecord) -> None:

@@ -46,7 +46,7 @@ def test_run_that_left_only_its_spec_still_has_facts(make_record: MakeRecord) ->
     facts = dict(run_facts(make_record(manifest={}, state="interrupted")))
 
     assert facts.keys() == {"Model", "Recipe", "Trained"}
-    assert facts["Trained"] == "0 of 60 epochs; interrupted"
+    assert facts["Trained"] == "0 of 100 epochs; interrupted"
 
 
 def test_unfinished_run_has_chosen_nothing_yet(make_record: MakeRecord) -> None:

@@ -1,0 +1,165 @@
+"""`ahekit finetune`: train a new head on a pretrained network, and as much of the network as is not frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from ahekit.cli import options, training
+from ahekit.spec import resolve_spec
+
+BACKBONE, FREEZING = "Backbone", "Freezing"  # panels of the help page
+
+
+def finetune(
+    *,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            metavar="NAME",
+            help="CNN of timm by its timm name (resnet18 is the default), googlenet, or any registered model; "
+            "`ahekit plugins show 'timm/*'` suggests some.",
+            rich_help_panel=BACKBONE,
+            autocompletion=options.complete_models,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="SOURCE",
+            help="First weights: hub (default), a FILE (.safetensors, .pth, .pt), package:NAME, or none (random).",
+            rich_help_panel=BACKBONE,
+        ),
+    ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", help="Which of the hub's weights, as in a1_in1k.", rich_help_panel=BACKBONE),
+    ] = None,
+    head: Annotated[
+        Literal["linear", "mlp"] | None,
+        typer.Option("--head", metavar="KIND", help="New classifier: linear or mlp.", rich_help_panel=BACKBONE),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option("--dropout", help="Dropout before the head's layers.", rich_help_panel=BACKBONE),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            metavar="POLICY",
+            help="none, early (the stem and the earlier half of the stages), backbone (all but the head), "
+            "until:STAGE, or gradual (fewer stages as training goes on).",
+            rich_help_panel=FREEZING,
+        ),
+    ] = None,
+    freeze_pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--freeze-pattern",
+            metavar="GLOB",
+            help="Freeze parameters by name besides, as in '*.layer1.*'; may be given several times.",
+            rich_help_panel=FREEZING,
+        ),
+    ] = None,
+    bn: Annotated[
+        Literal["frozen", "batch", "recalibrate"] | None,
+        typer.Option(
+            "--bn",
+            metavar="MODE",
+            help="BatchNorm of frozen stages: frozen (default), batch, or recalibrate on the training images first.",
+            rich_help_panel=FREEZING,
+        ),
+    ] = None,
+    backbone_lr: Annotated[
+        float | None,
+        typer.Option("--backbone-lr", help="Peak learning rate of all but the head.", rich_help_panel=FREEZING),
+    ] = None,
+    layer_decay: Annotated[
+        float | None,
+        typer.Option(
+            "--layer-decay",
+            help="Each stage's learning rate as a share of the next one's; instead of --backbone-lr.",
+            rich_help_panel=FREEZING,
+        ),
+    ] = None,
+    warmup_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--warmup-epochs", help="First epochs in which only the head is trained.", rich_help_panel=FREEZING
+        ),
+    ] = None,
+    data: options.Data = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    accum: options.Accumulation = None,
+    lr: options.LearningRate = None,
+    optimizer: options.Optimizer = None,
+    schedule: options.Schedule = None,
+    weight_decay: options.WeightDecay = None,
+    label_smoothing: options.LabelSmoothing = None,
+    class_weights: options.ClassWeights = None,
+    sampling: options.Sampling = None,
+    mix: options.Mix = None,
+    average_decay: options.AverageDecay = None,
+    patience: options.Patience = None,
+    max_minutes: options.MaxMinutes = None,
+    image_size: options.ImageSize = None,
+    precision: options.Precision = None,
+    channels_last: options.ChannelsLast = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    spec: options.Spec = None,
+    assignments: options.Assignments = None,
+    runs: options.Runs = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Fine-tune a pretrained network, and keep the weights that do best on validation.
+
+    Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
+    """
+    flags = options.nested(
+        {
+            "recipe": None if spec else "finetune",
+            "model.name": backbone,
+            "model.params.weights": weights,
+            "model.params.tag": tag,
+            "model.params.head": head,
+            "model.params.dropout": dropout,
+            "transfer.freeze": freeze,
+            "transfer.freeze_pattern": freeze_pattern,
+            "transfer.bn": bn,
+            "transfer.backbone_lr": backbone_lr,
+            "transfer.layer_decay": layer_decay,
+            "transfer.warmup_epochs": warmup_epochs,
+            "data.source": data,
+            "data.image_size": image_size,
+            "seed": seed,
+            "train.epochs": epochs,
+            "train.patience": patience,
+            "train.max_minutes": max_minutes,
+            "train.average_decay": average_decay,
+            "optim.batch_size": batch_size,
+            "optim.accumulation_steps": accum,
+            "optim.lr": lr,
+            "optim.name": optimizer,
+            "optim.weight_decay": weight_decay,
+            "schedule.name": schedule,
+            "loss.label_smoothing": label_smoothing,
+            "loss.class_weights": class_weights,
+            "loss.sampling": sampling,
+            "mix.probability": mix,
+            "runtime.device": device,
+            "runtime.precision": precision,
+            "runtime.channels_last": channels_last,
+        }
+    )
+    if layer_decay is not None and backbone_lr is None:
+        # The recipe's own rate gives way to the one that was asked for.
+        flags["transfer"]["backbone_lr"] = None
+    training.speak_once(quiet=quiet, json=json)
+    training.train_new(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), runs)

@@ -1,0 +1,175 @@
+"""One stratified resampling of the images behind every figure of a classifier that adds up over them.
+
+The images of each true class are drawn with replacement, as many as there are, and every figure is computed on the
+same draw: intervals of one run are paired with each other. Where there are more than 20,000 images, those of one true
+class, one answer and nearly one loss are drawn together (64 groups by loss a class), which changes an interval's ends
+by less than the resampling itself does and makes the time independent of the number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.evaluation.intervals import Interval, affordable_samples, percentile_interval
+from ahekit.evaluation.metrics import class_scores, confusion_counts, log_losses
+from ahekit.evaluation.predictions import Predictions
+
+Floats = NDArray[np.float64]
+
+TOP = 3
+FIGURES = ("accuracy", "balanced_accuracy", "top3", "macro_f1", "kappa", "log_loss")
+CLASS_FIGURES = ("precision", "recall", "f1")
+_SINGLE_IMAGES = 20_000  # up to so many, every image is drawn by itself
+_LOSS_GROUPS = 64
+_CHUNK_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Figures on all images and on resamples of them.
+
+    Attributes:
+        values: By figure: a number, or `(C,)` for a figure by class. "top3" is left out up to three classes.
+        draws: By figure: `(B,)` or `(B, C)`.
+    """
+
+    values: Mapping[str, Floats]
+    draws: Mapping[str, Floats]
+
+    @property
+    def samples(self) -> int:
+        """How many resamples were drawn."""
+        return len(self.draws["accuracy"])
+
+    def interval(self, figure: str, class_index: int | None = None) -> Interval:
+        """A figure's 95 % interval; for a figure by class, that of one class."""
+        drawn = self.draws[figure]
+        return percentile_interval(drawn if class_index is None else drawn[:, class_index])
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The images of one true class that are drawn alike: how many, what they were named, their loss and rank."""
+
+    label: int
+    sizes: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    in_top: Floats
+    losses: Floats
+
+
+def resample(predictions: Predictions, *, samples: int = 10_000, seed: int = 0) -> Resampled:
+    """Figures of a split with their bootstrap distribution; images of unknown class are left out.
+
+    Args:
+        samples: Resamples; fewer beyond 200 classes.
+
+    Source: B. Efron, Bootstrap Methods: Another Look at the Jackknife (1979),
+    https://doi.org/10.1214/aos/1176344552.
+
+    Raises:
+        ValueError: No image has a known class.
+    """
+    groups = _groups(predictions)
+    if not groups:
+        raise ValueError("no image of known class to measure")
+    num_classes = len(predictions.class_names)
+    whole = _figures(groups, [group.sizes[None] for group in groups], num_classes)
+    generator = np.random.default_rng(seed)
+    samples = affordable_samples(samples, num_classes)
+    chunk = max(1, _CHUNK_CELLS // max(num_classes**2, *(len(group.sizes) for group in groups)))
+    parts = []
+    for start in range(0, samples, chunk):
+        drawn = [_draw(generator, group, min(chunk, samples - start)) for group in groups]
+        parts.append(_figures(groups, drawn, num_classes))
+    draws = {figure: np.concatenate([part[figure] for part in parts]) for figure in whole}
+    return Resampled({figure: values[0] for figure, values in whole.items()}, draws)
+
+
+def in_top(logits: NDArray[np.float32], labels: NDArray[np.int64], top: int = TOP) -> NDArray[np.bool_]:
+    """Whether each image's true class is among the `top` largest logits `(N, C)`; of equal ones the first counts."""
+    own = logits[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    better = (logits > own) | ((logits == own) & earlier)
+    hit: NDArray[np.bool_] = better.sum(axis=1) < top
+    return hit
+
+
+def kappa(counts: NDArray[np.int64]) -> Floats:
+    """Cohen's kappa, `(...)`, from confusion counts `(..., C, C)`; NaN where chance alone agrees always.
+
+    Source: J. Cohen, A Coefficient of Agreement for Nominal Scales (1960), https://doi.org/10.1177/001316446002000104.
+    """
+    total = counts.sum(axis=(-2, -1)).astype(np.float64)
+    agreed = np.trace(counts, axis1=-2, axis2=-1) / total
+    chance = (counts.sum(axis=-1) / total[..., None] * (counts.sum(axis=-2) / total[..., None])).sum(axis=-1)
+    room = 1 - chance
+    value: Floats = np.divide(agreed - chance, room, out=np.full_like(room, np.nan), where=room > 0)
+    return value
+
+
+def _groups(predictions: Predictions) -> list[_Groups]:
+    known = predictions.labels >= 0
+    labels, logits, predicted = predictions.labels[known], predictions.logits[known], predictions.predicted[known]
+    losses, hits = log_losses(logits, labels), in_top(logits, labels)
+    found = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        found.append(_grouped(int(label), predicted[own], hits[own], losses[own], by_loss=len(labels) > _SINGLE_IMAGES))
+    return found
+
+
+def _grouped(
+    label: int, predicted: NDArray[np.int64], hits: NDArray[np.bool_], losses: Floats, *, by_loss: bool
+) -> _Groups:
+    place = np.empty(len(losses), dtype=np.int64)
+    place[np.argsort(losses, kind="stable")] = np.arange(len(losses))
+    if by_loss:
+        place = place * _LOSS_GROUPS // len(losses)
+    _, first, member, sizes = np.unique(
+        np.stack([predicted, hits, place]), axis=1, return_index=True, return_inverse=True, return_counts=True
+    )
+    means = np.bincount(member.ravel(), weights=losses) / sizes
+    return _Groups(label, sizes.astype(np.int64), predicted[first], hits[first].astype(np.float64), means)
+
+
+def _draw(generator: np.random.Generator, group: _Groups, samples: int) -> NDArray[np.int64]:
+    total = int(group.sizes.sum())
+    drawn: NDArray[np.int64] = generator.multinomial(total, group.sizes / total, size=samples)
+    return drawn
+
+
+def _figures(groups: list[_Groups], drawn: list[NDArray[np.int64]], num_classes: int) -> dict[str, Floats]:
+    """Every figure on each of B draws of how often each group was taken, `(B, groups)` by true class."""
+    counts = np.zeros((len(drawn[0]), num_classes, num_classes), dtype=np.int64)
+    loss = hits = np.zeros(len(drawn[0]))
+    for group, taken in zip(groups, drawn, strict=True):
+        weights = taken.astype(np.float64)
+        named = np.equal(group.predicted[:, None], np.arange(num_classes)).astype(np.float64)
+        counts[:, group.label] = np.rint(weights @ named)
+        loss, hits = loss + weights @ group.losses, hits + weights @ group.in_top
+    total = counts[0].sum()
+    precision, recall, f1 = class_scores(counts)
+    supported = counts[0].sum(axis=1) > 0
+    figures = {
+        "accuracy": np.trace(counts, axis1=1, axis2=2) / total,
+        "balanced_accuracy": recall[:, supported].mean(axis=1),
+        "top3": hits / total,
+        "macro_f1": f1[:, supported].mean(axis=1),
+        "kappa": kappa(counts),
+        "log_loss": loss / total,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
+    return {name: values for name, values in figures.items() if name != "top3" or num_classes > TOP}
+
+
+def supported_classes(predictions: Predictions) -> NDArray[np.int64]:
+    """Indices of the classes that have images."""
+    counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
+    return np.flatnonzero(counts.sum(axis=1))

@@ -1,0 +1,232 @@
+"""Whether the network's confidence can be trusted, and how many images have to be looked at by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ahekit.evaluation.calibration import (
+    BINS,
+    Confidences,
+    Floats,
+    Reliability,
+    abstention_threshold,
+    answered,
+    confidences,
+    fit_temperature,
+    reliability,
+    risk_coverage,
+)
+from ahekit.evaluation.metrics import log_losses
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.protocols import NoParams
+from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
+
+from ._common import SPLIT_NAMES, counted, judged_predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+TARGETS = (0.95, 0.98)
+_DRAWN_POINTS = 2_000
+
+
+class Calibration:
+    """Reliability, calibration error before and after temperature scaling, thresholds for answering when sure."""
+
+    order = 60
+    Params = NoParams
+
+    def report(self, record: RunRecord, params: NoParams) -> Section:
+        """Measure on test what was fitted on validation; without test predictions, measure alone."""
+        split, predictions = judged_predictions(record)
+        fitted_on = _validation(record) if split == "test" else None
+        temperature = fit_temperature(fitted_on) if fitted_on else None
+        raw = confidences(predictions)
+        scaled = confidences(predictions, temperature=temperature) if temperature else None
+        thresholds = _thresholds(fitted_on, temperature, scaled)
+        states = {"as it is": (1.0, raw)} | ({"scaled": (temperature, scaled)} if temperature and scaled else {})
+        figures = [_reliability_figure(split, {name: reliability(found) for name, (_, found) in states.items()})]
+        figures.append(_coverage_figure(split, scaled or raw))
+        tables = [_error_table(split, predictions, states)]
+        if thresholds:
+            tables.append(_threshold_table(thresholds))
+        return Section(
+            name="calibration",
+            title=f"Confidence, {SPLIT_NAMES[split]}",
+            reading=_reading(raw, scaled, temperature, thresholds),
+            tables=tuple(tables),
+            figures=tuple(figures),
+            values={
+                "split": split,
+                "bins": BINS,
+                "temperature": temperature,
+                "ece": {name: reliability(found).ece for name, (_, found) in states.items()},
+                "thresholds": thresholds,
+            },
+        )
+
+
+def _validation(record: RunRecord) -> Predictions | None:
+    try:
+        return record.need_predictions("val")
+    except MissingRecord:
+        return None
+
+
+def _thresholds(
+    validation: Predictions | None, temperature: float | None, found: Confidences | None
+) -> list[dict[str, float | None]]:
+    """For each target: the threshold chosen on validation, and what it does on test."""
+    if validation is None or temperature is None or found is None:
+        return []
+    chosen_on = confidences(validation, temperature=temperature)
+    rows: list[dict[str, float | None]] = []
+    for target in TARGETS:
+        threshold = abstention_threshold(chosen_on, target)
+        row: dict[str, float | None] = {"target": target, "threshold": threshold}
+        if threshold is not None:
+            sure, right = answered(found, threshold)
+            by_hand = len(found.correct) - sure
+            row |= {"answered": sure / len(found.correct), "by_hand": by_hand}
+            row |= {"accuracy": right / sure if sure else None, "wrong": sure - right}
+        rows.append(row)
+    return rows
+
+
+def _error_table(split: str, predictions: Predictions, states: dict[str, tuple[float, Confidences]]) -> Table:
+    known = predictions.labels >= 0
+    logits, labels = predictions.logits[known].astype(np.float64), predictions.labels[known]
+    columns = (
+        Column("Confidence"),
+        Column("Temperature", ".3f", "right"),
+        Column("Mean confidence", ".3f", "right"),
+        Column("Accuracy", ".3f", "right"),
+        Column("ECE", ".4f", "right"),
+        Column("Log loss", ".4f", "right"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, (temperature, found) in states.items():
+        means = float(found.confidence.mean()), float(found.correct.mean()), reliability(found).ece
+        rows.append((name, temperature, *means, float(log_losses(logits / temperature, labels).mean())))
+    note = f"ECE: {BINS} bins of equal width, confidence of the named class. The temperature divides the logits; "
+    note += (
+        "it was fitted on validation, which also chose the epoch." if len(rows) > 1 else "it needs validation to fit."
+    )
+    return Table(f"Calibration, {SPLIT_NAMES[split]}", columns, tuple(rows), note)
+
+
+def _threshold_table(thresholds: list[dict[str, float | None]]) -> Table:
+    columns = (
+        Column("Accuracy wanted", ".0%", "right"),
+        Column("Confidence from", ".3f", "right"),
+        Column("Answered", ".1%", "right"),
+        Column("Accuracy of these", ".3f", "right"),
+        Column("Wrong among them", ",d", "right"),
+        Column("To look at by hand", ",d", "right"),
+    )
+    keys = ("target", "threshold", "answered", "accuracy", "wrong", "by_hand")
+    rows = tuple(tuple(row.get(key) for key in keys) for row in thresholds)
+    note = "The threshold is the lowest that reaches the accuracy on validation; the other columns are what it does on "
+    note += "test. A dash: no confidence reaches it on validation."
+    return Table("Answering only when sure", columns, rows, note)
+
+
+def _reading(
+    raw: Confidences, scaled: Confidences | None, temperature: float | None, thresholds: list[dict[str, float | None]]
+) -> str:
+    gap = float(raw.confidence.mean() - raw.correct.mean())
+    word = "about as sure as it is right" if abs(gap) < 0.02 else "too sure of itself" if gap > 0 else "too modest"
+    sentences = [
+        f"On average it is {raw.confidence.mean():.3f} confident and {raw.correct.mean():.3f} right: {word} "
+        f"(calibration error {reliability(raw).ece:.3f})."
+    ]
+    if scaled is not None and temperature is not None:
+        sentences.append(
+            f"Dividing the logits by {temperature:.2f}, as fitted on validation, makes that error "
+            f"{reliability(scaled).ece:.3f}."
+        )
+    for row in thresholds:
+        if row["threshold"] is not None and row.get("accuracy") is not None:
+            sentences.append(
+                f"Answering only from {row['threshold']:.2f} on, chosen for {row['target']:.0%} accuracy, leaves "
+                f"{counted(int(row['by_hand'] or 0), 'image')} of {len(raw.correct):,d} to look at by hand; the others "
+                f"are {row['accuracy']:.1%} right{_short(row)}."
+            )
+    return " ".join(sentences)
+
+
+def _short(row: dict[str, float | None]) -> str:
+    reached, target = row.get("accuracy"), row["target"]
+    return ", less than on validation" if reached is not None and target is not None and reached < target else ""
+
+
+def _reliability_figure(split: str, found: dict[str, Reliability]) -> Figure:
+    spoken = ", ".join(f"{name} {bins.ece:.3f}" for name, bins in found.items())
+    return Figure(
+        name="reliability",
+        title=f"Reliability, {SPLIT_NAMES[split]}",
+        alt=f"Accuracy against confidence in {BINS} bins, beside the diagonal of perfect calibration; "
+        f"expected calibration error: {spoken}.",
+        draw=partial(_draw_reliability, found=found),
+        size=(4.6, 4.4),
+        data={
+            name: {
+                "confidence": bins.confidence.tolist(),
+                "accuracy": bins.accuracy.tolist(),
+                "images": bins.images.tolist(),
+            }
+            for name, bins in found.items()
+        },
+        caption="Below the diagonal the network is surer than it is right. The area of a dot is the number of images.",
+    )
+
+
+def _draw_reliability(figure: MplFigure, *, found: dict[str, Reliability]) -> None:
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=axes.xaxis.label.get_color(), linestyle=(0, (2, 3)), linewidth=1)
+    for number, (name, bins) in enumerate(found.items()):
+        filled = bins.images > 0
+        sizes = 12 + 200 * np.sqrt(bins.images[filled] / bins.images.sum())
+        line = "-" if number else (0, (4, 1.5))
+        axes.plot(bins.confidence[filled], bins.accuracy[filled], linestyle=line, color=f"C{number}", linewidth=1.2)
+        label = f"{name} (ECE {bins.ece:.3f})"
+        axes.scatter(
+            bins.confidence[filled], bins.accuracy[filled], s=sizes, color=f"C{number}", alpha=0.75, label=label
+        )
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="confidence", ylabel="accuracy")
+    axes.legend(loc="upper left", fontsize=9, markerscale=0.4)
+
+
+def _coverage_figure(split: str, found: Confidences) -> Figure:
+    _, coverage, accuracy = risk_coverage(found)
+    every = max(1, len(coverage) // _DRAWN_POINTS)
+    coverage, error = coverage[::-1][::every][::-1], (1 - accuracy)[::-1][::every][::-1]
+    half = float(np.interp(0.5, coverage, error))
+    return Figure(
+        name="risk-coverage",
+        title=f"Errors among the answers, {SPLIT_NAMES[split]}",
+        alt=f"Share of wrong answers against the share of images answered, the surest first: {half:.1%} at half of the "
+        f"images, {error[-1]:.1%} at all of them.",
+        draw=partial(_draw_coverage, coverage=coverage, error=error),
+        size=(5.4, 4.4),
+        data={"coverage": coverage.tolist(), "error": error.tolist()},
+        caption="Read from the right: leaving the least sure images to a person takes errors out of the rest.",
+    )
+
+
+def _draw_coverage(figure: MplFigure, *, coverage: Floats, error: Floats) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes = figure.add_subplot()
+    axes.plot(coverage, error, drawstyle="steps-pre")
+    for number, target in enumerate(TARGETS, start=1):
+        axes.axhline(1 - target, color=f"C{number}", linewidth=1, linestyle=(0, (4, 2)))
+        axes.annotate(f"{target:.0%} right", (0.01, 1 - target), va="bottom", fontsize=9, color=f"C{number}")
+    axes.set(xlim=(0, 1), xlabel="images answered", ylabel="wrong among them")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))

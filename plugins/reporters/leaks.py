@@ -1,0 +1,167 @@
+"""Headline figures with and without the test images that were as good as seen in training."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pydantic import Field
+
+from ahekit.evaluation.leaks import Leaks, NearCopy, find_leaks, without
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.ranking import average_precision, roc_auc
+from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.resampling import resample
+from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
+
+from ._common import BootstrapParams, counted, shown
+from ._thumbnails import Shown, thumbnails
+from .intervals import NAMES
+
+
+class LeakFree:
+    """Near-copies between test and training images, and every headline figure without them."""
+
+    order = 25
+
+    class Params(BootstrapParams):
+        """Parameters of `LeakFree`."""
+
+        pairs: int = Field(16, ge=1, le=200, description="pairs shown as thumbnails; the table has all")
+
+    def report(self, record: RunRecord, params: Params) -> Section:
+        """Look for near-copies and measure the test predictions on all images and on the leak-free ones."""
+        predictions = record.need_predictions("test")
+        leaks = find_leaks(record)
+        copied = {copy.test for copy in leaks.copies}
+        kinds = {"all test images": predictions}
+        if copied:
+            kinds |= {"without near-copies": without(predictions, copied)}
+            kinds |= {"near-copies alone": without(predictions, set(predictions.ids) - copied)}
+        kinds = {name: part for name, part in kinds.items() if (part.labels >= 0).any()}
+        if len(kinds) == 1 and copied:
+            raise MissingRecord("the near-copies found are not among the stored test predictions")
+        figures = {name: _figures(part, params) for name, part in kinds.items()}
+        tables = [_figure_table(kinds, figures)]
+        if copied:
+            tables.append(_pair_table(leaks, predictions))
+        return Section(
+            name="leaks",
+            title="Leaks between train and test",
+            reading=_reading(leaks, predictions, figures),
+            tables=tuple(tables),
+            figures=_pictures(record, leaks.copies[: params.pairs]),
+            values={
+                "threshold": leaks.threshold,
+                "test_images": leaks.test_images,
+                "near_copies": [[copy.test, copy.seen, copy.correlation] for copy in leaks.copies],
+                "figures": figures,
+            },
+        )
+
+
+def _figures(predictions: Predictions, params: LeakFree.Params) -> dict[str, list[float | None]]:
+    """Value and interval of every headline figure."""
+    resampled = resample(predictions, samples=params.resamples, seed=params.seed)
+    found: dict[str, list[float | None]] = {}
+    for name in NAMES:
+        if name in resampled.values:
+            interval = resampled.interval(name)
+            found[name] = [float(resampled.values[name]), interval.low, interval.high]
+    ranked = {"roc_auc": roc_auc(predictions), "average_precision": average_precision(predictions, seed=params.seed)}
+    for name, figure in ranked.items():
+        if figure.interval is not None:
+            found[name] = [figure.value, figure.interval.low, figure.interval.high]
+    return found
+
+
+def _figure_table(kinds: dict[str, Predictions], figures: dict[str, dict[str, list[float | None]]]) -> Table:
+    columns = [Column("Figure")]
+    for name in kinds:
+        columns += [Column(name[0].upper() + name[1:], ".3f", "right"), Column("95%", None, "right")]
+    images: list[Cell] = ["images"]
+    for part in kinds.values():
+        images += [f"{int((part.labels >= 0).sum()):,d}", None]
+    rows = [tuple(images)]
+    for name, label in NAMES.items():
+        cells: list[Cell] = [label]
+        for kind in kinds:
+            value, low, high = figures[kind].get(name, [None, None, None])
+            cells += [value, None if low is None else f"{low:.3f}–{high:.3f}"]
+        if any(cell is not None for cell in cells[1:]):
+            rows.append(tuple(cells))
+    note = (
+        "The methods of the intervals are those of the table of all figures. Macro averages go over the classes that "
+    )
+    note += "have images in the column."
+    return Table("Headline figures on all test images and on the leak-free ones", tuple(columns), tuple(rows), note)
+
+
+def _pair_table(leaks: Leaks, predictions: Predictions) -> Table:
+    right = {
+        name: bool(label == named)
+        for name, label, named in zip(predictions.ids, predictions.labels, predictions.predicted, strict=True)
+    }
+    columns = (
+        Column("Test image"),
+        Column("Most like, of those seen"),
+        Column("Correlation", ".4f", "right"),
+        Column("Same class"),
+        Column("Named"),
+    )
+    rows = tuple(
+        (
+            copy.test,
+            copy.seen,
+            copy.correlation,
+            "yes" if _class_of(copy.test) == _class_of(copy.seen) else "no",
+            {True: "rightly", False: "wrongly"}.get(right[copy.test]) if copy.test in right else None,
+        )
+        for copy in leaks.copies
+    )
+    return Table("Test images with a near-copy in train or validation", columns, rows)
+
+
+def _class_of(sample_id: str) -> str:
+    return sample_id.rsplit("/", 2)[-2] if "/" in sample_id else ""
+
+
+def _pictures(record: RunRecord, copies: tuple[NearCopy, ...]) -> tuple[Figure, ...]:
+    pairs = [
+        side
+        for copy in copies
+        for side in (
+            Shown(copy.test, ("test", f"correlation {copy.correlation:.3f}")),
+            Shown(copy.seen, ("seen in training", "")),
+        )
+    ]
+    return thumbnails(
+        record,
+        pairs,
+        name="pairs",
+        title="Near-copies, the most alike first",
+        caption="Each test image with the image of train or validation that is most like it, to its right.",
+    )
+
+
+def _reading(leaks: Leaks, predictions: Predictions, figures: dict[str, dict[str, list[float | None]]]) -> str:
+    method = f"correlation of 16 × 16 gray thumbnails of at least {leaks.threshold:g}"
+    if not leaks.copies:
+        return f"None of {counted(leaks.test_images, 'test image')} has a near-copy in train or validation ({method})."
+    labels = dict(zip(predictions.ids, predictions.labels.tolist(), strict=True))
+    classes = Counter(labels[copy.test] for copy in leaks.copies if labels.get(copy.test, -1) >= 0)
+    share = len(leaks.copies) / leaks.test_images
+    sentences = [
+        f"{len(leaks.copies):,d} of {leaks.test_images:,d} test images ({share:.1%}) have a near-copy in train or "
+        f"validation ({method})."
+    ]
+    if classes:
+        most, number = classes.most_common(1)[0]
+        of = int((predictions.labels == most).sum())
+        sentences.append(f"{shown(predictions.class_names[most]).capitalize()} has most: {number} of its {of}.")
+    if "without near-copies" in figures:
+        before, after = (figures[kind] for kind in ("all test images", "without near-copies"))
+        sentences.append(
+            f"Without them accuracy is {after['accuracy'][0]:.3f} instead of {before['accuracy'][0]:.3f}, macro-F1 "
+            f"{after['macro_f1'][0]:.3f} instead of {before['macro_f1'][0]:.3f}."
+        )
+    return " ".join(sentences)

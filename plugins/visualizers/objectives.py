@@ -1,0 +1,80 @@
+"""What an image can be optimised for: a class, a unit, and priors of what images look like."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .synthesis import Objective, View
+
+
+def class_logit(targets: Tensor) -> Objective:
+    """Each image's logit of its own class; `targets` is `(B,)`."""
+    return Objective(lambda view: view.logits.gather(1, targets[:, None])[:, 0])
+
+
+def class_odds(targets: Tensor) -> Objective:
+    """Each image's logit of its own class less the log of the summed exponentials of all others: the log odds.
+
+    Raising all classes alike gains nothing, and unlike the log-probability it goes on growing near certainty.
+    """
+
+    def value(view: View) -> Tensor:
+        own = torch.nn.functional.one_hot(targets, view.logits.shape[1]).bool()
+        others = view.logits.masked_fill(own, -torch.inf).logsumexp(1)
+        return view.logits.gather(1, targets[:, None])[:, 0] - others
+
+    return Objective(value)
+
+
+def unit(path: str, number: int) -> Objective:
+    """The mean output of one unit (a channel's over its places) of a module."""
+    return Objective(lambda view: view.outputs[path][:, number].flatten(1).mean(1), (path,))
+
+
+def total_variation() -> Objective:
+    """Mean size of the step from pixel to neighbouring pixel; subtract it for smooth images."""
+
+    def value(view: View) -> Tensor:
+        down = (view.images[:, :, 1:] - view.images[:, :, :-1]).abs().mean((1, 2, 3))
+        across = (view.images[:, :, :, 1:] - view.images[:, :, :, :-1]).abs().mean((1, 2, 3))
+        return down + across
+
+    return Objective(value)
+
+
+def distance_from_gray() -> Objective:
+    """Mean squared distance of pixels from the middle of their range [0, 1]; subtract it for tame colours."""
+    return Objective(lambda view: (view.images - 0.5).square().mean((1, 2, 3)))
+
+
+def statistics_gap(module: nn.Module) -> Objective:
+    """How far the images' statistics are from those that BatchNorm layers stored in training; subtract it.
+
+    Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion, https://arxiv.org/abs/1912.08795: distances of
+    the batch's mean and variance at each layer's input, here in units of the stored ones and averaged over channels
+    and layers. It is one number for the batch, shared out evenly: images do depend on each other through it. Zero for
+    a network without such layers.
+    """
+    norms = {
+        path: part
+        for path, part in module.named_modules()
+        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None
+    }
+
+    def value(view: View) -> Tensor:
+        gaps = [_gap(view.inputs[path], norm) for path, norm in norms.items() if path in view.inputs]
+        count = len(view.images)
+        return torch.stack(gaps).mean().expand(count) / count if gaps else view.images.new_zeros(count)
+
+    return Objective(value, tuple(norms))
+
+
+def _gap(values: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    spread = variance + norm.eps
+    off_mean = (values.mean((0, 2, 3)) - mean).square() / spread
+    off_variance = (values.var((0, 2, 3), unbiased=False) / spread).add(1e-6).log().square()
+    return (off_mean + off_variance).mean()

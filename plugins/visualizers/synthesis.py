@@ -1,0 +1,114 @@
+"""Images made by optimisation: parameters are rendered, transformed, shown to the network and improved.
+
+The parts are callables that anybody can bring: a parameterisation (`parameterisations`) is a tensor and a function
+that renders it; a transform (`transforms`) maps images to images; an `Objective` says of each image how good it is.
+Objectives add up and scale:
+
+    wanted = class_odds(targets) - 0.5 * total_variation()
+    synthesise(module, parameters, render, wanted, transforms=[random_affine(rotation=0.1), to_input], steps=200)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ahekit.hooks import evaluating, find_module, observing
+
+Render = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class View:
+    """One look of the network at the images of this step.
+
+    Attributes:
+        images: As rendered, before any transform, `(B, 3, H, W)`.
+        logits: `(B, C)`, of the transformed images.
+        inputs: What went into the modules that the objective asked for, by path.
+        outputs: What came out of them.
+    """
+
+    images: Tensor
+    logits: Tensor
+    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What to maximise.
+
+    Attributes:
+        value: A number for each image of a view, `(B,)`.
+        modules: Dotted paths whose inputs and outputs it needs.
+    """
+
+    value: Callable[[View], Tensor]
+    modules: tuple[str, ...] = ()
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(lambda view: self.value(view) + other.value(view), self.modules + other.modules)
+
+    def __rmul__(self, weight: float) -> Objective:
+        return Objective(lambda view: weight * self.value(view), self.modules)
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + (-1.0) * other
+
+
+def synthesise(
+    module: nn.Module,
+    parameters: Tensor,
+    render: Render,
+    objective: Objective,
+    *,
+    steps: int,
+    lr: float,
+    transforms: Sequence[Transform] = (),
+    random: torch.Generator | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """Improve parameters by Adam until their images please the objective; no parameter of the network is touched.
+
+    All images are optimised side by side. Adam's steps are made number by number, so as long as the objective's value
+    of an image depends on that image alone, each ends as it would alone.
+
+    Args:
+        parameters: Where to start; left as it is.
+        transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
+            network's input.
+        progress: Called with the steps done and their number.
+
+    Returns:
+        The parameters found.
+    """
+    parameters = parameters.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=lr)
+    random = random or torch.Generator().manual_seed(0)
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def observe(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        # A copy: what follows may work in place.
+        seen[name] = inputs[0], output.clone()
+
+    watched = {path: find_module(module, path) for path in dict.fromkeys(objective.modules)}
+    with evaluating(module), torch.enable_grad(), observing(watched, observe):
+        for step in range(steps):
+            images = shown = render(parameters)
+            for transform in transforms:
+                shown = transform(shown, random)
+            logits = module(shown)
+            inputs = {path: pair[0] for path, pair in seen.items()}
+            outputs = {path: pair[1] for path, pair in seen.items()}
+            value = objective.value(View(images, logits, inputs, outputs)).sum()
+            # Only the image's gradient: the network's parameters cost nothing on the way back.
+            (parameters.grad,) = torch.autograd.grad(-value, parameters)
+            optimizer.step()
+            progress(step + 1, steps)
+    return parameters.detach()

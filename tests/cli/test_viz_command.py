@@ -1,0 +1,250 @@
+"""`ahekit viz`, on runs whose weights were never trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ahekit.registry import MODELS
+from ahekit.run import Run
+from ahekit.spec import RunSpec, validate
+
+Cli = Callable[..., Any]
+CLASSES = ("arch", "beam", "crypt")
+
+
+def write_run(
+    root: Path, data: Path, *, channels: tuple[int, ...] = (4, 6, 8), stamp: str | None = None, checkpoint: bool = True
+) -> Run:
+    """A cnn5 with few channels on pictures of 16 x 16; its best checkpoint and its last differ."""
+    params = {"channels": list(channels), "hidden": [8]}
+    fields = {"model": {"name": "cnn5", "params": params}, "data": {"source": str(data), "image_size": 16}}
+    spec = validate(RunSpec, fields)
+    tests = sorted(str(path.relative_to(data)) for path in (data / "test").rglob("*.png"))
+    manifest = {"class_names": list(CLASSES), "splits": {"test": tests}}
+    run = Run.create(root, spec, manifest)
+    if stamp:
+        run.path.rename(run.path.with_name(stamp))
+        run = Run(root / stamp)
+    if checkpoint:
+        plugin = MODELS.get("cnn5")
+        for number in (1, 2):
+            torch.manual_seed(number)
+            built = plugin.build(plugin.Params(**params), num_classes=3, image_size=16)
+            weights = {name: value.contiguous() for name, value in built.module.state_dict().items()}
+            run.add_checkpoint(
+                f"step-0000000{number}-epoch-000{number}",
+                lambda folder, weights=weights: save_file(weights, folder / "model.safetensors"),
+            )
+    best = {"epoch": 1, "step": 1, "val_f1": 0.5, "checkpoint": "step-00000001-epoch-0001" if checkpoint else ""}
+    run.write_status("finished", best=best)
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def test_the_command_of_the_tutorial_writes_into_the_newest_run_and_tells_the_paths(
+    cli: Cli, runs: Path, class_folder: Path
+) -> None:
+    write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
+    newest = write_run(runs, class_folder, stamp="20260102-000000-cnn5-0002")
+
+    outcome = cli("viz", "--layer", "conv3", "--runs", runs)
+
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    assert lines[0] == f"run: {newest.name}, step-00000001-epoch-0001"
+    picture, arrays = newest.path / "figures/activations-conv3.png", newest.path / "figures/activations-conv3.npz"
+    assert lines[-2:] == [f"png: {picture}", f"npz: {arrays}"]
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+    with np.load(arrays, allow_pickle=False) as stored:
+        assert stored["conv3"].shape == (3, 8, 4, 4)
+        assert stored["image_ids"].tolist() == sorted(stored["image_ids"].tolist())
+        assert [name.split("/")[1] for name in stored["image_ids"]] == list(CLASSES)
+        assert stored["class_names"].tolist() == list(CLASSES)
+
+
+def test_newer_runs_without_the_layer_are_passed_over_by_name(cli: Cli, runs: Path, class_folder: Path) -> None:
+    older = write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
+    write_run(runs, class_folder, channels=(4, 6), stamp="20260102-000000-cnn5-0002")
+    write_run(runs, class_folder, stamp="20260103-000000-cnn5-0003", checkpoint=False)
+
+    outcome = cli("viz", "kernels", "--layer", "conv3", "--runs", runs)
+
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("passed over 20260103-000000-cnn5-0003: ")
+    assert "has no checkpoint yet" in lines[0]
+    assert lines[1].startswith("passed over 20260102-000000-cnn5-0002: no layer named 'conv3'")
+    assert lines[2].startswith(f"run: {older.name}")
+
+
+def test_best_last_and_named_checkpoints_differ(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    weights = {}
+    for name in ("best", "last", "epoch-0002"):
+        assert cli("viz", "kernels", "--runs", runs, "--checkpoint", name, "--out", tmp_path / name).code == 0
+        with np.load(tmp_path / name / "kernels.npz") as stored:
+            weights[name] = stored["conv1"]
+    assert not np.array_equal(weights["best"], weights["last"])
+    np.testing.assert_array_equal(weights["last"], weights["epoch-0002"])
+
+
+def test_named_pictures_are_looked_at_and_parameters_are_set(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    write_run(runs, class_folder)
+    gray = tmp_path / "gray.png"
+    Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).save(gray)
+
+    outcome = cli(
+        *("viz", "activations", "-l", "conv1", "--image", gray, "--image", gray, "--runs", runs, "--svg", "--json"),
+        *("--show-units", "3", "--set", "show_units=2", "--out", tmp_path / "out"),
+    )
+
+    assert outcome.code == 0
+    told = json.loads(outcome.out)
+    assert [Path(file).suffix for file in told["files"]] == [".png", ".svg", ".npz"]
+    with np.load(tmp_path / "out" / "activations-conv1.npz") as stored:
+        assert stored["conv1"].shape[0] == 2
+        assert stored["labels"].tolist() == [-1, -1]
+    # Text is drawn as outlines, but matplotlib notes it in a comment.
+    svg = (tmp_path / "out" / "activations-conv1.svg").read_text()
+    assert "2 of 4 units" in svg
+    assert "gray.png" in svg
+
+
+def test_the_same_seed_looks_at_the_same_test_images(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    write_run(runs, class_folder)
+    chosen = []
+    for seed in (0, 0, 1, 2, 3):
+        cli("viz", "-l", "conv1", "--runs", runs, "--seed", seed, "--out", tmp_path / "out", "--show-units", 1)
+        with np.load(tmp_path / "out" / "activations-conv1.npz") as stored:
+            chosen.append(tuple(stored["image_ids"].tolist()))
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen)) > 1
+
+
+def test_class_names_are_taken_by_target(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    for target in ("beam", "true", "predicted", "vs:crypt"):
+        outcome = cli("viz", "gradcam", "--runs", runs, "--target", target, "--out", tmp_path / "out")
+        assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("--layer", "conv9"), "no layer named 'conv9'; did you mean conv"),
+        (("filter-response", "--filter", "99", "-l", "conv2"), "layer conv2 has 6 filters, 0 to 5; there is no filter 99"),
+        (("gradcam", "--target", "bean"), "no class named 'bean'; did you mean beam? Known: arch, beam, crypt"),
+        (("gradcam", "--filter", "3"), "gradcam.filter: no field named 'filter'"),
+        (("activatoins",), "no visualizer named 'activatoins'; did you mean activations?"),
+        (("--show-units", "0"), "activations.show_units: must be greater than or equal to 1 (got 0)"),
+        (("--set", "show_units"), "--set show_units: write FIELD=VALUE"),
+        (("--run", "nowhere"), "no run named 'nowhere'"),
+        (("--checkpoint", "epoch-7"), "no checkpoint named 'epoch-7'"),
+        (("--checkpoint", "epoch"), "'epoch' fits 2 checkpoints"),
+        (("kernels", "--image", "x.png"), "kernels looks at no pictures; leave out --image"),
+        (("--device", "cuda"), "runtime.device: cuda asked for"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(
+    cli: Cli, runs: Path, class_folder: Path, args: tuple[str, ...], line: str
+) -> None:
+    write_run(runs, class_folder)
+    outcome = cli("viz", "--runs", runs, *args)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"ahekit: {line}")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_corrupt_picture_is_refused_by_name(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(next((class_folder / "test").rglob("*.png")).read_bytes()[:60])
+    for path, reason in ((torn, "truncated or damaged PNG"), (tmp_path / "none.png", "can't be read")):
+        outcome = cli("viz", "--runs", runs, "--image", path)
+        assert outcome.code == 1
+        assert outcome.err.startswith(f"ahekit: {path}: {reason}")
+        assert len(outcome.err.splitlines()) == 1
+
+
+def test_true_class_of_a_named_picture_is_not_guessed(
+    cli: Cli, runs: Path, class_folder: Path
+) -> None:
+    write_run(runs, class_folder)
+    picture = next((class_folder / "test").rglob("*.png"))
+    outcome = cli("viz", "gradcam", "--runs", runs, "--image", picture, "--target", "true")
+    assert outcome.code == 2
+    assert "its true class isn't known; take --target predicted" in outcome.err
+
+
+def test_without_a_run_the_way_to_one_is_told(cli: Cli, runs: Path) -> None:
+    outcome = cli("viz", "--layer", "conv3", "--runs", runs)
+    assert outcome.code == 1
+    assert outcome.err == f"ahekit: no run in {runs}; `ahekit train` makes one\n"
+
+
+def test_run_without_a_checkpoint_is_one_clear_line(cli: Cli, runs: Path, class_folder: Path) -> None:
+    run = write_run(runs, class_folder, checkpoint=False)
+    outcome = cli("viz", "--runs", runs)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"ahekit: {run.name} has no checkpoint yet")
+
+
+def test_vanished_dataset_leaves_what_needs_no_images(cli: Cli, runs: Path, class_folder: Path) -> None:
+    write_run(runs, class_folder)
+    class_folder.rename(class_folder.with_name("elsewhere"))
+
+    refused = cli("viz", "--runs", runs)
+
+    assert refused.code == 1
+    assert "its test images can't be found" in refused.err
+    assert refused.err.endswith("give pictures with --image\n")
+    assert cli("viz", "kernels", "--runs", runs).code == 0
+
+
+def test_class_without_a_test_image_is_named(cli: Cli, runs: Path, class_folder: Path) -> None:
+    write_run(runs, class_folder)
+    for path in (class_folder / "test" / "beam").iterdir():
+        path.unlink()
+    assert "no test image of beam" in cli("viz", "--runs", runs).out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_folder_that_cannot_be_written_is_named(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    (tmp_path / "locked").mkdir(mode=0o500)
+    outcome = cli("viz", "kernels", "--runs", runs, "--out", tmp_path / "locked" / "in")
+    assert outcome.code == 1
+    assert "can't be written" in outcome.err
+
+
+def test_plugin_that_returns_something_else_is_named(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    write_run(runs, class_folder)
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "from ahekit.protocols import NoParams\nfrom ahekit.registry import VISUALIZERS\n"
+        '@VISUALIZERS.register("odd")\nclass Odd:\n    "Odd."\n    Params = NoParams\n'
+        "    def visualize(self, given, params):\n        return 3\n"
+    )
+    outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
+    assert outcome.code == 1
+    assert outcome.err == "ahekit: visualizer 'odd' returned a int, not a Visualization\n"

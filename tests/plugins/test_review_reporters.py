@@ -1,0 +1,237 @@
+"""The reporters a reviewer asks for, on runs small enough to count by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ahekit_plugins.reporters.mistakes import doubtful_labels
+from PIL import Image
+
+from ahekit.data import scan
+from ahekit.data.classes import EDITION_64
+from ahekit.data.dataset import load_dataset
+from ahekit.evaluation.metrics import log_losses
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.protocols import Preprocessing
+from ahekit.registry import REPORTERS
+from ahekit.reporting.sections import Section, Table
+from ahekit.reporting.style import DARK, render_figure
+from ahekit.spec import RunSpec, validate
+
+NAMES = ("altar", "apse", "gargoyle", "vault")
+
+
+def predictions_of(ids: tuple[str, ...], labels: list[int], named: list[int], *, height: float = 3.0) -> Predictions:
+    logits = np.zeros((len(ids), len(NAMES)), dtype=np.float32)
+    logits[np.arange(len(ids)), named] = height + np.arange(len(ids)) / 10
+    return Predictions(ids, np.array(labels), logits, NAMES)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> RunRecord:
+    """Eight test images, of which six are right; test image 0 was trained on."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "data"
+    ids: dict[str, list[str]] = {"train": [], "test": []}
+    first = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    for split in ids:
+        for number in range(8):
+            name = f"{split}/{NAMES[number % 4]}/{number}.png"
+            pixels = first if number == 0 else rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / name)
+            ids[split].append(name)
+    dataset = load_dataset(scan(root), Preprocessing(size=16))
+    test = predictions_of(tuple(ids["test"]), [0, 1, 2, 3] * 2, [0, 1, 2, 3, 0, 1, 3, 2])
+    val = predictions_of(tuple(ids["train"]), [0, 1, 2, 3] * 2, [0, 1, 2, 3, 1, 1, 2, 3])
+    return RunRecord(
+        name="run-1",
+        path=tmp_path / "run-1",
+        spec=validate(RunSpec, {"seed": 7, "data": {"image_size": 16}}),
+        manifest={
+            "ahekit": "0.1.0",
+            "data": {
+                "name": "mine",
+                "root": str(root),
+                "fingerprint": dataset.fingerprint,
+                "counts": {"train": {"altar": 2}, "test": {"altar": 2}},
+                "refused": [],
+            },
+            "class_names": list(NAMES),
+            "splits": {"train": ids["train"], "val": [], "test": ids["test"]},
+        },
+        history=[{"type": "step", "images": 30}, {"type": "step", "images": 12}, {"type": "epoch", "epoch": 1}],
+        predictions={"test": test, "val": val},
+        state="finished",
+        data_root=root,
+        status={"seconds": 120.0},
+    )
+
+
+def report(name: str, record: RunRecord, **params: Any) -> Section:
+    reporter = REPORTERS.get(name)
+    return reporter.report(record, validate(reporter.Params, params))
+
+
+def column(table: Table, name: str) -> list[Any]:
+    return [row[[found.name for found in table.columns].index(name)] for row in table.rows]
+
+
+def table_of(section: Section, title: str) -> Table:
+    return next(table for table in section.tables if table.title.startswith(title))
+
+
+ALL = ("intervals", "leaks", "mistakes", "calibration", "protocol")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_section_reads_and_draws(name: str, record: RunRecord) -> None:
+    section = report(name, record)
+
+    assert section.reading.endswith(".")
+    assert section.tables
+    for figure in section.figures:
+        assert figure.alt
+        assert render_figure(figure, theme=DARK, form="svg").startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_run_that_left_nothing_is_missing_the_section(name: str, record: RunRecord) -> None:
+    with pytest.raises(MissingRecord):
+        report(name, replace(record, predictions={}, history=[], manifest={}))
+
+
+def test_every_figure_stands_beside_its_interval_and_method(record: RunRecord) -> None:
+    table = report("intervals", record, resamples=500).tables[0]
+
+    assert column(table, "Figure") == [
+        "accuracy",
+        "balanced accuracy",
+        "top-3 accuracy",
+        "macro-F1",
+        "Cohen's kappa",
+        "ROC-AUC",
+        "average precision",
+        "log loss",
+    ]
+    for value, low, high in zip(column(table, "Value"), column(table, "From"), column(table, "To"), strict=True):
+        assert low <= value <= high
+    methods = dict(zip(column(table, "Figure"), column(table, "Interval by"), strict=True))
+    assert methods["Cohen's kappa"] == "stratified bootstrap, 500 resamples"
+    assert methods["ROC-AUC"] == "DeLong"
+
+
+def test_headline_and_class_figures_rest_on_one_resampling(record: RunRecord) -> None:
+    verdict = report("metrics", record).values["verdict"]
+    figures = report("intervals", record).values["figures"]
+
+    assert verdict["macro_f1_interval"] == [figures["macro_f1"]["low"], figures["macro_f1"]["high"]]
+
+
+def test_figures_stand_on_all_images_and_on_the_leak_free_ones(record: RunRecord) -> None:
+    section = report("leaks", record)
+    figures = section.values["figures"]
+
+    assert section.values["near_copies"] == [["test/altar/0.png", "train/altar/0.png", pytest.approx(1.0)]]
+    assert figures["all test images"]["accuracy"][0] == 6 / 8
+    assert figures["without near-copies"]["accuracy"][0] == 5 / 7
+    assert figures["near-copies alone"]["accuracy"][0] == 1
+    assert table_of(section, "Headline").rows[0] == ("images", "8", None, "7", None, "1", None)
+    assert table_of(section, "Test images").rows[0][3:] == ("yes", "rightly")
+    assert "1 of 8 test images (12.5%)" in section.reading
+    assert section.figures[0].data["ids"] == ["test/altar/0.png", "train/altar/0.png"]
+
+
+def test_run_without_leaks_says_so(record: RunRecord) -> None:
+    splits = {"train": record.manifest["splits"]["train"][1:], "test": record.manifest["splits"]["test"]}
+
+    section = report("leaks", replace(record, manifest={**record.manifest, "splits": splits}))
+
+    assert section.reading.startswith("None of 8 test images has a near-copy")
+    assert len(section.tables) == 1
+
+
+def test_errors_are_listed_with_the_highest_loss_first(record: RunRecord) -> None:
+    section = report("mistakes", record)
+    table = section.tables[0]
+    test = record.predictions["test"]
+    losses = log_losses(test.logits, test.labels)
+
+    assert column(table, "File") == [test.ids[7], test.ids[6]]
+    assert column(table, "Loss") == pytest.approx([losses[7], losses[6]])
+    assert column(table, "Named") == ["gargoyle", "vault"]
+    assert section.figures[0].data["ids"] == [test.ids[7], test.ids[6]]
+
+
+def test_missing_images_cost_the_thumbnails_alone(record: RunRecord) -> None:
+    assert record.data_root is not None
+    gone = report("mistakes", replace(record, data_root=None))
+    (record.data_root / "test/vault/7.png").unlink()
+    partly = report("mistakes", record)
+
+    assert gone.figures == ()
+    assert gone.tables == partly.tables
+    assert "1 image can't be read any more" in partly.figures[0].caption
+
+
+def test_label_is_doubted_when_another_class_is_as_sure_as_its_own_images() -> None:
+    logits = np.log(np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.2, 0.8]])).astype(np.float32)
+    # Mean own confidence: 0.56 for class 0 (0.8, 0.6, 0.3), 0.45 for class 1 (0.1, 0.8).
+    given = Predictions(tuple("abcde"), np.array([0, 0, 0, 1, 1]), logits, ("x", "y"))
+
+    assert doubtful_labels(given).tolist() == [2, 3]
+
+
+def test_pairs_confused_are_shown_by_example(record: RunRecord) -> None:
+    figure = report("confusion", record, examples=1).figures[1]
+
+    assert sorted(figure.data["ids"]) == ["test/gargoyle/6.png", "test/vault/7.png"]
+
+
+def test_thresholds_are_chosen_on_validation_and_told_for_test(record: RunRecord) -> None:
+    section = report("calibration", record)
+
+    assert section.values["temperature"] is not None
+    for row in section.values["thresholds"]:
+        assert row["target"] in (0.95, 0.98)
+        assert row["by_hand"] + round(row["answered"] * 8) == 8
+    assert "15 bins of equal width" in section.tables[0].note
+
+
+def test_without_validation_nothing_is_fitted(record: RunRecord) -> None:
+    section = report("calibration", replace(record, predictions={"test": record.predictions["test"]}))
+
+    assert section.values["temperature"] is None
+    assert section.values["thresholds"] == []
+    assert len(section.tables) == 1
+
+
+def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
+    section = report("protocol", record)
+    facts = dict(section.tables[0].rows)
+
+    assert facts["training cost"] == "42 image passes"
+    assert facts["time"] == "2.0 minutes"
+    assert facts["seed"] == "7"
+    assert facts["fingerprint (SHA-256 of ids and files)"] == record.manifest["data"]["fingerprint"]
+    assert "the dataset's own test images" in str(facts["split"])
+    assert ("seed", "0", "7") in section.tables[1].rows
+    assert len(section.tables) == 2
+
+
+def test_published_results_stand_beside_a_run_on_ahe64_with_their_caveats(record: RunRecord) -> None:
+    counts = {"train": dict(EDITION_64.train), "val": {}, "test": {"altar": 8}}
+    names = list(EDITION_64.train)
+    data = {**record.manifest["data"], "counts": counts}
+
+    section = report("protocol", replace(record, manifest={**record.manifest, "data": data, "class_names": names}))
+
+    table = table_of(section, "Published accuracy on the 1,404 test images")
+    assert table.rows[0][:2] == ("this run", "0.750")
+    assert ("larger fine-tuned networks", "0.944–0.949") in {row[:2] for row in table.rows}
+    assert "8 of the 1,404 test images" in table.note
