@@ -6,8 +6,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO ?= --data sample --model cnn5 --accum 4 --epochs 4
-PYTEST ?=
+DEMO ?= --data sample --model cnn5 --recipe assignment --batch-size 16 --accum 2 --epochs 4
+PYTEST ?= -n auto
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

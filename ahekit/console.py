@@ -292,7 +292,8 @@ def _shares(needs: Sequence[tuple[int, int]], width: int) -> list[int]:
 
 
 def _rich_table(table: Table, cells: Sequence[Sequence[str]], block: Sequence[tuple[int, int]]) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    named = any(table.columns[place].name for place, _ in block)
+    shown = RichTable(box=box.SIMPLE_HEAD, show_header=named, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, width in block:
         column = table.columns[place]
         shown.add_column(Text(_plain(column.name)), justify=column.align, width=width, overflow="fold")

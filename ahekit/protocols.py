@@ -125,7 +125,8 @@ class Suggestion:
 class ModelFamily(Protocol):
     """Resolves many model names at once; its entry-point name ends in `/*` (`timm/*`).
 
-    A family may have `suggested`, a sequence of `Suggestion`, which `ahekit plugins show` lists. Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
+    Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
+    A family may have `suggested`, a sequence of `Suggestion`, which `ahekit plugins show` lists.
     """
 
     def names(self) -> Sequence[str]:
@@ -148,6 +149,8 @@ class VisualizerInput:
         labels: True class index of each, -1 where unknown.
         layers: Layers asked for, as dotted paths by the alias the user wrote.
         progress: For long work: to be called with the steps done and their number.
+        judge: A second network that had no part in what is looked at: pictures `(B, H, W, 3)` uint8 to probabilities
+            `(B, C)` of this network's classes. None: nobody is asked.
     """
 
     model: BuiltModel
@@ -159,6 +162,7 @@ class VisualizerInput:
     layers: Mapping[str, str]
     seed: int = 0
     progress: Callable[[int, int], None] = lambda done, total: None
+    judge: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -101,14 +101,18 @@ class Registry(Generic[P]):
             UnknownNameError: Neither a plugin nor a family knows the name.
             PluginError: It doesn't import or breaks its contract, two provide it, or a plugin file doesn't load.
         """
+        return self.look_up(name)[1]
+
+    def look_up(self, name: str) -> tuple[Entry, P]:
+        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it."""
         entries = self.entries()
         plugin_files.raise_broken()
         found = [entry for entry in entries if entry.name == name]
         if len(found) > 1:
             raise _clash(self.kind, name, found)
         if found:
-            return cast(P, self.load(found[0]))
-        return cast(P, self._resolve(name, [entry for entry in entries if entry.is_family]))
+            return found[0], cast(P, self.load(found[0]))
+        return self._resolve(name, [entry for entry in entries if entry.is_family])
 
     def load(self, entry: Entry) -> Any:
         """Import one entry and construct it.
@@ -132,7 +136,7 @@ class Registry(Generic[P]):
         one_line = " ".join(reason.split())
         return PluginError(f"{self.kind} {entry.name!r} of {entry.provider} is broken: {one_line}")
 
-    def _resolve(self, name: str, families: list[Entry]) -> Any:
+    def _resolve(self, name: str, families: list[Entry]) -> tuple[Entry, P]:
         """Ask the family whose prefix the name carries, or every family when it carries none."""
         prefixes = {family: family.name.removesuffix("*") for family in families}
         asked = [family for family in families if name.startswith(prefixes[family])] or families
@@ -150,7 +154,7 @@ class Registry(Generic[P]):
         if len(found) > 1:
             raise _clash(self.kind, name, list(found))
         if found:
-            return next(iter(found.values()))
+            return next(iter(found.items()))
         hint = f"A package adds more through the entry-point group {self.group!r}, a file through --plugin."
         raise UnknownNameError(
             self.kind,

@@ -14,18 +14,21 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ahekit.data.augment import normalise
 from ahekit.data.catalog import resolve
-from ahekit.data.decode import decode
+from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.errors import AhekitError, PluginError, RunError
+from ahekit.evaluation.predict import predict_logits
 from ahekit.hooks import resolve_layer
 from ahekit.protocols import Preprocessing, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
@@ -103,6 +106,7 @@ def look(
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    judge: Trained | None = None,
 ) -> Visualization:
     """What a visualizer makes of a network and pictures.
 
@@ -112,6 +116,7 @@ def look(
         layers: Aliases or dotted paths; none leaves the choice to the visualizer.
         params: The visualizer's own.
         progress: Called with the steps done and their number by visualizers that take long.
+        judge: A second network that visualizers of synthesised images may ask for its opinion.
 
     Raises:
         UnknownNameError: No visualizer or layer of that name.
@@ -133,11 +138,30 @@ def look(
         layers={layer: resolve_layer(trained.built, layer) for layer in layers},
         seed=seed,
         progress=progress,
+        judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
     )
     seen = plugin.visualize(given, values)
     if not isinstance(seen, Visualization):
         raise PluginError(f"visualizer {name!r} returned a {type(seen).__name__}, not a Visualization")
     return seen
+
+
+def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A second network's probabilities `(B, C)` of the named classes for pictures `(B, H, W, 3)` of any size.
+
+    Raises:
+        RunError: It knows other classes.
+    """
+    unknown = sorted(set(class_names) - set(judge.class_names))
+    if unknown:
+        raise RunError(f"{judge.run.name} can't judge: it doesn't know {', '.join(unknown)}")
+    preprocessing = judge.built.preprocessing
+    fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
+    logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
+    columns = [judge.class_names.index(name) for name in class_names]
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
+    return probabilities
 
 
 def needs_pictures(name: str) -> bool:
@@ -168,7 +192,7 @@ def visualization_files(
         for figure in seen.figures
         for form in forms
     }
-    arrays = {"class_names": np.array(trained.class_names)}
+    arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
         arrays |= {"image_ids": np.array(pictures.ids), "labels": np.array(pictures.labels)}
     content = io.BytesIO()

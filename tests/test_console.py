@@ -139,6 +139,16 @@ def test_row_names_stay_whole_beside_a_long_text_among_numbers(capsys: pytest.Ca
     assert max(map(len, lines)) == 80
 
 
+def test_columns_without_names_have_no_header(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_table(Table("Facts", (Column(""), Column("")), (("seed", 3), ("model", "cnn5"))))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["Facts"],
+        ["seed", "3"],
+        ["model", "cnn5"],
+        [],
+    ]
+
+
 def test_a_table_without_rows_shows_its_header(capsys: pytest.CaptureFixture[str]) -> None:
     console.show_table(Table("Nothing", (Column("name"), *numbers("loss")), ()))
     assert capsys.readouterr().out.split() == ["Nothing", "name", "loss", "─" * 10]

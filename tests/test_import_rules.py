@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "run": "errors files spec evaluation",
     "reporting": "ahekit errors protocols spec registry plugin_files evaluation reporting.sections",
     "training": "ahekit errors files protocols spec registry hooks compute data evaluation run reporting.sections",
-    "visualizing": "errors protocols spec registry hooks data reporting training",
+    "visualizing": "errors protocols spec registry hooks data evaluation reporting training",
     "console": "errors reporting.sections",
     "cli": "ahekit errors files protocols spec registry plugin_files compute data evaluation run reporting "
     "reporting.sections training visualizing console",

@@ -135,9 +135,9 @@ def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
     """
     found = []
     for registry in REGISTRIES:
-        providers = [entry.provider for entry in registry.entries() if entry.name == name]
-        if providers:
-            found.append((registry, providers[0], registry.get(name)))
+        if any(entry.name == name for entry in registry.entries()):
+            entry, plugin = registry.look_up(name)
+            found.append((registry, entry.provider, plugin))
     if found:
         return found
     names = [known for registry in REGISTRIES for known in registry.names()]
@@ -145,7 +145,8 @@ def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
     for registry in REGISTRIES:
         if any(entry.is_family for entry in registry.entries()):
             try:
-                return [(registry, _family_of(registry, name), registry.get(name))]
+                entry, plugin = registry.look_up(name)
+                return [(registry, entry.provider, plugin)]
             except UnknownNameError as error:
                 known += error.known
     plugin_files.raise_broken()
@@ -187,12 +188,6 @@ def _listed(registry: Registry[Any], entry: Entry, rivals: list[Entry], *, check
 def _is_there(package: str | None) -> bool:
     """Whether a top-level package could be imported, found out without importing it; None: it already is."""
     return package is None or (package.isidentifier() and find_spec(package) is not None)
-
-
-def _family_of(registry: Registry[Any], name: str) -> str:
-    families = [entry for entry in registry.entries() if entry.is_family]
-    named = [entry for entry in families if name.startswith(entry.name.removesuffix("*"))]
-    return " or ".join(entry.provider for entry in named or families)
 
 
 def _table(rows: list[Listed], *, check: bool) -> Table:

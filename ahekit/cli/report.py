@@ -12,7 +12,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.errors import RunError, UnknownNameError
+from ahekit.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from ahekit.reporting.build import Report
@@ -31,7 +31,15 @@ def complete_reporters(incomplete: str) -> list[str]:
 
 
 def report(
-    run: options.RunArgument = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Runs by path, name or part of a name; several are compared with the first. Without any: the newest.",
+            show_default=False,
+            autocompletion=options.complete_runs,
+        ),
+    ] = None,
     formats: Annotated[
         str,
         typer.Option("--format", metavar="LIST", help="Any of console, html, md, json and png, separated by commas."),
@@ -42,6 +50,7 @@ def report(
             "--out", metavar="FOLDER", help="Where the files go. Without it: the run's own report and figures folders."
         ),
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,25 +74,37 @@ def report(
     runs: options.Runs = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Report on a run: tables in the terminal, and one page, Markdown, JSON and figures as files."""
+    """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
     from ahekit.reporting.build import build_report
+    from ahekit.reporting.comparison import build_comparison
     from ahekit.run import find_run, runs_root
     from ahekit.spec import merge, parse_assignment
 
     console.configure(quiet=quiet)
     chosen = parse_formats(formats)
+    if open_page and "html" not in chosen:
+        raise UsageError("--open opens the page; have html among the formats of --format")
     params: Mapping[str, Any] = {}
     for assignment in assignments or ():
         params = merge(params, parse_assignment(assignment))
-    found = find_run(runs_root(runs), run)
-    made = build_report(found.record(), only=only or (), skip=skip or (), params=params)
-    made, written = write_report(made, found, chosen, out=out)
+    found = [find_run(runs_root(runs), name) for name in names or (None,)]
+    if len(found) > 1:
+        if only or skip or params:
+            raise UsageError(
+                "--only, --skip and --set are for the report on one run; a comparison has all its sections"
+            )
+        made = build_comparison([run.record() for run in found])
+    else:
+        made = build_report(found[0].record(), only=only or (), skip=skip or (), params=params)
+    made, written = write_report(made, found[0], chosen, out=out, folder="comparison" if len(found) > 1 else "")
     if "console" in chosen:
         show(made)
     _show_missing(made)
     for path in written:
         is_last = path == written[-1]
         console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
+    if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
+        console.warn("no browser could be started; open the page by its path")
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -100,9 +121,12 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 
 def write_report(
-    report: Report, run: Run, formats: tuple[str, ...], *, out: Path | None = None
+    report: Report, run: Run, formats: tuple[str, ...], *, out: Path | None = None, folder: str = ""
 ) -> tuple[Report, list[Path]]:
     """Write a report's files into the run folder, or into `out`.
+
+    Args:
+        folder: Below the run's report folder, for pages and figures that aren't of this run alone.
 
     Returns:
         The report as it was rendered, and the paths worth telling: each page, and the folder of the figures.
@@ -114,7 +138,8 @@ def write_report(
     from ahekit.reporting.files import report_files
 
     wanted = cast("list[FileFormat]", [name for name in formats if name != "console"])
-    report, files = report_files(report, wanted, pages="" if out else "report")
+    inside = {"pages": f"report/{folder}", "figures": f"report/{folder}/figures"} if folder else {"pages": "report"}
+    report, files = report_files(report, wanted, **({} if out else inside))
     try:
         for name, content in files.items():
             if out is None:
@@ -127,13 +152,16 @@ def write_report(
         raise RunError(f"{where}: can't write the report ({error.strerror}); choose a folder with --out") from error
     base = out or run.path
     pages = [base / name for name in files if not name.endswith(".png")]
-    return report, [*([base / "figures"] if len(pages) < len(files) else []), *reversed(pages)]
+    pictures = base / "figures" if out or not folder else base / "report" / folder / "figures"
+    return report, [*([pictures] if len(pages) < len(files) else []), *reversed(pages)]
 
 
 def show(report: Report) -> None:
     """The report's title, facts and sections in the terminal; its figures are files."""
     width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
     console.say(report.title)
+    if report.verdict:
+        console.say(_wrapped(report.verdict, width) + "\n")
     label_width = max((len(label) for label, _ in report.facts), default=0)
     for label, value in report.facts:
         console.say(_wrapped(value, width, lead=f"  {label:<{label_width}}  "))

@@ -110,6 +110,38 @@ def remove(
         console.say(f"Removed {run.path}")
 
 
+@app.command()
+def prune(
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=0, metavar="N", help="Remove finished runs too, but for the N newest."),
+    ] = None,
+    runs: options.Runs = None,
+    yes: options.Yes = False,
+) -> None:
+    """Remove runs that came to nothing: not running, not finished, and without a single checkpoint to resume from."""
+    root = runs_root(runs)
+    doomed = {run.name: run for run in list_runs(root) if prunable(run)}
+    if keep is not None:
+        finished = [run for run in list_runs(root) if run.status["state"] == "finished"]
+        doomed |= {run.name: run for run in finished[keep:]}
+    if not doomed:
+        console.say(f"Nothing to remove in {root}.")
+        return
+    console.say("\n".join(f"  {run.name}  {run.status['state']}" for run in doomed.values()))
+    if not yes and not console.confirm(f"Remove these {len(doomed)} of {len(list_runs(root))} runs?", option="--yes"):
+        console.say("Nothing removed.")
+        return
+    for run in doomed.values():
+        run.remove()
+        console.say(f"Removed {run.path}")
+
+
+def prunable(run: Run) -> bool:
+    """Whether nothing can be made of a run: it ended before its first checkpoint."""
+    return run.status["state"] == "interrupted" and not run.checkpoints() and not len(run.predictions())
+
+
 def summarise(run: Run) -> Summary:
     """A run at a glance, as far as its files can be read."""
     state = str(run.status["state"])

@@ -92,6 +92,15 @@ def viz(
             rich_help_panel=OWN,
         ),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="RUN",
+            help="A second run whose network says what it sees in synthesised images.",
+            autocompletion=options.complete_runs,
+        ),
+    ] = None,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -119,9 +128,15 @@ def viz(
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
     pictures = choose_pictures(trained, name, images or [], seed=seed or 0)
+    asked = find_trained(runs_root(runs), run=judge, device=device or "auto")[0] if judge else None
     with counting(name) as progress:
         seen = look(
-            trained, name, pictures, layers=layers or (), params=params, seed=seed or 0, progress=progress
+            *(trained, name, pictures),
+            layers=layers or (),
+            params=params,
+            seed=seed or 0,
+            progress=progress,
+            judge=asked,
         )
     for note in (*(pictures.notes if pictures else ()), *seen.notes):
         console.say(note)
@@ -172,7 +187,7 @@ def choose_pictures(trained: Trained, name: str, images: list[Path], *, seed: in
         AhekitError: They can't be read.
     """
     from ahekit.errors import UsageError
-    from ahekit.visualizing import needs_pictures, read_pictures, one_per_class
+    from ahekit.visualizing import needs_pictures, one_per_class, read_pictures
 
     if not needs_pictures(name):
         if images:

@@ -42,7 +42,7 @@ Field = Axes | Literal["flat", "all", "unknown"]
 """What is known of a tensor; "flat": each element has a field, but they no longer lie side by side."""
 
 
-class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ReceptiveFields(TorchDispatchMode):
     """Follows every tensor computed from an image while it is the active mode.
 
     Normalisation is followed as if its statistics were constants, as is usual: otherwise one group norm would make
@@ -64,7 +64,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def of(self, tensor: Tensor) -> Size:
         """The receptive field of a tensor's elements."""
-        field: Field = self._fields.get(tensor, "unknown")  # type: ignore[no-untyped-call]
+        field: Field = self._fields.get(tensor, "unknown")
         if isinstance(field, str):
             return "all" if field == "all" else None
         axes = [axis for axis in field if axis is not None]

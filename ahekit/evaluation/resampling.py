@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.evaluation.intervals import Interval, affordable_samples, percentile_interval
-from ahekit.evaluation.metrics import class_scores, confusion_counts, log_losses
+from ahekit.evaluation.metrics import class_scores, log_losses
 from ahekit.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
@@ -167,9 +167,3 @@ def _figures(groups: list[_Groups], drawn: list[NDArray[np.int64]], num_classes:
         "f1": f1,
     }
     return {name: values for name, values in figures.items() if name != "top3" or num_classes > TOP}
-
-
-def supported_classes(predictions: Predictions) -> NDArray[np.int64]:
-    """Indices of the classes that have images."""
-    counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
-    return np.flatnonzero(counts.sum(axis=1))

@@ -46,6 +46,11 @@ class Report:
     sections: tuple[Section, ...]
     missing: tuple[Missing, ...]
 
+    @property
+    def verdict(self) -> str:
+        """What the sections have to say first, in their order."""
+        return " ".join(section.verdict for section in self.sections if section.verdict)
+
 
 def build_report(
     record: RunRecord,

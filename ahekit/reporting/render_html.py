@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
@@ -12,7 +14,7 @@ from markupsafe import Markup, escape
 from ahekit import __version__
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import Pictures, picture_name
-from ahekit.reporting.sections import format_cell
+from ahekit.reporting.sections import Cell, format_cell
 
 _CSS_DOTS_PER_INCH = 96
 
@@ -23,7 +25,12 @@ def render_html(report: Report, pictures: Pictures) -> str:
     Args:
         pictures: What `draw_report` drew, with the kinds "light" and "dark".
     """
+    script = files("ahekit.reporting").joinpath("report.js").read_text(encoding="utf-8")
     return _template().render(
+        script=Markup(script),
+        # The page's own script and no other may run, whatever a file or class name holds.
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        sort_value=_sort_value,
         report=report,
         pictures=pictures,
         picture_name=picture_name,
@@ -45,6 +52,13 @@ def _template() -> Template:
     )
     environment.filters["code"] = _with_code
     return environment.get_template("report.html.j2")
+
+
+def _sort_value(cell: Cell) -> Markup:
+    """The number behind a cell, for the page's script to sort by; a format rounds it."""
+    if cell is None or isinstance(cell, str) or cell != cell:
+        return Markup("")
+    return Markup(' data-value="{}"').format(cell)
 
 
 def _with_code(text: str) -> Markup:

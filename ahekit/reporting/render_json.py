@@ -25,6 +25,7 @@ def render_json(report: Report, figures: str | None = None) -> str:
         "run": report.run,
         "title": report.title,
         "subtitle": report.subtitle,
+        "verdict": report.verdict,
         "facts": dict(report.facts),
         "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
         "sections": [_section(section, figures) for section in report.sections],

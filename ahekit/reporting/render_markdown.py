@@ -21,6 +21,8 @@ def render_markdown(report: Report, figures: str) -> str:
         figures: Folder of the PNGs, relative to the file.
     """
     blocks = [f"# {_text(report.title)}", _text(report.subtitle)]
+    if report.verdict:
+        blocks.append(f"**{_text(report.verdict)}**")
     blocks += [f"> **Missing:** {_text(missing.section)}: {_text(missing.reason)}" for missing in report.missing]
     for section in report.sections:
         blocks += _section(section, figures)

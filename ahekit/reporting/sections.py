@@ -69,6 +69,7 @@ class Section:
         name: The reporter's registered name.
         reading: One paragraph in plain words that says what the numbers mean.
         values: Machine-readable values (JSON-serialisable).
+        verdict: A sentence for the head of the report, where the section holds what everybody wants to know first.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
 
 
 def format_cell(cell: Cell, column: Column) -> str:

@@ -6,6 +6,7 @@ Started by `torchrun --nproc-per-node N -m ahekit train …`, which sets RANK, W
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ahekit.errors import TrainingError
 
 TIMEOUT = timedelta(minutes=10)
+_BROKEN_LINE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|timed out|broken pipe", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Processes:
             dist.all_gather_object(values, value)
         return values
 
+    def exchange(self) -> AbstractContextManager[object]:
+        """The context of a forward and backward pass, in which a wrapped module exchanges buffers and gradients."""
+        return _explained() if self.world > 1 else nullcontext()
+
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the main one's buffers (BatchNorm statistics), which each gathered from its own images."""
         if self.world > 1:
@@ -108,5 +114,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, dist.DistError) as error:
+        # gloo and torch's reducer raise plain RuntimeErrors; every other one is a bug and keeps its traceback.
+        if not isinstance(error, dist.DistError) and not _BROKEN_LINE.search(str(error)):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(f"another training process is gone or out of step ({reason})") from error

@@ -158,7 +158,7 @@ def prepare(
             "model": spec.model.model_copy(update={"params": params.model_dump(mode="json")}),
         }
     )
-    return Setup(resolved, source, dataset, splits, built, compute, str(edition) if edition else None)
+    return Setup(resolved, source, dataset, splits, built, compute, str(edition) if edition else None, weights=weights)
 
 
 def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], None] = lambda text: None) -> Setup:
@@ -234,7 +234,7 @@ def overview(setup: Setup, processes: Processes) -> Table:
     note = ""
     if optim.accumulation_steps > 1 and _has_batch_norm(setup.built):
         note = "BatchNorm's statistics stay those of a micro-batch; `ahekit prove accum` measures what that changes."
-    return Table(f"Run ({spec.recipe} recipe)", (Column(""), Column("")), tuple(rows), note)
+    return Table(f"Run ({spec.recipe} recipe)", (Column("setting"), Column("value")), tuple(rows), note)
 
 
 def _weights(setup: Setup) -> str:
@@ -243,7 +243,7 @@ def _weights(setup: Setup) -> str:
         return "those of the run"
     counts = [
         f"{weights.loaded} tensors loaded",
-        f"{len(weights.missing)} missing",
+        f"{len(weights.missing)} missing" + (" (BatchNorm's counters)" if weights.missing else ""),
         f"{len(weights.unexpected)} unexpected",
     ]
     names = ", ".join(weights.unexpected[:4]) + (" …" if len(weights.unexpected) > 4 else "")

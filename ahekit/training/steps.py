@@ -81,16 +81,17 @@ def train_steps(
     for step, window in enumerate(windows, start=first_step):
         lr = set_rate(optimizer, rate(step))
         optimizer.zero_grad(set_to_none=True)
-        result = accumulate(
-            model,
-            window.micro_batches,
-            # DistributedDataParallel averages gradients over the processes where the window's definition sums them.
-            weight=window.weight / processes.world,
-            label_smoothing=label_smoothing,
-            prepare=compute.prepare,
-            autocast=compute.autocast,
-            no_sync=processes.no_sync(model),
-        )
+        with processes.exchange():
+            result = accumulate(
+                model,
+                window.micro_batches,
+                # DistributedDataParallel averages gradients over the processes where the window's definition sums them.
+                weight=window.weight / processes.world,
+                label_smoothing=label_smoothing,
+                prepare=compute.prepare,
+                autocast=compute.autocast,
+                no_sync=processes.no_sync(model),
+            )
         loss = processes.sum(result.loss_sum)[0] / window.weight
         grad_norm = _clip(parameters, clip_norm)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):

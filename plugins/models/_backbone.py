@@ -63,7 +63,7 @@ def build(
         module=module,
         preprocessing=preprocessing,
         stages=stages,
-        layers=_aliases(module, stages),
+        layers=_aliases(backbone, module, stages),
         embed=backbone,
         split=partial(cut, stages),
         pretrained=None if load is None else partial(load, backbone),
@@ -91,9 +91,9 @@ def _embed(backbone: nn.Module, image: Tensor, name: str) -> Tensor:
     return embedding
 
 
-def _aliases(module: nn.Sequential, stages: Stages) -> Mapping[str, str]:
+def _aliases(backbone: nn.Module, module: nn.Module, stages: Stages) -> Mapping[str, str]:
     """Each stage by its last module that has weights, and the backbone's own names without `backbone.` before them."""
     paths = {part: path for path, part in module.named_modules()}
-    own = {name: f"backbone.{name}" for name, part in module.backbone.named_children() if part.state_dict()}
+    own = {name: f"backbone.{name}" for name, part in backbone.named_children() if part.state_dict()}
     heavy = {name: [unit for unit in units if unit.state_dict()] for name, units in stages.items()}
     return {**own, **{name: paths[units[-1]] for name, units in heavy.items() if units}, "fc": "head.linear"}

@@ -12,7 +12,7 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -213,7 +213,7 @@ def _short(error: BaseException) -> str:
 
 
 def convention(backbone: Any) -> Callable[[State, nn.Module], State] | None:
-    """timm's renaming of another library's tensors for a network, which it keeps beside its definition."""
+    """How timm renames another library's tensors for a network; it keeps that beside the network's definition."""
     module = sys.modules[type(backbone).__module__]
     names = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
     return next((getattr(module, name) for name in names if hasattr(module, name)), None)

@@ -38,8 +38,8 @@ class GoogLeNet:
             raise UsageError("model.params.drop_path: googlenet has no residual blocks to skip; leave it at 0")
         # Told to, it initialises its weights itself and doesn't warn that a default will change.
         backbone = TorchvisionGoogLeNet(num_classes=1, aux_logits=False, transform_input=False, init_weights=True)
-        backbone.dropout, backbone.fc = nn.Identity(), nn.Flatten()  # type: ignore[assignment]
-        return build(
+        backbone.dropout, backbone.fc = nn.Identity(), nn.Flatten()
+        built: BuiltModel = build(
             backbone,
             params,
             name="googlenet",
@@ -51,6 +51,7 @@ class GoogLeNet:
             num_classes=num_classes,
             load=_loader(params),
         )
+        return built
 
 
 def _loader(params: BackboneParams) -> Callable[[nn.Module], LoadedWeights] | None:

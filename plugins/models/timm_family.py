@@ -6,12 +6,12 @@ PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from ahekit_plugins.models._backbone import BackboneParams, build
 from ahekit_plugins.models._pretrained import (
     convention,
@@ -20,13 +20,20 @@ from ahekit_plugins.models._pretrained import (
     load_from_package,
     load_from_url,
 )
-from timm.data import resolve_data_config
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing, Suggestion
 
-ATTENTION = ("Attention", "MHSA", "Mhsa", "MHA", "Mixer", "Attention2d")
+NO_CONVOLUTION = (
+    "Attention",
+    "MlpMixer",
+    "BottleneckAttn",
+    "HaloAttn",
+    "LambdaLayer",
+    "CrossCovarianceAttn",
+    "LiteMLA",
+)
 """Parts of the class names of what mixes pixels by anything but convolutions, in timm and torch."""
 
 
@@ -84,15 +91,21 @@ class TimmModel:
         config = _config(name, tag)
         backbone = _create(name, params)
         _check_is_cnn(backbone, name)
-        return build(
+        built: BuiltModel = build(
             backbone,
             params,
             name=name,
-            ends=[info["module"] for info in backbone.feature_info],
+            ends=_ends(backbone),
             preprocessing=_preprocessing(config, image_size),
             num_classes=num_classes,
             load=_loader(name, tag, params.weights),
         )
+        return built
+
+
+def _ends(backbone: Any) -> list[str]:
+    """Path of the last module of each stage."""
+    return [info["module"] for info in backbone.feature_info]
 
 
 def _config(name: str, tag: str | None) -> dict[str, Any]:
@@ -101,8 +114,14 @@ def _config(name: str, tag: str | None) -> dict[str, Any]:
     if tag and tag not in tags:
         raise UnknownNameError("tag", tag, tags, hint=f"They are the hub's weights of {name}", listed=tags)
     known = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
-    config: dict[str, Any] = known.to_dict() if known else {}
-    return {**config, **resolve_data_config(pretrained_cfg=config)}
+    config: dict[str, Any] = asdict(known) if known else {}
+    return {**config, **_data_config(config)}
+
+
+def _data_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as timm itself reads it, with its defaults for what is left open."""
+    resolve: Any = timm.data.resolve_data_config  # type: ignore[attr-defined]
+    return dict(resolve(pretrained_cfg=config))
 
 
 def _create(name: str, params: BackboneParams) -> nn.Module:
@@ -118,7 +137,7 @@ def _create(name: str, params: BackboneParams) -> nn.Module:
 
 def _check_is_cnn(backbone: nn.Module, name: str) -> None:
     kinds = {type(part).__name__ for part in backbone.modules()}
-    attention = sorted(kind for kind in kinds if any(word in kind for word in ATTENTION))
+    attention = sorted(kind for kind in kinds if any(word in kind for word in NO_CONVOLUTION))
     convolves = any(isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1 for part in backbone.modules())
     if attention or not convolves or not getattr(backbone, "feature_info", None):
         why = f"it works by {attention[0]}" if attention else "it lacks convolutions, or maps to cut between"
@@ -158,4 +177,5 @@ def _loader(name: str, tag: str | None, weights: str) -> Callable[[nn.Module], L
 
 
 def _load_file(backbone: nn.Module, *, path: Path) -> LoadedWeights:
-    return load_from_file(backbone, path=path, convert=convention(backbone))
+    weights: LoadedWeights = load_from_file(backbone, path=path, convert=convention(backbone))
+    return weights

@@ -65,6 +65,7 @@ class Confusion:
                     caption="The surest of each pair first; below each: the true class, and what it was taken for.",
                 ),
             ),
+            verdict=_first_words(counts, pairs, names),
             values={"split": split, "class_names": list(predictions.class_names), "counts": counts.tolist()},
         )
 
@@ -119,6 +120,16 @@ def _reading(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: lis
         share = sum(int(counts[pair]) for pair in pairs[:5]) / errors
         sentences.append(f"The five most frequent confusions make up {share:.0%} of all errors.")
     return " ".join(sentences)
+
+
+def _first_words(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> str:
+    if not pairs:
+        return "It confuses nothing."
+    true, guess = pairs[0]
+    return (
+        f"Most of all it takes {names[true]} for {names[guess]}: {counts[true, guess]} of the "
+        f"{counted(int(counts.sum() - counts.trace()), 'error')}."
+    )
 
 
 def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Figure:

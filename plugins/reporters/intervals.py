@@ -85,7 +85,8 @@ def _table(split: str, rows: dict[str, tuple[Cell, ...]], images: int) -> Table:
     note = (
         f"95% intervals over draws of {counted(images, 'image')}, each class keeping its number. One resampling serves "
         "every figure whose method is the largest bootstrap; ROC-AUC and average precision sort the images anew for "
-        "each draw, so theirs are DeLong's formula and a smaller bootstrap. Another seed of training moves the figures "
+        "each draw, so theirs are DeLong's formula and a smaller bootstrap. The final metrics give accuracy by "
+        "Wilson's formula instead, which holds at 0 and 1 too. Another seed of training moves the figures "
         "as well, and is not in the intervals."
     )
     return Table(f"Figures and 95% intervals, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows.values()), note)

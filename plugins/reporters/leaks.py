@@ -26,7 +26,7 @@ class LeakFree:
     class Params(BootstrapParams):
         """Parameters of `LeakFree`."""
 
-        pairs: int = Field(16, ge=1, le=200, description="pairs shown as thumbnails; the table has all")
+        pairs: int = Field(12, ge=1, le=200, description="pairs shown as thumbnails; the table has all")
 
     def report(self, record: RunRecord, params: Params) -> Section:
         """Look for near-copies and measure the test predictions on all images and on the leak-free ones."""

@@ -78,6 +78,7 @@ class FinalMetrics:
             title="Final metrics",
             reading=_reading(record, verdict, rows),
             tables=tuple(tables),
+            verdict=_first_words(verdict) if verdict else "",
             values={"splits": rows, "verdict": _values(verdict) if verdict else None},
         )
 
@@ -193,6 +194,14 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
             f"of {val_f1:.3f}" + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)
+
+
+def _first_words(verdict: _Verdict) -> str:
+    low, high = verdict.accuracy_interval.low, verdict.accuracy_interval.high
+    return (
+        f"It names {verdict.accuracy:.1%} of {verdict.images:,d} {SPLIT_NAMES[verdict.split]} images correctly "
+        f"(another draw of images: {low:.1%} to {high:.1%}, with 95% confidence); macro-F1 is {verdict.macro_f1:.3f}."
+    )
 
 
 def _values(verdict: _Verdict) -> dict[str, object]:

@@ -146,7 +146,7 @@ def _reading(record: RunRecord) -> str:
     cost = f" Training took {passes:,d} image passes{took}." if passes else ""
     return (
         "Every choice was made on validation images cut from the training images; the test images had no part in any."
-        f"{cost} `ahekit train --spec {record.path / 'spec.yaml'}` repeats the run."
+        f"{cost} `ahekit train --spec spec.yaml`, with the run folder's own spec.yaml, repeats the run."
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ahekit.data.classes import display_name
@@ -92,7 +93,9 @@ class Tiles:
     def draw(self, figure: MplFigure) -> None:
         """Draw onto an empty figure."""
         shares = [self.label_width] + [self.tile] * len(self.columns)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+        engine = figure.get_layout_engine()
+        if isinstance(engine, ConstrainedLayoutEngine):
+            engine.set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)
         axes = figure.subplots(len(self.rows), len(shares), squeeze=False, width_ratios=shares)
         for place, (label, row) in enumerate(zip(self.labels, self.rows, strict=True)):
             axes[place, 0].axis("off")

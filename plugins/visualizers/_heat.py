@@ -54,7 +54,9 @@ def heat_map(
     shown = maps.float().cpu().numpy()
     rows, labels = [], []
     for index, one in enumerate(shown):
-        tiles = [image_tile(given, index), Tile(one, kind)]
+        # Single pixels outshine a gradient's map: at the pixels, colours end at the 99.5th percentile.
+        high = None if overlay else float(np.percentile(np.abs(one), 99.5)) or None
+        tiles = [image_tile(given, index), Tile(one, kind, high=high)]
         if overlay:
             tiles.append(Tile(one, "overlay", under=given.pixels[index]))
         rows.append(tuple(tiles))

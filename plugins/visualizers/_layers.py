@@ -18,7 +18,7 @@ def convolutions(model: BuiltModel) -> dict[str, str]:
     Raises:
         UsageError: There is none.
     """
-    aliases = {path: alias for alias, path in reversed(model.layers.items())}
+    aliases = _aliases(model)
     found = {
         aliases.get(path, path): path for path, part in model.module.named_modules() if isinstance(part, nn.Conv2d)
     }
@@ -72,8 +72,7 @@ def last_maps(given: VisualizerInput) -> tuple[str, str]:
     with evaluating(module), torch.no_grad(), observing(parts, note):
         module(given.images[:1])
     path = last[-1] if last else found
-    aliases = {path: alias for alias, path in reversed(given.model.layers.items())}
-    return aliases.get(path, path), path
+    return _aliases(given.model).get(path, path), path
 
 
 def convolution(model: BuiltModel, name: str, path: str) -> nn.Conv2d:
@@ -108,3 +107,8 @@ def check_unit(unit: int, count: int, name: str, *, kind: str = "filter") -> Non
     """
     if not 0 <= unit < count:
         raise UsageError(f"layer {name} has {count} {kind}s, 0 to {count - 1}; there is no {kind} {unit}")
+
+
+def _aliases(model: BuiltModel) -> dict[str, str]:
+    """The first alias of each module path that has one."""
+    return {path: alias for alias, path in reversed(list(model.layers.items()))}

@@ -79,6 +79,40 @@ class Wanted:
     robust_objective: Objective
 
 
+@dataclass(frozen=True)
+class Scores:
+    """How each picture does, `(B,)` each.
+
+    Attributes:
+        probability: The network's own, of the class it was made for.
+        moved_probability: Its mean under 32 fresh random transforms.
+        judge_probability: A second network's, of the same class; None: nobody was asked.
+        judge_right: Whether that network finds the class the likeliest.
+    """
+
+    probability: NDArray[Any]
+    moved_probability: NDArray[Any]
+    judge_probability: NDArray[Any] | None = None
+    judge_right: NDArray[Any] | None = None
+
+    def note(self) -> str:
+        """All in one line."""
+        own = f"mean probability of the wanted class {self.probability.mean():.2f}"
+        moved = f"under random transforms {self.moved_probability.mean():.2f}"
+        if self.judge_right is None:
+            return f"{own}, {moved}"
+        return (
+            f"{own}, {moved}; the judge names {int(self.judge_right.sum())} of {len(self.judge_right)} images rightly"
+        )
+
+    def text(self, place: int) -> str:
+        """Of one picture, to be printed under it."""
+        text = f"p {self.probability[place]:.2f}, moved {self.moved_probability[place]:.2f}"
+        if self.judge_probability is None or self.judge_right is None:
+            return text
+        return f"{text}\njudge {self.judge_probability[place]:.2f}, {'right' if self.judge_right[place] else 'wrong'}"
+
+
 class ClassImage:
     """Images that a network takes for a class (or that excite a unit), all made at once.
 
@@ -96,8 +130,8 @@ class ClassImage:
         """Make the images and score each one.
 
         Returns:
-            Arrays `images` `(B, S, S, 3)` uint8, `targets` `(B,)` (-1 for a unit) and, for classes, `probability` and
-            `moved_probability`, the mean under 32 fresh random transforms.
+            Arrays `images` `(B, S, S, 3)` uint8, `targets` `(B,)` (-1 for a unit) and, for classes, the scores of
+            `Scores` by name. Scores are of the pictures as they are written, given to the network as any picture is.
 
         Raises:
             UnknownNameError: There is no such class.
@@ -107,14 +141,16 @@ class ClassImage:
         wanted = _wanted(given, params)
         optimised = _ascend(given, wanted, params) if params.method == "ascent" else _robust(given, wanted, params)
         images = _as_pixels(optimised)
-        scores = _scores(given, images, wanted)
-        notes = []
-        if scores:
-            p, moved = (np.array([score[place] for score in scores]) for place in (0, 1))
-            notes.append(f"mean probability of the wanted class {p.mean():.2f}, under random transforms {moved.mean():.2f}")
+        scores = None if params.unit is not None else _scores(given, images, wanted)
         arrays: dict[str, NDArray[Any]] = {"images": images, "targets": np.array(wanted.classes)}
-        if scores:
-            arrays |= {"probability": p, "moved_probability": moved}
+        notes = []
+        if scores is not None:
+            arrays |= {name: value for name, value in vars(scores).items() if value is not None}
+            notes.append(scores.note())
+        if scores is not None and params.method == "ascent":
+            p = _own_input_probability(given, optimised, wanted)
+            arrays["input_probability"] = p
+            notes.append(f"as the network was given them, before they became pictures: {p.mean():.2f}")
         return Visualization(arrays, (_figure(given, wanted, params, images, scores),), tuple(notes))
 
 
@@ -209,24 +245,32 @@ def _robust(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) ->
 def _as_pixels(images: Tensor) -> NDArray[np.uint8]:
     """Images times 255, clipped and rounded down, `(B, H, W, 3)`."""
     scaled = images.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return pixels
 
 
-def _scores(given: VisualizerInput, images: NDArray[np.uint8], wanted: Wanted) -> list[tuple[float, float]]:
-    """Probability of its class for each picture as it is written, and the mean under fresh transforms."""
-    if wanted.classes[0] < 0:
-        return []
-    module, preprocessing = given.model.module, given.model.preprocessing
+def _scores(given: VisualizerInput, images: NDArray[np.uint8], wanted: Wanted) -> Scores:
+    module, preprocessing, device = given.model.module, given.model.preprocessing, given.images.device
     move, to_input = random_affine(), normalised(preprocessing)
     random = torch.Generator().manual_seed(wanted.seeds[0] + 1)
-    scores = []
+    plain, moved = [], []
     with evaluating(module), torch.no_grad():
         for image, number in zip(images, wanted.classes, strict=True):
-            plain = module(normalise(image[None], preprocessing).to(given.images.device))
+            plain.append(float(module(normalise(image[None], preprocessing).to(device)).softmax(1)[0, number]))
             copies = (to_float(image[None]) / 255).repeat(FRESH, 1, 1, 1)
-            moved = module(to_input(move(copies, random), random).to(given.images.device))
-            scores.append((float(plain.softmax(1)[0, number]), float(moved.softmax(1)[:, number].mean())))
-    return scores
+            moved.append(float(module(to_input(move(copies, random), random).to(device)).softmax(1)[:, number].mean()))
+    if given.judge is None:
+        return Scores(np.array(plain), np.array(moved))
+    verdict = given.judge(images)
+    right = verdict.argmax(1) == np.array(wanted.classes)
+    return Scores(np.array(plain), np.array(moved), verdict[np.arange(len(images)), wanted.classes], right)
+
+
+def _own_input_probability(given: VisualizerInput, optimised: Tensor, wanted: Wanted) -> NDArray[Any]:
+    with evaluating(given.model.module), torch.no_grad():
+        probabilities = given.model.module(optimised).softmax(1).cpu().numpy()
+    own: NDArray[Any] = probabilities[np.arange(len(probabilities)), wanted.classes]
+    return own
 
 
 def _figure(
@@ -234,12 +278,11 @@ def _figure(
     wanted: Wanted,
     params: ClassImageParams,
     images: NDArray[np.uint8],
-    scores: list[tuple[float, float]],
+    scores: Scores | None,
 ) -> Figure:
     tiles: list[Tile | None] = []
     for place, (image, name) in enumerate(zip(images, wanted.names, strict=True)):
-        score = f"\np {scores[place][0]:.2f}, moved {scores[place][1]:.2f}" if scores else ""
-        tiles.append(Tile(image, "picture", text=name + score))
+        tiles.append(Tile(image, "picture", text=f"{name}\n{scores.text(place)}" if scores else name))
     across = params.diversity if 1 < params.diversity <= 8 else min(_ACROSS, len(tiles))
     tiles += [None] * (-len(tiles) % across)
     rows = tuple(tuple(tiles[start : start + across]) for start in range(0, len(tiles), across))

@@ -46,7 +46,11 @@ class FilterResponseParams(BaseModel):
         None, description="earlier layer whose maps are weighted too; none: the convolution before the layer"
     )
     target: str = Field("predicted", description=f"with the scalar logit, {DESCRIPTION}")
-    show_units: int = Field(12, ge=1, description="filters shown of all, the strongest responses first")
+    show_units: int = Field(
+        12,
+        ge=1,
+        description="filters shown of all: the most active, or those with the largest share of the logit, first",
+    )
 
     @field_validator("filter")
     @classmethod
@@ -213,13 +217,12 @@ def _figure(
     if response.earlier is not None:
         columns.insert(3, f"weighted maps\nof {back}")
     table = Tiles(tuple(labels), tuple(columns), tuple(rows))
-    which = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else f"most active filter of {name}"
-    if params.scalar == "logit":
-        which = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else name
+    default = name if params.scalar == "logit" else f"most active filter of {name}"
+    shown = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else default
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
         name=name + (f"-filter{params.filter}" if isinstance(params.filter, int) else ""),
-        title=f"Response of {which} by the gradient of the {scalar}, {named(given.image_ids)}",
+        title=f"Response of {shown} by the gradient of the {scalar}, {named(given.image_ids)}",
         alt=f"A row for each image: {', '.join(columns)}.".replace("\n", " "),
         draw=table.draw,
         size=table.size,
@@ -229,7 +232,9 @@ def _figure(
 def _grid(
     given: VisualizerInput, name: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
-    sizes = response.maps.abs().mean((0, 2, 3))
+    # A filter's own mean ranks by activity, as the default filter is chosen; a share of a logit may be negative.
+    ranked = response.maps if params.scalar == "filter-mean" else response.maps.abs()
+    sizes = ranked.mean((0, 2, 3))
     units = sizes.argsort(descending=True, stable=True)[: params.show_units].tolist()
     rows = []
     for index in range(len(response.maps)):

@@ -73,9 +73,7 @@ class Occlusion:
         )
 
 
-def spread_over_pixels(
-    falls: Tensor, tops: list[int], lefts: list[int], window: int, size: tuple[int, int]
-) -> Tensor:
+def spread_over_pixels(falls: Tensor, tops: list[int], lefts: list[int], window: int, size: tuple[int, int]) -> Tensor:
     """Each pixel's mean over the patches that cover it, `(B, H, W)`.
 
     Args:

@@ -43,7 +43,8 @@ def fourier(
     def render(parameters: Tensor) -> Tensor:
         weights = scale.to(parameters) * strength.to(parameters)
         planes = torch.fft.irfft2(torch.view_as_complex(parameters) * weights, s=(size, size))
-        return torch.einsum("rc,bchw->brhw", colours.to(parameters), planes).sigmoid()
+        coloured: Tensor = torch.einsum("rc,bchw->brhw", colours.to(parameters), planes).sigmoid()
+        return coloured
 
     return start, render
 
@@ -51,4 +52,5 @@ def fourier(
 def colour_matrix() -> Tensor:
     """Maps three independent planes to red, green and blue, `(3, 3)`; its columns are brightness and two contrasts."""
     axes = torch.tensor(_AXES)
-    return (axes / axes.norm(dim=1, keepdim=True) * torch.tensor(_SPREADS)[:, None]).T * 3**0.5
+    matrix: Tensor = (axes / axes.norm(dim=1, keepdim=True) * torch.tensor(_SPREADS)[:, None]).T * 3**0.5
+    return matrix

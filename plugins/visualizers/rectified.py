@@ -48,7 +48,8 @@ class _GuidedRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors
-        return gradients[0].clamp(min=0) * positive
+        passed: Tensor = gradients[0].clamp(min=0) * positive
+        return passed
 
 
 class _DeconvRelu(torch.autograd.Function):

@@ -100,7 +100,7 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
     )
     folder = datasets.ImageFolder(str(root), transform)
     loader = torch.utils.data.DataLoader(folder, optim.batch_size, shuffle=True, num_workers=2, drop_last=True)
-    model = copy.deepcopy(setup.built.module).train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model = copy.deepcopy(setup.built.module).train().to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     batches = iter(loader)
 

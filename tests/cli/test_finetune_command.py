@@ -45,9 +45,10 @@ def test_the_head_is_trained_and_the_frozen_backbone_keeps_the_file_s_weights(
     backbone = {name.removeprefix("backbone."): value for name, value in kept.items() if name.startswith("backbone.")}
     assert len(backbone) == len(given) - 2
     assert all(torch.equal(value, given[name]) for name, value in backbone.items())
-    text = " ".join(shown.out.split())
-    assert f"{len(given) - 2} tensors loaded, 0 missing, 2 unexpected (classifier.bias, classifier.weight)" in text
-    assert "32 px, bicubic, crop to 0.875" in text
+    assert run.manifest["weights"]["unexpected"] == ["classifier.bias", "classifier.weight"]
+    text = "".join(shown.out.split())
+    assert f"{len(given) - 2}tensorsloaded,0missing,2unexpected(classifier.bias,classifier.weight)" in text
+    assert "32px,bicubic,cropto0.875" in text
     rows = {line.split()[0]: line.split() for line in shown.out.splitlines() if line.split()}
     assert rows["stem"][1:3] == ["yes", "frozen"]
     assert rows["head"][1] == "no"

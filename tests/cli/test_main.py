@@ -65,7 +65,7 @@ def test_an_unknown_command_or_option_exits_with_2_and_a_hint(cli: Callable[...,
 def test_an_error_of_the_user_is_one_line_on_stderr(executable: Callable[..., Any]) -> None:
     done = executable("plugins", "show", "cnn6")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("ahekit: no plugin named 'cnn6'; did you mean cnn5?")
+    assert done.err.startswith("ahekit: no plugin named 'cnn6'; did you mean cnn5")
     assert done.err.count("\n") == 1
 
 

@@ -105,7 +105,7 @@ def test_a_stranger_s_residual_network_is_shown(cli: Run, install: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["cnn4"], "no model named 'cnn4'; did you mean cnn5?"),
+        (["cnn4"], "no model named 'cnn4'; did you mean cnn5"),
         (["cnn5", "--set", "pol=avg"], "model.params.pol: no field named 'pol'; did you mean pool?"),
         (["cnn5", "--set", "pool"], "--set pool: write FIELD=VALUE"),
         (["cnn5", "--image-size", "12"], "they need at least 16 pixels a side (got 12); give larger images"),

@@ -192,7 +192,7 @@ def test_an_unknown_name_is_compared_with_those_of_families_too(cli: Callable[..
 def test_show_of_an_unknown_name_lists_the_names_of_all_kinds(cli: Callable[..., Any]) -> None:
     done = cli("plugins", "show", "cnn55")
     assert (done.code, done.out) == (2, "")
-    assert "did you mean cnn5?" in done.err
+    assert "did you mean cnn5" in done.err
     assert "curves" in done.err
     for group in ("ahekit.models", "ahekit.visualizers", "ahekit.reporters"):
         assert group in done.err

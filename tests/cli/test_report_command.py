@@ -331,3 +331,61 @@ def test_formats_are_taken_once_and_in_any_order() -> None:
     assert parse_formats("json, html,json") == ("json", "html")
     with pytest.raises(UnknownNameError, match="did you mean html"):
         parse_formats("htm")
+
+
+def test_reporter_of_an_installed_package_appears_in_every_rendering(
+    cli: Cli, runs: Path, install: Callable[..., None]
+) -> None:
+    run = write_run(runs)
+    source = PLUGIN.replace('@REPORTERS.register("weather")\n', "")
+    install("meteo", {"ahekit.reporters": {"weather": "meteo:Weather"}}, meteo=source)
+
+    outcome = cli("report", run.path, "--only", "weather", "--format", "console,html,md,json")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    for text in (
+        outcome.out,
+        *((run.path / "report" / f"report.{form}").read_text() for form in ("html", "md", "json")),
+    ):
+        assert "It rained." in text
+        assert "Monday" in text
+
+
+def test_several_runs_are_compared_with_the_first(cli: Cli, runs: Path) -> None:
+    first, second = write_run(runs), write_run(runs)
+
+    outcome = cli("report", first.path, second.path, "--format", "console,json")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"B ({second.name}) is as accurate as A ({first.name})" in " ".join(outcome.out.split())
+    page = first.path / "report" / "comparison" / "report.json"
+    assert outcome.out.splitlines()[-1] == f"report: {page}"
+    assert json.loads(page.read_text())["sections"][0]["values"]["shared_images"] == 30
+
+
+def test_choosing_sections_of_a_comparison_is_refused(cli: Cli, runs: Path) -> None:
+    first, second = write_run(runs), write_run(runs)
+
+    outcome = cli("report", first.path, second.path, "--only", "metrics")
+
+    assert outcome.code == 2
+    assert "for the report on one run" in outcome.err
+
+
+def test_page_is_opened_when_asked_for(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(runs)
+    opened: list[str] = []
+
+    def launch(path: str) -> int:
+        opened.append(path)
+        return 0
+
+    monkeypatch.setattr("typer.launch", launch)
+
+    outcome = cli("report", run.path, "--only", "metrics", "--format", "html,json", "--open")
+    refused = cli("report", run.path, "--only", "metrics", "--format", "json", "--open")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert opened == [str(run.path / "report" / "report.html")]
+    assert refused.code == 2
+    assert "--open opens the page" in refused.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,10 @@ def test_show_of_a_run_that_got_nowhere_shows_what_there_is(cli: Callable[..., A
     assert "the process ended without a word" in done.out
 
 
-def test_removing_asks_first_and_removes_only_what_was_named(cli: Callable[..., Any], root: Path, stopped: Run) -> None:
+def test_removing_asks_first_and_removes_only_what_was_named(
+    cli: Callable[..., Any], root: Path, stopped: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     other = Run.create(root, RunSpec(), {})
     done = cli("runs", "remove", stopped.name, "--runs", root)
     assert (done.code, stopped.path.is_dir()) == (2, True), "nobody is there to answer"
@@ -143,3 +147,30 @@ def test_a_run_in_training_is_not_removed(cli: Callable[..., Any], root: Path, s
         done = cli("runs", "remove", stopped.name, "--runs", root, "--yes")
     assert (done.code, stopped.path.is_dir()) == (1, True)
     assert done.err == f"ahekit: {stopped.path}: is being trained; stop it first\n"
+
+
+def test_prune_removes_what_came_to_nothing_and_keeps_the_rest(
+    cli: Callable[..., Any], root: Path, stopped: Run
+) -> None:
+    (stopped.path / "checkpoints" / "step-00000030-epoch-0003").mkdir(parents=True)
+    empty, finished = Run.create(root, RunSpec(), {}), Run.create(root, RunSpec(), {})
+    empty.write_status("interrupted", "stopped on request")
+    finished.write_status("finished")
+
+    done = cli("runs", "prune", "--yes", "--runs", root)
+
+    assert (done.code, done.err) == (0, "")
+    assert not empty.path.exists()
+    assert stopped.path.is_dir()
+    assert finished.path.is_dir()
+    assert cli("runs", "prune", "--yes", "--runs", root).out == f"Nothing to remove in {root}.\n"
+
+
+def test_prune_keeps_so_many_finished_runs_and_never_one_in_training(cli: Callable[..., Any], root: Path) -> None:
+    made = [Run.create(root, RunSpec(), {}) for _ in range(3)]
+    for run in made[:2]:
+        run.write_status("finished")
+    with made[2].lock():
+        cli("runs", "prune", "--keep", "1", "--yes", "--runs", root)
+
+    assert [run.path.is_dir() for run in made] == [False, True, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from ahekit.spec import RunSpec, validate
 
 Cli = Callable[..., Any]
 CLASSES = ("arch", "beam", "crypt")
+
+
+def save_weights(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file(weights, folder / "model.safetensors")
 
 
 def write_run(
@@ -41,10 +46,7 @@ def write_run(
             torch.manual_seed(number)
             built = plugin.build(plugin.Params(**params), num_classes=3, image_size=16)
             weights = {name: value.contiguous() for name, value in built.module.state_dict().items()}
-            run.add_checkpoint(
-                f"step-0000000{number}-epoch-000{number}",
-                lambda folder, weights=weights: save_file(weights, folder / "model.safetensors"),
-            )
+            run.add_checkpoint(f"step-0000000{number}-epoch-000{number}", partial(save_weights, weights))
     best = {"epoch": 1, "step": 1, "val_f1": 0.5, "checkpoint": "step-00000001-epoch-0001" if checkpoint else ""}
     run.write_status("finished", best=best)
     return run
@@ -126,9 +128,7 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     assert "gray.png" in svg
 
 
-def test_the_same_seed_looks_at_the_same_test_images(
-    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_looks_at_the_same_test_images(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
     write_run(runs, class_folder)
     chosen = []
     for seed in (0, 0, 1, 2, 3):
@@ -146,11 +146,38 @@ def test_class_names_are_taken_by_target(cli: Cli, runs: Path, class_folder: Pat
         assert (outcome.code, outcome.err) == (0, "")
 
 
+def test_another_run_judges_class_images(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
+    write_run(runs, class_folder, channels=(4, 4), stamp="20260102-000000-cnn5-0002")
+
+    outcome = cli(
+        *("viz", "class-image", "--runs", runs, "--run", "0001", "--judge", "0002"),
+        *("--method", "ascent", "--set", "steps=2", "--out", tmp_path / "out"),
+    )
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "the judge names" in outcome.out
+    with np.load(tmp_path / "out" / "class-image.npz") as stored:
+        assert stored["judge_probability"].shape == (3,)
+
+
+def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: Path) -> None:
+    write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
+    other = write_run(runs, class_folder, stamp="20260102-000000-cnn5-0002")
+    other.write_json("manifest.json", {"class_names": ["arch", "beam", "tower"]})
+    outcome = cli("viz", "class-image", "--runs", runs, "--run", "0001", "--judge", "0002", "--set", "steps=1")
+    assert outcome.code == 1
+    assert outcome.err == f"ahekit: {other.name} can't judge: it doesn't know crypt\n"
+
+
 @pytest.mark.parametrize(
     ("args", "line"),
     [
         (("--layer", "conv9"), "no layer named 'conv9'; did you mean conv"),
-        (("filter-response", "--filter", "99", "-l", "conv2"), "layer conv2 has 6 filters, 0 to 5; there is no filter 99"),
+        (
+            ("filter-response", "--filter", "99", "-l", "conv2"),
+            "layer conv2 has 6 filters, 0 to 5; there is no filter 99",
+        ),
         (("gradcam", "--target", "bean"), "no class named 'bean'; did you mean beam? Known: arch, beam, crypt"),
         (("gradcam", "--filter", "3"), "gradcam.filter: no field named 'filter'"),
         (("activatoins",), "no visualizer named 'activatoins'; did you mean activations?"),
@@ -184,9 +211,7 @@ def test_corrupt_picture_is_refused_by_name(cli: Cli, runs: Path, class_folder: 
         assert len(outcome.err.splitlines()) == 1
 
 
-def test_true_class_of_a_named_picture_is_not_guessed(
-    cli: Cli, runs: Path, class_folder: Path
-) -> None:
+def test_true_class_of_a_named_picture_is_not_guessed(cli: Cli, runs: Path, class_folder: Path) -> None:
     write_run(runs, class_folder)
     picture = next((class_folder / "test").rglob("*.png"))
     outcome = cli("viz", "gradcam", "--runs", runs, "--image", picture, "--target", "true")
@@ -235,9 +260,7 @@ def test_folder_that_cannot_be_written_is_named(cli: Cli, runs: Path, class_fold
     assert "can't be written" in outcome.err
 
 
-def test_plugin_that_returns_something_else_is_named(
-    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
-) -> None:
+def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
     write_run(runs, class_folder)
     file = tmp_path / "odd.py"
     file.write_text(

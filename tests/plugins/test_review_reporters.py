@@ -213,7 +213,7 @@ def test_without_validation_nothing_is_fitted(record: RunRecord) -> None:
 
 def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
     section = report("protocol", record)
-    facts = dict(section.tables[0].rows)
+    facts = {row[0]: row[1] for row in section.tables[0].rows}
 
     assert facts["training cost"] == "42 image passes"
     assert facts["time"] == "2.0 minutes"

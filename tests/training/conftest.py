@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit.data.catalog import Source
 from torch import nn
 
 from ahekit.compute import open_compute
+from ahekit.data.catalog import Source
 from ahekit.data.dataset import Dataset
 from ahekit.data.split import Splits
 from ahekit.protocols import BuiltModel, Preprocessing
@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
 }
 
 
-def tiny_module() -> nn.Module:
+def tiny_module() -> nn.Sequential:
     """Everything a resumed run has to get right: a convolution, BatchNorm and dropout."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),

@@ -20,10 +20,10 @@ from ahekit.training.checkpoint import (
 )
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return module.to(memory_format=torch.channels_last)
 
 
 def optimizer_of(module: nn.Module) -> torch.optim.Optimizer:
@@ -83,12 +83,12 @@ def test_restored_optimizer_state_has_its_parameters_strides(tmp_path: Path) -> 
 def test_averaged_weights_are_the_ones_to_use(tmp_path: Path) -> None:
     module, average = network(), network()
     with torch.no_grad():
-        average[4].bias.fill_(7.0)
+        average.get_parameter("4.bias").fill_(7.0)
     save(tmp_path / "with", module, optimizer_of(module), average)
     save(tmp_path / "without", module, optimizer_of(module))
     used = network()
     load_weights(used, tmp_path / "with")
-    assert used[4].bias.tolist() == [7.0, 7.0]
+    assert used.get_parameter("4.bias").tolist() == [7.0, 7.0]
     load_weights(used, tmp_path / "without")
     assert same(used, module)
 

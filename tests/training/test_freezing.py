@@ -68,9 +68,9 @@ def test_what_cannot_be_frozen_is_one_line() -> None:
         opens("none", freeze_pattern=("layer1.*",))
     with pytest.raises(UsageError, match="nothing is left to train"):
         opens("none", freeze_pattern=("*",))
-    with pytest.raises(SpecError, match="transfer.layer_decay: can't be combined with backbone_lr"):
+    with pytest.raises(SpecError, match=r"transfer\.layer_decay: can't be combined with backbone_lr"):
         resolve_spec(flags={"transfer": {"layer_decay": 0.5, "backbone_lr": 0.1}})
-    with pytest.raises(SpecError, match="transfer.freeze: must match pattern"):
+    with pytest.raises(SpecError, match=r"transfer\.freeze: must match pattern"):
         resolve_spec(flags={"transfer": {"freeze": "late"}})
     short = replace(network(), stages={"backbone": (nn.Linear(1, 1),), "head": (nn.Linear(1, 1),)})
     with pytest.raises(UsageError, match="early needs a stem and stages, this network has backbone → head"):
@@ -267,6 +267,6 @@ def test_pretrained_weights_are_named_and_counted_in_the_first_table(make_setup:
     weights = LoadedWeights("hub:x/y", 60, (), ("fc.bias", "fc.weight"))
     setup = deep(make_setup())
     setup = replace(setup, built=replace(setup.built, pretrained=lambda: weights), weights=weights)
-    rows = dict(overview(setup, Processes()).rows)  # type: ignore[arg-type]
+    rows = {str(row[0]): str(row[1]) for row in overview(setup, Processes()).rows}
     assert rows["pretrained weights"] == "hub:x/y: 60 tensors loaded, 0 missing, 2 unexpected (fc.bias, fc.weight)"
-    assert str(rows["pixels"]).startswith("8 px, bilinear, stretch; mean 0.5 0.5 0.5")
+    assert rows["pixels"].startswith("8 px, bilinear, stretch; mean 0.5 0.5 0.5")

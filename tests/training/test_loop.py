@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_checkpoint(
     def poison(step: int) -> None:
         if step == 5:
             with torch.no_grad():
-                setup.built.module[6].weight.fill_(math.nan)
+                setup.built.module.get_parameter("6.weight").fill_(math.nan)
 
     with pytest.raises(TrainingError, match=r"loss is nan .* step 6 \(epoch 2, learning rate .*step-00000004-epoch"):
         fit(setup, run, watcher=watched(poison))
@@ -208,7 +208,7 @@ def test_train_flags_and_memory_format(make_setup: MakeSetup, new_run: NewRun, w
     setup = make_setup(train={"epochs": 1})
     fit(setup, new_run(setup), watcher=watched())
     assert setup.built.module.training
-    assert setup.built.module[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert setup.built.module.get_parameter("0.weight").is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_average_warms_up_and_then_decays_as_asked() -> None:

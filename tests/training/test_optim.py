@@ -11,7 +11,7 @@ from ahekit.spec import OptimSpec, ScheduleSpec
 from ahekit.training.optim import build_optimizer, parameter_groups, rate_factor, set_rate
 
 
-def small() -> nn.Module:
+def small() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
 
 
@@ -30,7 +30,7 @@ def test_decay_all_puts_every_parameter_into_one_group() -> None:
 
 def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error() -> None:
     module = small()
-    module[0].weight.requires_grad_(False)
+    module.get_parameter("0.weight").requires_grad_(False)
     assert sum(len(group["params"]) for group in parameter_groups(module, weight_decay=0)) == 5  # type: ignore[misc,arg-type]
     module.requires_grad_(False)
     with pytest.raises(UsageError, match="every parameter is frozen"):
@@ -47,10 +47,10 @@ def test_each_optimizer_steps_with_the_rate_it_is_set(name: str, kind: type, fus
     optimizer = build_optimizer(parameter_groups(module, weight_decay=0), spec)
     assert type(optimizer) is kind
     assert set_rate(optimizer, 0.5) == 0.25
-    before = module[3].bias.detach().clone()
+    before = module.get_parameter("3.bias").detach().clone()
     module(torch.randn(2, 3, 3, 3)).sum().backward()
     optimizer.step()
-    moved = (module[3].bias.detach() - before).abs()
+    moved = (module.get_parameter("3.bias").detach() - before).abs()
     # The bias' gradient is 2: Adam moves by the rate, Nesterov SGD by rate * (1 + momentum) * gradient.
     assert moved.tolist() == pytest.approx([0.25 * (3.8 if name == "sgd" else 1.0)] * 2, rel=1e-3)
 

@@ -28,7 +28,7 @@ def test_arrays_hold_the_layers_whole_output_although_the_next_op_is_in_place(gi
 
 
 def test_units_come_by_the_mean_of_their_positive_part(given: Make, visualize: Make) -> None:
-    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    net: Any = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
     with torch.no_grad():
         net[0].weight.zero_()
         net[0].bias.copy_(torch.tensor([1.0, -5.0, 2.0]))
@@ -60,7 +60,7 @@ def test_layer_without_maps_is_refused_by_name(given: Make, visualize: Make) -> 
 
 @pytest.mark.parametrize("name", ["activations", "kernels", "gradcam", "filter-response"])
 def test_network_without_convolutions_is_refused_in_one_line(given: Make, visualize: Make, name: str) -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 3))
+    net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 3))
     with pytest.raises(UsageError, match="the network has no convolution to look at"):
         visualize(name, given(net, aliases={}))
 
@@ -90,7 +90,7 @@ def test_kernels_of_what_is_no_convolution_are_refused(given: Make, visualize: M
 
 
 def test_more_tiles_than_can_be_drawn_are_refused(given: Make, visualize: Make) -> None:
-    net = nn.Sequential(nn.Conv2d(3, 400, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(400, 3))
+    net: Any = nn.Sequential(nn.Conv2d(3, 400, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(400, 3))
     with pytest.raises(UsageError, match="show fewer"):
         visualize("activations", given(net, layers=["0"], aliases={}), show_units=400)
 

@@ -17,9 +17,11 @@ from ahekit.reporting.style import render_figure
 Make = Callable[..., Any]
 
 
-def one_by_one_net() -> nn.Sequential:
+def one_by_one_net() -> Any:
     """Channel c of the convolution is colour c; the logit of class 0 is 4 mean(red) - 8 mean(green)."""
-    net = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3, False))
+    net: Any = nn.Sequential(
+        nn.Conv2d(3, 3, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3, False)
+    )
     with torch.no_grad():
         net[0].weight.copy_(torch.eye(3)[:, :, None, None])
         net[3].weight.zero_()
@@ -103,7 +105,7 @@ def test_target_is_taken_in_any_known_spelling_and_refused_by_name(given: Make, 
 
 def test_true_target_needs_labels(given: Make, visualize: Make) -> None:
     assert visualize("gradcam", given(labels=[2, 1, 0]), target="true").arrays["map"].shape == (3, 6, 6)
-    with pytest.raises(UsageError, match="test/1.png: its true class isn't known"):
+    with pytest.raises(UsageError, match=r"test/1\.png: its true class isn't known"):
         visualize("gradcam", given(labels=[0, -1, 0]), target="true")
 
 

@@ -87,6 +87,13 @@ def test_one_filters_share_of_a_logit_leaves_the_others_out(given: Make, visuali
     assert seen.arrays["maps"][:, 4].any()
 
 
+def test_all_filters_come_from_the_most_active(given: Make, visualize: Make) -> None:
+    looked_at = given(layers=["conv2"])
+    activation = visualize("activations", looked_at).arrays["conv2"]
+    seen = visualize("filter-response", looked_at, filter="all", show_units=3)
+    assert seen.figures[0].data["filters"] == np.argsort(-activation.mean((0, 2, 3)))[:3].tolist()
+
+
 def test_in_place_and_out_of_place_networks_respond_alike(given: Make, toy: Make, visualize: Make) -> None:
     one = visualize("filter-response", given(toy(inplace=True), layers=["conv1"]), filter=0)
     other = visualize("filter-response", given(toy(inplace=False), layers=["conv1"]), filter=0)

@@ -17,9 +17,9 @@ from ahekit.reporting.style import render_figure
 Make = Callable[..., Any]
 
 
-def weighing_net(weights: list[float]) -> nn.Sequential:
+def weighing_net(weights: list[float]) -> Any:
     """The logit of class 0 is the weighted sum of red's four pixels; no other colour counts."""
-    net = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 3, bias=False))
+    net: Any = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 3, bias=False))
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1))
         net[2].weight.zero_()
@@ -89,15 +89,15 @@ def test_pixels_under_several_patches_have_the_mean(given: Make) -> None:
 
 
 def test_occlusion_refuses_patches_that_cannot_be(given: Make, visualize: Make) -> None:
-    with pytest.raises(UsageError, match="occlusion.window: 13 pixels are more than the image's 12"):
+    with pytest.raises(UsageError, match=r"occlusion\.window: 13 pixels are more than the image's 12"):
         visualize("occlusion", given(), window=13)
     with pytest.raises(SpecError, match="never covered"):
         visualize("occlusion", given(), window=2, stride=3)
 
 
-def rectifying_net() -> nn.Sequential:
+def rectifying_net() -> Any:
     """One ReLU between weights of both signs: class 0 is relu(red) - relu(-red), at each of four pixels."""
-    net = nn.Sequential(
+    net: Any = nn.Sequential(
         nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 3, bias=False)
     )
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_guided_backpropagation_agrees_with_captums(given: Make, toy: Make, visu
 
 
 def test_deconvnet_rectifies_the_gradient_and_ignores_what_was_silent(given: Make, visualize: Make) -> None:
-    net = nn.Sequential(
+    net: Any = nn.Sequential(
         nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True), nn.Conv2d(2, 1, 1, bias=False), nn.Flatten(),
         nn.Linear(4, 3),
     )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Two runs on the same images: which is better, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.errors import RunError
+from ahekit.evaluation.intervals import Interval, affordable_samples, bootstrap, percentile_interval
+from ahekit.evaluation.metrics import class_scores, macro_f1
+from ahekit.evaluation.predictions import Predictions
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of two runs on the same images: second minus first, with its paired 95 % interval."""
+
+    first: float
+    second: float
+    interval: Interval
+
+    @property
+    def value(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs on the images they share.
+
+    Attributes:
+        figures: "accuracy", "balanced_accuracy" and "macro_f1".
+        f1: By class, in the order of the class names; None for a class without images.
+        only_first: Images that the first alone names rightly, as indices; `only_second` likewise.
+        p_value: Exact McNemar test of equal accuracy.
+    """
+
+    figures: dict[str, Difference]
+    f1: tuple[Difference | None, ...]
+    only_first: NDArray[np.int64]
+    only_second: NDArray[np.int64]
+    p_value: float
+
+
+def shared_images(runs: dict[str, Predictions]) -> dict[str, Predictions]:
+    """Every run's predictions on the images of known class that all of them have, in one order of images and classes.
+
+    Raises:
+        RunError: The runs know different classes, share no image, or file an image under different classes.
+    """
+    first_name, first = next(iter(runs.items()))
+    shared = set(first.ids)
+    for name, predictions in runs.items():
+        if set(predictions.class_names) != set(first.class_names):
+            other = sorted(set(predictions.class_names) ^ set(first.class_names))
+            raise RunError(
+                f"{first_name} and {name} know different classes ({', '.join(other)}); compare runs of one task"
+            )
+        shared &= {sample for sample, label in zip(predictions.ids, predictions.labels, strict=True) if label >= 0}
+    if not shared:
+        raise RunError(f"{', '.join(runs)}: no test image is common to them; compare runs on one dataset")
+    order = [sample for sample in first.ids if sample in shared]
+    taken = {name: _arranged(predictions, order, first.class_names) for name, predictions in runs.items()}
+    for name, predictions in taken.items():
+        differing = np.flatnonzero(predictions.labels != taken[first_name].labels)
+        if len(differing):
+            raise RunError(
+                f"{first_name} and {name} file {len(differing):,d} images under different classes, "
+                f"{order[differing[0]]} first; compare runs on one dataset"
+            )
+    return taken
+
+
+def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, seed: int = 0) -> Comparison:
+    """Compare two runs' predictions on the same images, in the same order.
+
+    The images are resampled within their class, each with both runs' answers, so what is hard for both cancels out.
+
+    Source of the test: Q. McNemar, Note on the Sampling Error of the Difference between Correlated Proportions or
+    Percentages (1947), https://doi.org/10.1007/BF02295996; its exact form is a binomial test.
+
+    Raises:
+        ValueError: The images or their order differ.
+    """
+    from scipy.stats import binomtest
+
+    if first.ids != second.ids:
+        raise ValueError("the two runs' images differ; see shared_images")
+    right = first.predicted == first.labels, second.predicted == second.labels
+    only_first, only_second = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
+    discordant = len(only_first) + len(only_second)
+    p_value = float(binomtest(len(only_first), discordant).pvalue) if discordant else 1.0
+    scores = _paired_scores(first, second, samples=samples, seed=seed)
+    figures = {name: _difference(*scores[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
+    whole, drawn = scores["f1"]
+    supported = np.bincount(first.labels, minlength=len(first.class_names)) > 0
+    by_class = tuple(
+        _difference(whole[..., index], drawn[..., index]) if supported[index] else None
+        for index in range(len(first.class_names))
+    )
+    return Comparison(figures, by_class, only_first, only_second, p_value)
+
+
+def _paired_scores(
+    first: Predictions, second: Predictions, *, samples: int, seed: int
+) -> dict[str, tuple[Floats, Floats]]:
+    """Figures of both runs `(2, ...)` on all images, and on the resamples `(samples, 2, ...)`."""
+    size = len(first.class_names)
+    # A row per true class, a column per pair of answers: drawing from it draws images with both runs' answers.
+    pairs = np.bincount(first.labels * size**2 + first.predicted * size + second.predicted, minlength=size**3)
+    used = np.flatnonzero(pairs.reshape(size, -1).sum(axis=0))
+    counts = pairs.reshape(size, -1)[:, used]
+    sides = [np.equal(answers[:, None], np.arange(size)) for answers in (used // size, used % size)]
+
+    def both(statistic: Callable[[NDArray[np.int64]], Floats]) -> Callable[[NDArray[np.int64]], Floats]:
+        return lambda drawn: np.stack(
+            [statistic(np.rint(drawn @ side.astype(np.float64)).astype(np.int64)) for side in sides], axis=1
+        )
+
+    statistics: dict[str, Callable[[NDArray[np.int64]], Floats]] = {
+        "accuracy": lambda drawn: np.trace(drawn, axis1=1, axis2=2) / drawn.sum(axis=(1, 2)),
+        "balanced_accuracy": _balanced,
+        "macro_f1": macro_f1,
+        "f1": lambda drawn: class_scores(drawn)[2],
+    }
+    samples = affordable_samples(samples, max(size, int(np.sqrt(counts.size))))
+    return {
+        name: (
+            both(statistic)(counts[None])[0],
+            bootstrap(counts, both(statistic), samples=samples, seed=seed),
+        )
+        for name, statistic in statistics.items()
+    }
+
+
+def _balanced(counts: NDArray[np.int64]) -> Floats:
+    recall = class_scores(counts)[1]
+    values: Floats = recall[:, counts[0].sum(axis=1) > 0].mean(axis=1)
+    return values
+
+
+def _difference(whole: Floats, drawn: Floats) -> Difference:
+    interval = percentile_interval(drawn[:, 1] - drawn[:, 0])
+    return Difference(float(whole[0]), float(whole[1]), replace(interval, method=f"paired {interval.method}"))
+
+
+def _arranged(predictions: Predictions, order: list[str], class_names: tuple[str, ...]) -> Predictions:
+    place = {sample: index for index, sample in enumerate(predictions.ids)}
+    rows = np.array([place[sample] for sample in order])
+    columns = np.array([predictions.class_names.index(name) for name in class_names])
+    renamed = np.empty(len(class_names), dtype=np.int64)
+    renamed[columns] = np.arange(len(class_names))
+    return Predictions(
+        tuple(order), renamed[predictions.labels[rows]], predictions.logits[np.ix_(rows, columns)], class_names
+    )
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """A figure over the seeds of one spec.
+
+    Attributes:
+        deviation: Sample standard deviation; None for one seed.
+        interval: 95 % of the mean, by Student's t; None for one seed.
+    """
+
+    mean: float
+    deviation: float | None
+    interval: Interval | None
+
+
+def seed_spread(values: list[float]) -> SeedSpread:
+    """Mean, standard deviation and interval of the mean over seeds, which are taken for independent draws."""
+    from scipy.stats import t
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return SeedSpread(mean, None, None)
+    deviation = float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / np.sqrt(len(values))
+    return SeedSpread(mean, deviation, Interval(mean - half, mean + half, f"Student's t, {len(values)} seeds"))

@@ -1,0 +1,98 @@
+"""The page as a browser sees it: its script runs under its own policy, tables sort, figures have a size."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from ahekit.reporting.build import Report
+from ahekit.reporting.drawing import draw_report
+from ahekit.reporting.render_html import render_html
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+
+# Runs beside the page's own script, in a copy of the page without its policy.
+PROBE = """
+const out = {figures: [], sorted: {}};
+for (const img of document.images) out.figures.push([img.naturalWidth, img.getBoundingClientRect().height]);
+const table = document.querySelector("table");
+const column = (place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent.trim());
+[...table.tHead.rows[0].cells].forEach((head, place) => {
+  head.querySelector("button").click();
+  out.sorted[place] = [head.getAttribute("aria-sort"), column(place)];
+  head.querySelector("button").click();
+  out.sorted[place].push(head.getAttribute("aria-sort"), column(place));
+});
+document.body.dataset.probe = JSON.stringify(out);
+"""
+
+
+@pytest.fixture
+def page(small_report: Report, tmp_path: Path) -> Path:
+    report, pictures = draw_report(small_report, ["light", "dark"])
+    file = tmp_path / "report.html"
+    file.write_text(render_html(report, pictures))
+    return file
+
+
+def opened(page: Path, folder: Path) -> tuple[str, str, Path]:
+    """The page's elements after its script ran, what the browser logged, and its log of the network."""
+    log = folder / "net.json"
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+            *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--log-net-log={log}"),
+            *(f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout, done.stderr, log
+
+
+@needs_browser
+def test_page_runs_its_script_and_asks_the_network_for_nothing(page: Path, tmp_path: Path) -> None:
+    elements, messages, log = opened(page, tmp_path)
+
+    assert elements.count('<button type="button" title="Sort">') == 3
+    assert [line for line in messages.splitlines() if "CONSOLE" in line] == []
+    # What the page itself asks for has its own address, that of a file, as initiator; the browser's requests haven't.
+    assert not re.search(r'"initiator":"(file|null)[^"]*"[^{}]*"url":"https?:', log.read_text())
+
+
+@needs_browser
+def test_tables_sort_both_ways_and_figures_have_a_size(page: Path, tmp_path: Path) -> None:
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    probe = tmp_path / "probe.html"
+    probe.write_text(text.replace("</body>", f"<script>{PROBE}</script></body>"))
+
+    found = re.search(r'data-probe="([^"]*)"', opened(probe, tmp_path)[0])
+
+    assert found
+    seen = json.loads(unescape(found[1]))
+    assert seen["figures"]
+    assert all(width > 50 and height > 50 for width, height in seen["figures"])
+    # Words from A; numbers from the largest, and what is empty last either way.
+    assert seen["sorted"]["0"][:2] == ["ascending", ["<b>altar</b>", "a_b|c*d*", "apse"]]
+    assert seen["sorted"]["1"] == ["descending", ["0.99", "–", "–"], "ascending", ["0.99", "–", "–"]]
+    assert seen["sorted"]["2"] == ["descending", ["1,200", "7", "0"], "ascending", ["0", "7", "1,200"]]
+
+
+def test_only_the_pages_own_script_may_run(page: Path) -> None:
+    text = page.read_text()
+
+    assert re.search(r"default-src 'none'; [^\"]*script-src 'sha256-[\w+/=]{44}'\"", text)
+    assert text.count("<script>") == 1
+    assert not re.search(r'(src|href|srcset)="(?!data:|#)', text)
