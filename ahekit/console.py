@@ -105,7 +105,7 @@ def show_table(table: Table) -> None:
         return
     console = _people()
     if table.title:
-        console.print(Text(_plain(table.title), style="bold"))
+        console.print(Text(_plain(table.title), style="bold"), soft_wrap=True)
     cells = [
         [_plain(format_cell(cell, column)) for cell, column in zip(row, table.columns, strict=True)]
         for row in table.rows

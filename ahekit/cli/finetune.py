@@ -122,42 +122,22 @@ def finetune(
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
-    flags = options.nested(
-        {
-            "recipe": None if spec else "finetune",
-            "model.name": backbone,
-            "model.params.weights": weights,
-            "model.params.tag": tag,
-            "model.params.head": head,
-            "model.params.dropout": dropout,
-            "transfer.freeze": freeze,
-            "transfer.freeze_pattern": freeze_pattern,
-            "transfer.bn": bn,
-            "transfer.backbone_lr": backbone_lr,
-            "transfer.layer_decay": layer_decay,
-            "transfer.warmup_epochs": warmup_epochs,
-            "data.source": data,
-            "data.image_size": image_size,
-            "seed": seed,
-            "train.epochs": epochs,
-            "train.patience": patience,
-            "train.max_minutes": max_minutes,
-            "train.average_decay": average_decay,
-            "optim.batch_size": batch_size,
-            "optim.accumulation_steps": accum,
-            "optim.lr": lr,
-            "optim.name": optimizer,
-            "optim.weight_decay": weight_decay,
-            "schedule.name": schedule,
-            "loss.label_smoothing": label_smoothing,
-            "loss.class_weights": class_weights,
-            "loss.sampling": sampling,
-            "mix.probability": mix,
-            "runtime.device": device,
-            "runtime.precision": precision,
-            "runtime.channels_last": channels_last,
-        }
+    flags = options.training_flags(
+        locals(),
+        backbone="model.name",
+        weights="model.params.weights",
+        tag="model.params.tag",
+        head="model.params.head",
+        dropout="model.params.dropout",
+        freeze="transfer.freeze",
+        freeze_pattern="transfer.freeze_pattern",
+        bn="transfer.bn",
+        backbone_lr="transfer.backbone_lr",
+        layer_decay="transfer.layer_decay",
+        warmup_epochs="transfer.warmup_epochs",
     )
+    if spec is None:
+        flags["recipe"] = "finetune"
     if layer_decay is not None and backbone_lr is None:
         # The recipe's own rate gives way to the one that was asked for.
         flags["transfer"]["backbone_lr"] = None

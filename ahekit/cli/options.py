@@ -29,6 +29,41 @@ def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+TRAINING_FIELDS: Mapping[str, str] = {
+    "data": "data.source",
+    "image_size": "data.image_size",
+    "seed": "seed",
+    "epochs": "train.epochs",
+    "patience": "train.patience",
+    "max_minutes": "train.max_minutes",
+    "average_decay": "train.average_decay",
+    "batch_size": "optim.batch_size",
+    "accum": "optim.accumulation_steps",
+    "lr": "optim.lr",
+    "optimizer": "optim.name",
+    "weight_decay": "optim.weight_decay",
+    "schedule": "schedule.name",
+    "label_smoothing": "loss.label_smoothing",
+    "class_weights": "loss.class_weights",
+    "sampling": "loss.sampling",
+    "mix": "mix.probability",
+    "device": "runtime.device",
+    "precision": "runtime.precision",
+    "channels_last": "runtime.channels_last",
+}
+"""The spec field of each option that the commands which train have in common."""
+
+
+def training_flags(given: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    """The nested mapping of a command's options (its `locals()`).
+
+    Args:
+        more: Further options of this command, and their fields.
+    """
+    fields = {**TRAINING_FIELDS, **more}
+    return nested({field: given[option] for option, field in fields.items() if option in given})
+
+
 def complete_models(incomplete: str) -> list[str]:
     """Names of registered models, from package metadata."""
     from ahekit.registry import MODELS

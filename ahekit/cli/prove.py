@@ -31,14 +31,5 @@ def accum(
 ) -> None:
     """Compare accumulated gradients with those of one large batch; exit 1 when they differ."""
     console.configure(json=json)
-    flags = options.nested(
-        {
-            "model.name": model,
-            "data.source": data,
-            "optim.batch_size": batch_size,
-            "optim.accumulation_steps": accum,
-            "runtime.precision": precision,
-            "seed": seed,
-        }
-    )
+    flags = options.training_flags(locals(), model="model.name")
     training.prove(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), json=json)

@@ -52,32 +52,7 @@ def train(
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
-    flags = options.nested(
-        {
-            "model.name": model,
-            "data.source": data,
-            "data.image_size": image_size,
-            "recipe": recipe,
-            "seed": seed,
-            "train.epochs": epochs,
-            "train.patience": patience,
-            "train.max_minutes": max_minutes,
-            "train.average_decay": average_decay,
-            "optim.batch_size": batch_size,
-            "optim.accumulation_steps": accum,
-            "optim.lr": lr,
-            "optim.name": optimizer,
-            "optim.weight_decay": weight_decay,
-            "schedule.name": schedule,
-            "loss.label_smoothing": label_smoothing,
-            "loss.class_weights": class_weights,
-            "loss.sampling": sampling,
-            "mix.probability": mix,
-            "runtime.device": device,
-            "runtime.precision": precision,
-            "runtime.channels_last": channels_last,
-        }
-    )
+    flags = options.training_flags(locals(), model="model.name", recipe="recipe")
     resolved = resolve_spec(file=spec, flags=flags, assignments=assignments or ())
     training.speak_once(quiet=quiet, json=json)
     if prove_accum:

@@ -48,7 +48,7 @@ def test_runs_are_listed_with_state_model_epochs_and_best_validation_f1(
     assert lines.index([finished.name, "finished", "cnn5", "–", f"0/{EPOCHS}", "–"]) < lines.index(
         [stopped.name, "interrupted", "cnn5", "sample", "3/20", "0.7500"]
     )
-    assert done.out.startswith(f"Runs in {root}")
+    assert done.out.startswith(f"Runs in {root}, newest first\n")
 
 
 def test_a_run_in_training_is_listed_as_running(cli: Callable[..., Any], root: Path, stopped: Run) -> None:
