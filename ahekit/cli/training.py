@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -97,7 +98,7 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
 
         def report(count: int, total: int) -> None:
             nonlocal done
-            advance(count - done)
+            advance(count - done, total=total)
             done = count
 
         setup = prepare(spec, processes=processes, progress=report, announce=console.say)
@@ -123,12 +124,13 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
     ):
         status = fit(setup, run, watcher=display, stop=stop, processes=processes, resume=resume)
     if status["state"] == "interrupted":
-        console.say(f"Stopped at optimizer step {status['step']} and saved. Go on with:\n  ahekit resume {run.path}")
+        console.say(f"Stopped at optimizer step {status['step']} and saved. Go on with:")
+        console.say(f"  ahekit resume {quote(str(run.path))}")
         return
     if status["reason"]:
         console.say(f"Training {status['reason']}.")
     best = status["best"]
     console.say(
         f"Best epoch by validation macro-F1: {best['epoch']} ({best['val_f1']:.4f}). "
-        f"See all numbers with:\n  ahekit report {run.path}"
+        f"See all numbers with:\n  ahekit report {quote(str(run.path))}"
     )
