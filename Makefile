@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO ?= --data sample --model cnn5 --accum 4 --recipe assignment --batch-size 8 --epochs 12
+DEMO ?= --data sample --model cnn5 --accum 4 --recipe assignment --batch-size 8 --epochs 10
 PYTEST ?= -n auto
 
 BIN := $(VENV)/bin
