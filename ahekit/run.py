@@ -29,7 +29,8 @@ from filelock import FileLock, Timeout
 
 from ahekit.errors import RunError, SpecError, UnknownNameError, UsageError
 from ahekit.files import atomic_folder, write_atomic
-from ahekit.spec import RunSpec, read_yaml, to_yaml, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import read_yaml, to_yaml, validate
 
 if TYPE_CHECKING:
     from ahekit.evaluation.predictions import Predictions

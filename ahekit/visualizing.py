@@ -33,8 +33,8 @@ from ahekit.hooks import resolve_layer
 from ahekit.protocols import Preprocessing, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
-from ahekit.spec import validate
 from ahekit.training.trained import Trained
+from ahekit.validation import validate
 
 _TITLE_POINTS = 12  # of a heading, as the figures' style sets it
 _CHARACTER_WIDTH = 0.58  # of the mean character, as a share of the type's size

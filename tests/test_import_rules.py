@@ -18,28 +18,41 @@ MAY_IMPORT = {
     "files": "",
     "plugin_files": "errors",
     "protocols": "errors",
-    "spec": "errors protocols",
+    "validation": "errors",
+    "spec": "errors protocols validation",
     "registry": "errors protocols plugin_files",
     "hooks": "errors protocols",
     "compute": "errors spec",
     "reporting.sections": "",
     "data": "errors files protocols spec",
     "evaluation": "errors protocols spec registry hooks compute data",
-    "run": "errors files spec evaluation",
-    "reporting": "ahekit errors protocols spec registry plugin_files evaluation reporting.sections",
-    "training": "ahekit errors files protocols spec registry hooks compute data evaluation run reporting.sections",
-    "visualizing": "errors protocols spec registry hooks data evaluation reporting training",
+    "run": "errors files spec validation evaluation",
+    "reporting": "ahekit errors protocols spec validation registry plugin_files evaluation reporting.sections",
+    "training": "ahekit errors files protocols spec validation registry hooks compute data evaluation run "
+    "reporting.sections",
+    "visualizing": "errors protocols spec validation registry hooks data evaluation reporting training",
     "console": "errors reporting.sections",
-    "cli": "ahekit errors files protocols spec registry plugin_files compute data evaluation run reporting "
+    "cli": "ahekit errors files protocols spec validation registry plugin_files compute data evaluation run reporting "
     "reporting.sections training visualizing console",
     "__main__": "errors console cli",
     # The public names are loaded when first used.
     "ahekit": "",
-    "ahekit_plugins": "errors protocols hooks spec compute data evaluation reporting.sections",
+    "ahekit_plugins": "errors protocols hooks spec validation compute data evaluation reporting.sections",
 }
 
 # Modules that load on every start of the command line.
-LIGHT = {"ahekit", "__main__", "errors", "files", "plugin_files", "protocols", "spec", "registry", "run"} | {
+LIGHT = {
+    "ahekit",
+    "__main__",
+    "errors",
+    "files",
+    "plugin_files",
+    "protocols",
+    "validation",
+    "spec",
+    "registry",
+    "run",
+} | {
     "reporting.sections",
     "console",
     "cli",

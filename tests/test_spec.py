@@ -11,19 +11,8 @@ import yaml
 from pydantic import BaseModel, Field
 
 from ahekit.errors import SpecError, UsageError
-from ahekit.spec import (
-    RECIPES,
-    Component,
-    DataSpec,
-    RunSpec,
-    differences,
-    merge,
-    parse_assignment,
-    read_yaml,
-    resolve_spec,
-    to_yaml,
-    validate,
-)
+from ahekit.spec import RECIPES, Component, DataSpec, RunSpec, resolve_spec
+from ahekit.validation import differences, merge, parse_assignment, read_yaml, to_yaml, validate
 
 
 def write(path: Path, values: Any) -> Path:

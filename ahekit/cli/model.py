@@ -13,7 +13,7 @@ from ahekit.cli import options
 from ahekit.protocols import BuiltModel, stage_names
 from ahekit.registry import MODELS
 from ahekit.reporting.sections import Column, Table
-from ahekit.spec import merge, parse_assignment, validate
+from ahekit.validation import merge, parse_assignment, validate
 
 if TYPE_CHECKING:
     from ahekit.evaluation.summary import Layer, ModelSummary

@@ -78,7 +78,7 @@ def report(
     from ahekit.reporting.build import build_report
     from ahekit.reporting.comparison import build_comparison
     from ahekit.run import find_run, runs_root
-    from ahekit.spec import merge, parse_assignment
+    from ahekit.validation import merge, parse_assignment
 
     console.configure(quiet=quiet)
     chosen = parse_formats(formats)

@@ -16,7 +16,8 @@ from ahekit.cli.groups import ListByDefault
 from ahekit.errors import RunError
 from ahekit.reporting.sections import Column, Table
 from ahekit.run import Run, find_run, list_runs, runs_root
-from ahekit.spec import RunSpec, differences
+from ahekit.spec import RunSpec
+from ahekit.validation import differences
 
 app = typer.Typer(cls=ListByDefault, help="List runs, show one, remove some.")
 

@@ -171,7 +171,7 @@ def parameters(flags: Mapping[str, Any], assignments: list[str]) -> dict[str, An
     Raises:
         UsageError: An assignment has no `=`.
     """
-    from ahekit.spec import merge, parse_assignment
+    from ahekit.validation import merge, parse_assignment
 
     params = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:

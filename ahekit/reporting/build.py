@@ -15,7 +15,7 @@ from ahekit.protocols import ReporterPlugin
 from ahekit.registry import REPORTERS
 from ahekit.reporting.facts import run_facts
 from ahekit.reporting.sections import Section
-from ahekit.spec import validate
+from ahekit.validation import validate
 
 _ON_SAMPLE = " (sample of drawings)"
 

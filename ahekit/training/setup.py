@@ -25,9 +25,10 @@ from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
 from ahekit.registry import MODELS
 from ahekit.reporting.sections import Column, Table
 from ahekit.run import Run
-from ahekit.spec import DataSpec, RunSpec, validate
+from ahekit.spec import DataSpec, RunSpec
 from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
 from ahekit.training.processes import Processes
+from ahekit.validation import validate
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 

@@ -13,8 +13,9 @@ from ahekit.hooks import resolve_layer
 from ahekit.protocols import BuiltModel
 from ahekit.registry import MODELS
 from ahekit.run import Run, find_run, list_runs
-from ahekit.spec import RuntimeSpec, validate
+from ahekit.spec import RuntimeSpec
 from ahekit.training.checkpoint import load_weights
+from ahekit.validation import validate
 
 BEST, LAST = "best", "last"
 

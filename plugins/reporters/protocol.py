@@ -9,7 +9,8 @@ from ahekit.data.classes import AHE_CLASSES, EDITIONS, Edition
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.reporting.sections import Column, Section, Table
-from ahekit.spec import RunSpec, differences
+from ahekit.spec import RunSpec
+from ahekit.validation import differences
 
 from ._common import counted, judged_predictions
 from ._published import PUBLISHED

@@ -14,7 +14,8 @@ from ahekit.cli.report import parse_formats
 from ahekit.errors import UnknownNameError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.run import Run
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 Cli = Callable[..., Any]
 

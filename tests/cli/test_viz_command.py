@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from ahekit.registry import MODELS
 from ahekit.run import Run
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 Cli = Callable[..., Any]
 CLASSES = ("arch", "beam", "crypt")

@@ -17,7 +17,8 @@ from ahekit.evaluation.leaks import find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import Preprocessing
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 
 @pytest.fixture

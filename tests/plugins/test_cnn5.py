@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.protocols import BuiltModel, Preprocessing
-from ahekit.spec import validate
+from ahekit.validation import validate
 
 POOLS = ["max", "avg", "stride", "blur", "dilate"]
 SMALL: dict[str, Any] = {"channels": (4, 8, 8, 8, 12), "hidden": (16, 8)}

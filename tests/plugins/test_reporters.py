@@ -17,7 +17,8 @@ from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.registry import REPORTERS
 from ahekit.reporting.sections import Section, Table
 from ahekit.reporting.style import DARK, render_figure
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 NAMES = ("altar", "dome_inner", "vault")
 # True class and what it was named; 6 of 10 right.

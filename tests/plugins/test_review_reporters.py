@@ -21,7 +21,8 @@ from ahekit.protocols import Preprocessing
 from ahekit.registry import REPORTERS
 from ahekit.reporting.sections import Section, Table
 from ahekit.reporting.style import DARK, render_figure
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 NAMES = ("altar", "apse", "gargoyle", "vault")
 

@@ -15,7 +15,7 @@ from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.evaluation.summary import summarize
 from ahekit.protocols import BuiltModel, ModelPlugin
 from ahekit.registry import MODELS
-from ahekit.spec import validate
+from ahekit.validation import validate
 
 SIZES = {
     "resnet18": 64,

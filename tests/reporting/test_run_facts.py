@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from ahekit.evaluation.record import RunRecord
 from ahekit.reporting.facts import run_facts
-from ahekit.spec import RunSpec, validate
+from ahekit.spec import RunSpec
+from ahekit.validation import validate
 
 MakeRecord = Callable[..., RunRecord]
 

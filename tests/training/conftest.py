@@ -17,8 +17,9 @@ from ahekit.data.dataset import Dataset
 from ahekit.data.split import Splits
 from ahekit.protocols import BuiltModel, Preprocessing
 from ahekit.run import Run
-from ahekit.spec import RunSpec, merge
+from ahekit.spec import RunSpec
 from ahekit.training.setup import Setup
+from ahekit.validation import merge
 
 SIZE = 8
 CLASSES = ("arch", "beam", "crypt")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ahekit.data.augment import normalise
 from ahekit.protocols import BuiltModel, Preprocessing, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
-from ahekit.spec import validate
+from ahekit.validation import validate
 
 CLASSES = ("altar", "dome_inner", "vault")
 

@@ -1,0 +1,150 @@
+"""Validating nested values against pydantic models: merging, YAML, assignments, and every problem in one go."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ahekit.errors import SpecError, UnknownNameError, UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested mapping `over` on `base`; where both have a mapping they are merged, else `over` wins.
+
+    A component's `params` given for another component name replace the base's instead of mixing with them.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            other = "name" in value and "name" in below and value["name"] != below["name"]
+            merged[key] = dict(value) if other else merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def validate(model: type[M], values: Mapping[str, Any], *, where: str = "") -> M:
+    """Validate values against a pydantic model; every problem is reported at once.
+
+    Args:
+        where: Dotted place of the values, put before each field's name.
+
+    Raises:
+        SpecError: `optim.accumulation_steps: must be greater than 0 (got 0)`, a line for each problem.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(_problem(model, details, where) for details in error.errors()) from None
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, where YAML would keep the last one and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UsageError: No such file, no YAML, or no mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a spec is a mapping of fields to values, not a {type(values).__name__}")
+    return values
+
+
+def to_yaml(spec: BaseModel) -> str:
+    """The spec as YAML that `read_yaml` reads back to an equal spec."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(spec: BaseModel, other: BaseModel) -> dict[str, tuple[Any, Any]]:
+    """Dotted fields in which two specs differ, with both values."""
+    left, right = _flatten(spec.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    return {key: (left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """The nested mapping that an assignment `a.b=v` of `--set` stands for; `v` is read as YAML.
+
+    Raises:
+        UsageError: It has no `=`, or no field before it.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise UsageError(f"--set {text}: write FIELD=VALUE, as in --set optim.lr=0.001")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        nested = value
+    if isinstance(nested, str):
+        nested = _number(nested)
+    for key in reversed(path.split(".")):
+        nested = {key: nested}
+    return dict(nested)
+
+
+def _number(text: str) -> str | float:
+    # YAML 1.1 reads 1e-3 as a string; a user who types it means the number.
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _problem(model: type[BaseModel], details: Any, where: str) -> str:
+    place = ".".join(part for part in (where, *map(str, details["loc"])) if part)
+    message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message.replace("String should", "must")
+    if details["type"] in ("model_type", "dict_type"):
+        message = "must be a mapping of names to values"
+    if details["type"] == "extra_forbidden":
+        known = _fields_at(model, details["loc"][:-1])
+        return f"{place}: {UnknownNameError('field', str(details['loc'][-1]), known)}"
+    if not place:
+        return str(message)
+    if details["type"] == "missing":
+        return f"{place}: required"
+    return f"{place}: {message} (got {reprlib.repr(details['input'])})"
+
+
+def _fields_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
+    for key in path:
+        field = model.model_fields.get(str(key))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
