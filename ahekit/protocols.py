@@ -6,7 +6,7 @@ a pydantic model `Params` (validated, described by `ahekit plugins show NAME`). 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -139,6 +139,38 @@ class ModelFamily(Protocol):
 
 
 @dataclass(frozen=True)
+class SplitImages:
+    """The images of one of a run's splits, to be streamed: no more of them are in memory than are asked for at a time.
+
+    Attributes:
+        name: "train", "val" or "test".
+        pixels: `(M, S, S, 3)` uint8 of the whole dataset, as the network's preprocessing made them; mapped from disk.
+        places: `(N,)`, where in `pixels` the split's images are.
+        ids: N sample ids.
+        labels: `(N,)` class indices.
+    """
+
+    name: str
+    pixels: np.ndarray
+    places: np.ndarray
+    ids: tuple[str, ...]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, numbers: Any) -> np.ndarray:
+        """Pixels of the images of those numbers within the split, `(B, S, S, 3)` uint8."""
+        return self.pixels[self.places[numbers]]
+
+    def batches(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """All images in order: their numbers within the split, and their pixels `(B, S, S, 3)` uint8."""
+        for start in range(0, len(self), size):
+            part = slice(start, min(start + size, len(self)))
+            yield part, self.take(part)
+
+
+@dataclass(frozen=True)
 class VisualizerInput:
     """What a visualizer gets: a model in eval mode and the images to look at.
 
@@ -151,6 +183,8 @@ class VisualizerInput:
         progress: For long work: to be called with the steps done and their number.
         judge: A second network that had no part in what is looked at: pictures `(B, H, W, 3)` uint8 to probabilities
             `(B, C)` of this network's classes. None: nobody is asked.
+        split: Opens a split of the run's dataset by name, when a visualizer looks at more than single images; raises
+            `RunError` where the dataset is gone. None: there is no dataset.
     """
 
     model: BuiltModel
@@ -163,6 +197,7 @@ class VisualizerInput:
     seed: int = 0
     progress: Callable[[int, int], None] = lambda done, total: None
     judge: Callable[[np.ndarray], np.ndarray] | None = None
+    split: Callable[[str], SplitImages] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +24,18 @@ from PIL import Image
 
 from ahekit.data.augment import normalise
 from ahekit.data.catalog import resolve
+from ahekit.data.dataset import load_dataset
 from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
+from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, PluginError, RunError
 from ahekit.evaluation.predict import predict_logits
 from ahekit.hooks import resolve_layer
-from ahekit.protocols import Preprocessing, Visualization, VisualizerInput
+from ahekit.protocols import Preprocessing, SplitImages, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
+from ahekit.training.setup import check_classes
 from ahekit.training.trained import Trained
 from ahekit.validation import validate
 
@@ -97,6 +100,23 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
     )
 
 
+def open_split(trained: Trained, name: str) -> SplitImages:
+    """One of the splits that a run stored: "train", "val" or "test".
+
+    Raises:
+        RunError: The run's dataset isn't where it was, or no longer holds the images.
+    """
+    run = trained.run
+    try:
+        dataset = load_dataset(scan(resolve(run.spec.data.source).root), trained.built.preprocessing)
+        check_classes(run, dataset)
+        places = getattr(splits_from_ids(run.manifest["splits"], dataset), name)
+    except (AhekitError, KeyError) as error:
+        raise RunError(f"{run.name}: its {name} images can't be found ({error})") from error
+    ids = tuple(dataset.ids[place] for place in places)
+    return SplitImages(name, dataset.images, places, ids, dataset.labels[places])
+
+
 def look(
     trained: Trained,
     name: str,
@@ -139,6 +159,7 @@ def look(
         seed=seed,
         progress=progress,
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
+        split=cache(partial(open_split, trained)),
     )
     seen = plugin.visualize(given, values)
     if not isinstance(seen, Visualization):
