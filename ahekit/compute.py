@@ -28,8 +28,8 @@ class Compute:
     channels_last: bool
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` on the device, in the memory format of the run."""
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        """Images or maps `(B, C, H, W)` on the device, in the run's memory format; vectors `(B, D)` as they are."""
+        layout = self.memory_format if images.ndim == 4 else torch.preserve_format
         return images.to(self.device, memory_format=layout, non_blocking=True)
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -176,6 +176,22 @@ class TrainingDisplay:
         self._first_step: int | None = None
         self._val_f1: float | None = None
 
+    def prefix(self, done: int, total: int) -> None:
+        """Take in how far the frozen part of the network was computed, before the first step."""
+        now = monotonic()
+        rate = f"{done / max(now - self._begun, 1e-9):.0f} views/s"
+        if self._bar is not None:
+            task, last = self._bar.task_ids[0], done == total
+            shown = {"total": self._total_steps, "completed": 0} if last else {"total": total, "completed": done}
+            self._bar.update(
+                task, description="starting" if last else "frozen part", rate="" if last else rate, **shown
+            )
+        elif now - self._spoken >= PLAIN_INTERVAL:
+            self._spoken = now
+            say(f"computing the frozen part: {done:,d} of {total:,d} views, {rate}")
+        if done == total:
+            self._begun = now
+
     def step(self, record: Mapping[str, Any]) -> None:
         """Take in one optimizer step."""
         self._recent.append((int(record["images"]), float(record["seconds"])))

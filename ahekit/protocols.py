@@ -7,7 +7,7 @@ a pydantic model `Params` (validated, described by `ahekit plugins show NAME`). 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -77,6 +77,8 @@ class BuiltModel:
         layers: Alias (`conv3`) to dotted module path. Dotted paths always work beside the aliases.
         embed: Normalised images to the embedding before the head, `(B, D)`.
         split: `split(stage)` cuts before that stage: `(prefix, suffix)` with `suffix(prefix(x)) == module(x)`.
+        depths: Number of each parameter's layer, counted from the input, where the network knows finer layers than its
+            stages; layer-wise learning rates go by them. Empty: they go by stages.
         pretrained: Loads the pretrained weights that the parameters ask for; None: the weights stay fresh. Called
             once, when a new run starts: a run that goes on has its own.
     """
@@ -87,6 +89,7 @@ class BuiltModel:
     layers: Mapping[str, str]
     embed: Callable[[Tensor], Tensor]
     split: Callable[[str], tuple[nn.Module, nn.Module]]
+    depths: Mapping[str, int] = field(default_factory=dict)
     pretrained: Callable[[], LoadedWeights] | None = None
 
 

@@ -147,10 +147,22 @@ class TransferSpec(_Strict):
     )
     backbone_lr: float | None = Field(None, gt=0, description="peak learning rate of all but the head; none: optim.lr")
     layer_decay: float | None = Field(
-        None, gt=0, le=1, description="each stage's learning rate as a share of the next one's towards the head"
+        None, gt=0, le=1, description="each layer's learning rate as a share of the next one's towards the head"
     )
     warmup_epochs: int = Field(0, ge=0, description="first epochs in which only the head is trained")
     gradual_epochs: int = Field(1, gt=0, description="gradual: epochs until the next stage is trained too")
+    views: int | None = Field(
+        None,
+        ge=0,
+        description="fixed views of each image (1: the plain one alone), whose passage through the frozen stages is "
+        "computed once; 0: a new augmentation each epoch, nothing kept; none: 4 if all but the head is frozen, else 0",
+    )
+    feature_precision: Literal["half", "single"] = Field(
+        "half", description="precision in which outputs of frozen stages are kept"
+    )
+    feature_cache_gb: float = Field(
+        8.0, ge=0, description="disk that kept outputs may take, GiB; 0: fixed views, computed anew at each step"
+    )
 
     @field_validator("layer_decay")
     @classmethod

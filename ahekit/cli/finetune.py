@@ -82,7 +82,7 @@ def finetune(
         float | None,
         typer.Option(
             "--layer-decay",
-            help="Each stage's learning rate as a share of the next one's; instead of --backbone-lr.",
+            help="Each layer's learning rate as a share of the next one's; instead of --backbone-lr.",
             rich_help_panel=FREEZING,
         ),
     ] = None,
@@ -90,6 +90,25 @@ def finetune(
         int | None,
         typer.Option(
             "--warmup-epochs", help="First epochs in which only the head is trained.", rich_help_panel=FREEZING
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            "--views",
+            metavar="V",
+            help="Fixed views of each image, whose passage through the frozen stages is computed once (1: the plain "
+            "image alone; 0: new augmentations each epoch, nothing kept). Without it: 4 if all but the head is frozen.",
+            rich_help_panel=FREEZING,
+        ),
+    ] = None,
+    feature_cache_gb: Annotated[
+        float | None,
+        typer.Option(
+            "--feature-cache-gb",
+            metavar="GIB",
+            help="Disk that the kept outputs of frozen stages may take (8); 0 keeps none.",
+            rich_help_panel=FREEZING,
         ),
     ] = None,
     data: options.Data = None,
@@ -135,6 +154,8 @@ def finetune(
         backbone_lr="transfer.backbone_lr",
         layer_decay="transfer.layer_decay",
         warmup_epochs="transfer.warmup_epochs",
+        views="transfer.views",
+        feature_cache_gb="transfer.feature_cache_gb",
     )
     if spec is None:
         flags["recipe"] = "finetune"

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 from torch import Tensor
 
-from ahekit.data.augment import augment, rectangles
+from ahekit.data.augment import rectangles
 from ahekit.data.random import generator, sample_keys, uniforms
+from ahekit.data.views import Draw, PixelViews, going_round, view_names
 from ahekit.errors import UsageError
 from ahekit.protocols import Preprocessing
 from ahekit.spec import MixSpec, RunSpec
@@ -36,7 +37,7 @@ class MicroBatch:
     """What one forward pass gets.
 
     Attributes:
-        images: `(B, 3, H, W)` float32, normalised.
+        images: `(B, 3, H, W)` float32, normalised; outputs of the frozen stages where these are computed once.
         targets: `(B, C)` float32, rows sum to 1; before label smoothing.
         weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
         labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
@@ -86,6 +87,7 @@ class TrainingBatches:
         labels: `(N,)` class indices.
         ids: N sample ids.
         indices: The training images among them.
+        draw: Where an image's view of an epoch comes from; None: from its pixels, as the spec says.
         rank: This process among `world` processes; each window is dealt out over them.
     """
 
@@ -99,11 +101,13 @@ class TrainingBatches:
         preprocessing: Preprocessing,
         *,
         num_classes: int,
+        draw: Draw | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self._images, self._labels, self._keys = images, labels, sample_keys(ids)
-        self._indices, self._spec, self._preprocessing = indices, spec, preprocessing
+        self._indices, self._spec = indices, spec
+        self._draw = draw or _from_pixels(PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed), spec)
         self._num_classes, self._rank, self._world = num_classes, rank, world
         self.class_weights = class_weights(labels[indices], num_classes, spec.loss.class_weights)
         self._window = spec.optim.effective_batch_size * world
@@ -186,14 +190,14 @@ class TrainingBatches:
         partners = part[:0] if mixing is None else mixing.partners[part[mixing.mixed[part]]]
         needed = np.unique(np.concatenate([part, partners]))
         pieces = np.split(samples[needed], range(CACHED_IMAGES, len(needed), CACHED_IMAGES))
-        seed, spec = self._spec.seed, self._spec.augment
-        views = torch.cat(
-            [
-                augment(self._images[piece], self._keys[piece], spec, self._preprocessing, seed=seed, epoch=epoch)
-                for piece in pieces
-            ]
-        )
+        views = torch.cat([self._draw(piece, epoch) for piece in pieces])
         return lambda positions: views[np.searchsorted(needed, positions)]
+
+
+def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
+    if not spec.transfer.views:
+        return pixels.fresh
+    return going_round(pixels.named, view_names(spec.transfer.views, spec.augment), pixels.keys)
 
 
 def _mix(views: Callable[[Indices], Tensor], part: Indices, mixing: _Mixing) -> Tensor:

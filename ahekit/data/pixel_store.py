@@ -171,12 +171,18 @@ def prune(pixels: Path, *, limit: int, spare: Sequence[Path] = ()) -> None:
     for store in stores:
         with suppress(OSError):  # another process is removing it
             ages[store] = (store / "store.json").stat().st_mtime
-            sizes[store] = sum(file.stat().st_size for file in store.iterdir())
+            sizes[store] = sum(_taken(file) for file in store.iterdir())
     total = sum(sizes.values())
     for store in sorted(sizes, key=ages.__getitem__):
         if total > limit and store not in spare:
             _remove(store)
             total -= sizes[store]
+
+
+def _taken(file: Path) -> int:
+    """Bytes of a file, less its holes."""
+    stat = file.stat()
+    return min(stat.st_size, stat.st_blocks * 512)
 
 
 def _remove(store: Path) -> None:
@@ -188,8 +194,11 @@ def _remove(store: Path) -> None:
 
 
 @contextmanager
-def explained_disk_errors(cache: Path, *, needed: int) -> Iterator[None]:
+def explained_disk_errors(cache: Path, *, needed: int, part: str = "pixels") -> Iterator[None]:
     """Turn the system's refusal to write into a line that says what to do.
+
+    Args:
+        part: Folder of the cache that is written to.
 
     Raises:
         DataError: The disk is full (with the needed and free bytes), or the folder can't be written.
@@ -198,27 +207,31 @@ def explained_disk_errors(cache: Path, *, needed: int) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(cache, needed) from error
+            raise _no_space(cache, needed, part) from error
         raise DataError(
             f"{cache}: can't write the cache ({error.strerror or error}); "
             "make the folder writable, or set AHEKIT_HOME to one that is"
         ) from error
 
 
-def check_space(cache: Path, needed: int) -> None:
+def check_space(cache: Path, needed: int, *, part: str = "pixels", spared: int = 0) -> None:
     """See that the disk has room for `needed` bytes before anything is written.
+
+    Args:
+        part: Folder of the cache that is to be written to.
+        spared: Bytes that have to stay free for everybody else.
 
     Raises:
         DataError: It hasn't.
     """
-    if free_bytes(cache) < needed:
-        raise _no_space(cache, needed)
+    if free_bytes(cache) < needed + spared:
+        raise _no_space(cache, needed, part)
 
 
-def _no_space(cache: Path, needed: int) -> DataError:
+def _no_space(cache: Path, needed: int, part: str) -> DataError:
     return DataError(
-        f"{cache}: the decoded images need {_bytes(needed)}, {_bytes(free_bytes(cache))} are free; free some space "
-        f"(deleting {cache / 'pixels'} is always safe), or set AHEKIT_HOME to a folder on another disk"
+        f"{cache}: the {part} to keep need {_bytes(needed)}, {_bytes(free_bytes(cache))} are free; free some space "
+        f"(deleting {cache / part} is always safe), or set AHEKIT_HOME to a folder on another disk"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,17 +33,26 @@ def predict_logits(
         flip_average: Average the probabilities of an image and its mirror image, and return their logarithm.
     """
     starts = range(0, len(indices), batch_size)
+    plain = (normalise(images[indices[start : start + batch_size]], preprocessing) for start in starts)
+    return predict_views(module, ((view, view.flip(3)) if flip_average else (view,) for view in plain), compute)
+
+
+def predict_views(module: nn.Module, batches: Iterable[tuple[Tensor, ...]], compute: Compute) -> NDArray[np.float32]:
+    """Logits of images that are given in one view or several, `(N, C)`; the module's train flags are left as they were.
+
+    Args:
+        module: What the views go through: a network, or what follows its frozen stages.
+        batches: Views of the same images side by side, `(B, ...)` each. Of several, the probabilities are averaged and
+            their logarithm returned.
+    """
     with evaluating(module), torch.inference_mode():
-        views = (normalise(images[indices[start : start + batch_size]], preprocessing) for start in starts)
-        logits = [_logits(module, view, compute, flip_average) for view in views]
+        logits = [_logits(module, views, compute) for views in batches]
     return torch.cat(logits).numpy() if logits else np.zeros((0, 0), dtype=np.float32)
 
 
-def _logits(module: nn.Module, images: Tensor, compute: Compute, flip_average: bool) -> Tensor:
-    images = compute.prepare(images)
+def _logits(module: nn.Module, views: tuple[Tensor, ...], compute: Compute) -> Tensor:
     with compute.autocast():
-        logits: Tensor = module(images).float()
-        if flip_average:
-            mirrored = module(images.flip(3).contiguous(memory_format=compute.memory_format)).float()
-            logits = torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - np.log(2.0)
-    return logits.cpu()
+        logits = [module(compute.prepare(view)).float() for view in views]
+    if len(logits) == 1:
+        return logits[0].cpu()
+    return (torch.stack([each.log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))).cpu()

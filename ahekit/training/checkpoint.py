@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ahekit.errors import CheckpointError
 
@@ -29,16 +29,16 @@ from ahekit.errors import CheckpointError
 def save_checkpoint(
     folder: Path,
     *,
-    module: nn.Module,
-    average: nn.Module | None,
+    weights: Mapping[str, Tensor],
+    average: Mapping[str, Tensor] | None,
     optimizer: torch.optim.Optimizer,
     rng: Mapping[str, Tensor],
     state: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint's files into a folder."""
-    _save(module.state_dict(), folder / "model.safetensors")
+    """Write a checkpoint's files into a folder; weights and average by tensor name."""
+    _save(weights, folder / "model.safetensors")
     if average is not None:
-        _save(average.state_dict(), folder / "average.safetensors")
+        _save(average, folder / "average.safetensors")
     _save(_flatten(optimizer), folder / "optimizer.safetensors")
     _save(rng, folder / "rng.safetensors")
     (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
@@ -57,13 +57,13 @@ def load_state(folder: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def load_module(module: nn.Module, path: Path) -> None:
-    """Copy stored weights and buffers into a module, keeping its memory layout.
+def load_into(own: Mapping[str, Tensor], path: Path) -> None:
+    """Copy stored weights and buffers into a network's own (its `state_dict()`), keeping their memory layout.
 
     Raises:
-        CheckpointError: The file can't be read, or its tensors are not the module's.
+        CheckpointError: The file can't be read, or its tensors are not the network's.
     """
-    stored, own = read_tensors(path), module.state_dict()
+    stored = read_tensors(path)
     if stored.keys() != own.keys():
         odd = sorted(stored.keys() ^ own.keys())
         raise CheckpointError(f"{path}: {len(odd)} tensors differ from the model's, {odd[0]!r} first")
@@ -75,10 +75,10 @@ def load_module(module: nn.Module, path: Path) -> None:
         tensor.copy_(stored[name])
 
 
-def load_weights(module: nn.Module, folder: Path) -> None:
-    """Copy a checkpoint's weights for use into a module: the averaged ones where the run kept an average."""
+def load_weights(own: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy a checkpoint's weights for use into a network's own: the averaged ones where the run kept an average."""
     average = folder / "average.safetensors"
-    load_module(module, average if average.is_file() else folder / "model.safetensors")
+    load_into(own, average if average.is_file() else folder / "model.safetensors")
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:

@@ -39,6 +39,18 @@ class Freezing:
     matched: frozenset[str]
     bn: str
 
+    @property
+    def cut(self) -> str | None:
+        """The first stage that some epoch trains, where all before it are a function of the pixels alone; else None.
+
+        They are when they stay frozen throughout and BatchNorm doesn't follow the micro-batches; dropout and
+        drop-path are off in frozen stages anyway.
+        """
+        first, *others = self.opens
+        if self.opens[first] is not None or self.bn == "batch":
+            return None
+        return next(name for name in others if self.opens[name] is not None)
+
     def frozen_stages(self, epoch: int) -> list[str]:
         """Names of the stages that are not trained in an epoch."""
         return [name for name, opens in self.opens.items() if opens is None or epoch < opens]
@@ -160,13 +172,27 @@ def _parameters(plan: Freezing, names: Iterable[str]) -> Iterator[nn.Parameter]:
             yield from unit.parameters()
 
 
-def stage_rates(names: Iterable[str], spec: TransferSpec, lr: float) -> dict[str, float]:
-    """Peak learning rate of each stage: `lr` at the head, and what the spec says below it."""
-    *body, head = names
+def learning_rates(built: BuiltModel, spec: TransferSpec, lr: float) -> dict[str, float]:
+    """Peak learning rate of each parameter by name: `lr` in the head, and what the spec says below it.
+
+    With `layer_decay` each layer's rate is a share of the next one's towards the head, as in BEiT: BERT Pre-Training of
+    Image Transformers, https://arxiv.org/abs/2106.08254. Layers are the network's own, else its stages.
+    """
+    depths = built.depths or _stage_depths(built)
+    last = max(depths.values())
     if spec.layer_decay is not None:
-        below = {name: lr * spec.layer_decay**depth for depth, name in enumerate(body[::-1], start=1)}
-        return {**{name: below[name] for name in body}, head: lr}
-    return {**dict.fromkeys(body, spec.backbone_lr or lr), head: lr}
+        return {name: lr * spec.layer_decay ** (last - depth) for name, depth in depths.items()}
+    return {name: lr if depth == last else spec.backbone_lr or lr for name, depth in depths.items()}
+
+
+def _stage_depths(built: BuiltModel) -> dict[str, int]:
+    depth = {
+        id(parameter): number
+        for number, units in enumerate(built.stages.values())
+        for unit in units
+        for parameter in unit.parameters()
+    }
+    return {name: depth[id(parameter)] for name, parameter in built.module.named_parameters()}
 
 
 def recalibrate(module: nn.Module, plan: Freezing, batches: Iterable[Tensor]) -> None:
@@ -192,15 +218,17 @@ def recalibrate(module: nn.Module, plan: Freezing, batches: Iterable[Tensor]) ->
 
 def freezing_table(built: BuiltModel, plan: Freezing, spec: TransferSpec, optim: OptimSpec) -> Table:
     """Each stage: frozen or not, how its BatchNorm works, its learning rate and parameters."""
-    rates = stage_rates(built.stages, spec, optim.lr)
-    rows = []
+    rates, rows = learning_rates(built, spec, optim.lr), []
+    names = {id(parameter): name for name, parameter in built.module.named_parameters()}
     for name, units in built.stages.items():
         opens = plan.opens[name]
         norms = any(isinstance(part, _BatchNorm) for unit in units for part in unit.modules())
         frozen = "yes" if opens is None else "no" if opens == 1 else f"until epoch {opens}"
         mode = "batch" if opens == 1 else plan.bn if opens is None else f"{plan.bn}, then batch"
         count = sum(parameter.numel() for unit in units for parameter in unit.parameters())
-        rows.append((name, frozen, mode if norms else None, rates[name] if opens else None, count))
+        own = {rates[names[id(parameter)]] for unit in units for parameter in unit.parameters()} if opens else set()
+        shown = f"{min(own):.2g}–{max(own):.2g}" if len(own) > 1 else next(iter(own), None)
+        rows.append((name, frozen, mode if norms else None, shown, count))
     columns = (
         Column("stage"),
         Column("frozen"),

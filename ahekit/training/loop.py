@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from ahekit.errors import TrainingError
 from ahekit.evaluation.metrics import summarise
-from ahekit.evaluation.predict import predict_logits
 from ahekit.evaluation.predictions import Predictions
 from ahekit.run import Run
-from ahekit.training.checkpoint import load_weights
 from ahekit.training.optim import rate_factor
 from ahekit.training.processes import Processes
 from ahekit.training.recorder import Recorder
@@ -33,6 +31,9 @@ class Watcher(Protocol):
 
     def epoch(self, row: Row) -> None:
         """An epoch was trained and measured."""
+
+    def prefix(self, done: int, total: int) -> None:
+        """Before the first step: the frozen prefix was computed for so many images."""
 
 
 def fit(
@@ -56,6 +57,9 @@ def fit(
     session = _open(setup, run, processes, resume=resume)
     recorder = Recorder(run, session)
     try:
+        if _compute_prefix(session, watcher, stop):
+            recorder.checkpoint()
+            return recorder.status("interrupted", "stopped on request")
         ending = _train(session, recorder, watcher, stop)
     except TrainingError as error:
         recorder.give_up(str(error))
@@ -79,6 +83,15 @@ def _open(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> Sess
     return session
 
 
+def _compute_prefix(session: Session, watcher: Watcher, stop: StopRequest) -> bool:
+    """Compute what is kept of the frozen prefix; returns whether somebody asked to stop."""
+    for done, total in session.compute_prefix():
+        watcher.prefix(done, total)
+        if stop.asked:
+            break
+    return session.processes.sum(float(stop.asked))[0] > 0
+
+
 def _train(session: Session, recorder: Recorder, watcher: Watcher, stop: StopRequest) -> str:
     """Train epoch by epoch; returns "interrupted", or why the run ended early, or nothing."""
     spec, position = session.setup.spec, session.position
@@ -95,7 +108,7 @@ def _train(session: Session, recorder: Recorder, watcher: Watcher, stop: StopReq
             first_step=position.step,
             clip_norm=spec.optim.clip_norm,
             label_smoothing=spec.loss.label_smoothing,
-            average=session.average,
+            average=session.average_weights,
             processes=session.processes,
         ):
             recorder.add(step)
@@ -139,7 +152,7 @@ def _measure_epoch(session: Session) -> dict[str, Any]:
 def _predict(session: Session, run: Run) -> None:
     """Store predictions on every split by the weights that did best on validation."""
     setup = session.setup
-    load_weights(session.measured, run.path / "checkpoints" / session.position.best.checkpoint)
+    session.use_checkpoint(run.path / "checkpoints" / session.position.best.checkpoint)
     for name in ("train", "val", "test"):
         indices = getattr(setup.splits, name)
         logits = _logits(session, indices, flip_average=setup.spec.evaluation.flip_average)
@@ -153,15 +166,7 @@ def _predict(session: Session, run: Run) -> None:
 def _logits(session: Session, indices: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float32]:
     """Logits of the measured network, each image by one process."""
     setup, processes = session.setup, session.processes
-    mine = predict_logits(
-        session.measured,
-        setup.dataset.images,
-        indices[processes.rank :: processes.world],
-        setup.dataset.preprocessing,
-        setup.compute,
-        batch_size=setup.spec.evaluation.batch_size,
-        flip_average=flip_average,
-    )
+    mine = session.logits(indices[processes.rank :: processes.world], flip_average=flip_average)
     logits = np.empty((len(indices), len(setup.dataset.class_names)), dtype=np.float32)
     for rank, part in enumerate(processes.gather(mine)):
         if len(part):

@@ -32,27 +32,29 @@ def parameter_groups(module: nn.Module, *, weight_decay: float, decay_all: bool 
     return groups
 
 
-def staged_groups(
-    stages: Mapping[str, tuple[nn.Module, ...]],
-    rates: Mapping[str, float],
-    *,
-    weight_decay: float,
-    decay_all: bool = False,
+def rated_groups(
+    module: nn.Module, rates: Mapping[str, float], *, weight_decay: float, decay_all: bool = False
 ) -> list[dict[str, object]]:
-    """`parameter_groups` of each stage that has something to train, with the stage's own rate, the head's first.
+    """`parameter_groups` of the trainable parameters of each rate, those of the head first.
+
+    Args:
+        rates: Peak learning rate of each parameter, by name.
 
     Raises:
         UsageError: Nothing is left to train.
     """
-    groups: list[dict[str, object]] = []
-    for name in reversed(list(stages)):
-        stage = nn.ModuleList(stages[name])
-        if any(parameter.requires_grad for parameter in stage.parameters()):
-            own = parameter_groups(stage, weight_decay=weight_decay, decay_all=decay_all)
-            groups += [{**group, "lr": rates[name], "initial_lr": rates[name]} for group in own if group["params"]]
+    groups: dict[tuple[float, bool], dict[str, object]] = {}
+    for name, parameter in reversed(list(module.named_parameters())):
+        if parameter.requires_grad:
+            rate, decays = rates[name], decay_all or parameter.ndim > 1
+            decay = weight_decay if decays else 0.0
+            group = groups.setdefault(
+                (rate, decays), {"params": [], "weight_decay": decay, "lr": rate, "initial_lr": rate}
+            )
+            group["params"] = [*group["params"], parameter]
     if not groups:
         raise UsageError("nothing is left to train: every parameter is frozen")
-    return groups
+    return list(groups.values())
 
 
 def build_optimizer(groups: Iterable[dict[str, object]], spec: OptimSpec) -> torch.optim.Optimizer:

@@ -20,6 +20,7 @@ from ahekit.data.dataset import Dataset, load_dataset
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
+from ahekit.data.views import Draw
 from ahekit.errors import RunError
 from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
 from ahekit.registry import MODELS
@@ -27,6 +28,7 @@ from ahekit.reporting.sections import Column, Table
 from ahekit.run import Run
 from ahekit.spec import DataSpec, RunSpec
 from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
+from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.validation import validate
 
@@ -45,14 +47,18 @@ class Setup:
     compute: Compute
     edition: str | None = None
     weights: LoadedWeights | None = None
+    prefix: PrefixPlan | None = None
 
     @property
     def freezing(self) -> Freezing:
         """What of the network is frozen, and until when."""
         return plan_freezing(self.built, self.spec.transfer, epochs=self.spec.train.epochs)
 
-    def batches(self, processes: Processes) -> TrainingBatches:
+    def batches(self, processes: Processes, *, draw: Draw | None = None) -> TrainingBatches:
         """The training images as this process sees them.
+
+        Args:
+            draw: Where an image's view comes from; None: from its pixels.
 
         Raises:
             UsageError: The accumulation is longer than an epoch.
@@ -65,6 +71,7 @@ class Setup:
             self.spec,
             self.dataset.preprocessing,
             num_classes=len(self.dataset.class_names),
+            draw=draw,
             rank=processes.rank,
             world=processes.world,
         )
@@ -131,6 +138,7 @@ def prepare(
         params, num_classes=len(folder.class_names), image_size=spec.data.image_size or plugin.image_size
     )
     freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
+    spec = decide_views(spec, freezing)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = built.pretrained() if pretrained and built.pretrained else None
@@ -159,7 +167,17 @@ def prepare(
             "model": spec.model.model_copy(update={"params": params.model_dump(mode="json")}),
         }
     )
-    return Setup(resolved, source, dataset, splits, built, compute, str(edition) if edition else None, weights=weights)
+    return Setup(
+        resolved,
+        source,
+        dataset,
+        splits,
+        built,
+        compute,
+        edition=str(edition) if edition else None,
+        weights=weights,
+        prefix=plan_prefix(resolved, built, freezing, splits),
+    )
 
 
 def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], None] = lambda text: None) -> Setup:
@@ -226,6 +244,7 @@ def overview(setup: Setup, processes: Processes) -> Table:
         ("optimizer steps per epoch", f"{batches.steps_per_epoch}"),
         ("epochs", str(spec.train.epochs)),
         ("optimizer", f"{optim.name}, peak learning rate {optim.lr:g}, {spec.schedule.name}"),
+        *([("frozen part", _frozen_part(setup))] if setup.freezing.cut else []),
         ("device", f"{spec.runtime.device}, {spec.runtime.precision}, {spec.runtime.threads} threads"),
     ]
     if processes.world > 1:
@@ -236,6 +255,13 @@ def overview(setup: Setup, processes: Processes) -> Table:
     if optim.accumulation_steps > 1 and _has_batch_norm(setup.built):
         note = "BatchNorm's statistics stay those of a micro-batch; `ahekit prove accum` measures what that changes."
     return Table(f"Run ({spec.recipe} recipe)", (Column("setting"), Column("value")), tuple(rows), note)
+
+
+def _frozen_part(setup: Setup) -> str:
+    if setup.prefix is not None:
+        return setup.prefix.describe()
+    once = "; --views 4 has it computed once" if not setup.spec.transfer.views else ""
+    return f"all before {setup.freezing.cut}, computed anew at each step{once}"
 
 
 def _weights(setup: Setup) -> str:

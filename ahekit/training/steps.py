@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from ahekit.compute import Compute
 from ahekit.data.batches import Window
@@ -60,7 +59,7 @@ def train_steps(
     first_step: int = 0,
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
-    average: AveragedModel | None = None,
+    average: Callable[[], None] = lambda: None,
     processes: Processes | None = None,
 ) -> Iterator[StepRecord]:
     """Take one optimizer step for each window, and yield its record.
@@ -69,14 +68,13 @@ def train_steps(
         model: In train mode; wrapped by `Processes.wrap` where several train.
         rate: Optimizer step (from 0) to the share of the peak learning rate.
         first_step: Optimizer steps already taken.
-        average: Averaged copy of the weights to update after each step.
+        average: Called after each step, to take the weights into their average.
 
     Raises:
         TrainingError: The loss or gradient of a window isn't finite; the weights are left as they were before it.
     """
     processes = processes or Processes()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    module = processes.unwrap(model)
     started = time.perf_counter()
     for step, window in enumerate(windows, start=first_step):
         lr = set_rate(optimizer, rate(step))
@@ -100,8 +98,7 @@ def train_steps(
                 f"(epoch {window.epoch}, learning rate {lr:.2e})"
             )
         optimizer.step()
-        if average is not None:
-            average.update_parameters(module)
+        average()
         ended = time.perf_counter()
         yield StepRecord(
             step=step + 1,

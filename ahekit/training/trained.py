@@ -55,7 +55,7 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
     plugin = MODELS.get(spec.model.name)
     params = validate(plugin.Params, spec.model.params, where="model.params")
     built = plugin.build(params, num_classes=len(class_names), image_size=spec.data.image_size or plugin.image_size)
-    load_weights(built.module, folder)
+    load_weights(built.module.state_dict(), folder)
     built.module.to(compute.device).eval()
     decided: dict[str, Any] = {"fit": spec.data.fit, "interpolation": spec.data.interpolation}
     changes = {name: value for name, value in decided.items() if value is not None}

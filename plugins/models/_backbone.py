@@ -43,12 +43,14 @@ def build(
     preprocessing: Preprocessing,
     num_classes: int,
     load: Callable[[nn.Module], LoadedWeights] | None,
+    depths: Mapping[str, int] | None = None,
 ) -> BuiltModel:
     """A model of a backbone that returns embeddings `(B, D)` and a new head on them.
 
     Args:
         ends: Path of each stage's last module in the backbone.
         load: Puts the first weights into the backbone; None: they stay random.
+        depths: Number of the layer of each of the backbone's parameters; None: its stages are its layers.
 
     Raises:
         UsageError: The backbone can't take images of this size.
@@ -66,8 +68,18 @@ def build(
         layers=_aliases(backbone, module, stages),
         embed=backbone,
         split=partial(cut, stages),
+        depths=_with_head(depths, head) if depths else {},
         pretrained=None if load is None else partial(load, backbone),
     )
+
+
+def _with_head(depths: Mapping[str, int], head: nn.Module) -> dict[str, int]:
+    """The layers of the whole network: the head comes after the backbone's last."""
+    last = 1 + max(depths.values())
+    return {
+        **{f"backbone.{name}": depth for name, depth in depths.items()},
+        **{f"head.{name}": last for name, _ in head.named_parameters()},
+    }
 
 
 def make_head(params: BackboneParams, width: int, num_classes: int) -> nn.Sequential:

@@ -20,6 +20,7 @@ from ahekit_plugins.models._pretrained import (
     load_from_package,
     load_from_url,
 )
+from timm.models import group_parameters
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
@@ -99,6 +100,7 @@ class TimmModel:
             preprocessing=_preprocessing(config, image_size),
             num_classes=num_classes,
             load=_loader(name, tag, params.weights),
+            depths=_depths(backbone),
         )
         return built
 
@@ -106,6 +108,11 @@ class TimmModel:
 def _ends(backbone: Any) -> list[str]:
     """Path of the last module of each stage."""
     return [info["module"] for info in backbone.feature_info]
+
+
+def _depths(backbone: Any) -> dict[str, int]:
+    """Number of each parameter's layer by timm's own grouping, from the stem on; that of its layer-wise rates."""
+    return dict(group_parameters(backbone, backbone.group_matcher(coarse=False), reverse=True))
 
 
 def _config(name: str, tag: str | None) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def ahekit_loop(session: Session, windows: Iterator[Window], count: int) -> None
         compute=session.setup.compute,
         clip_norm=spec.optim.clip_norm,
         label_smoothing=spec.loss.label_smoothing,
-        average=session.average,
+        average=session.average_weights,
     ):
         pass
 
@@ -82,8 +82,7 @@ def forward_backward(session: Session, images: torch.Tensor, targets: torch.Tens
 def update(session: Session, parameters: list[nn.Parameter], clip: float) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, clip)
     session.optimizer.step()
-    if session.average is not None:
-        session.average.update_parameters(session.module)
+    session.average_weights()
 
 
 def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:

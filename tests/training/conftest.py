@@ -91,6 +91,7 @@ class Watched:
     def __init__(self, on_step: Callable[[int], None] = lambda step: None) -> None:
         self.steps: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []
+        self.prefixes: list[tuple[int, int]] = []
         self._on_step = on_step
 
     def step(self, record: Any) -> None:
@@ -99,6 +100,9 @@ class Watched:
 
     def epoch(self, row: Any) -> None:
         self.epochs.append(dict(row))
+
+    def prefix(self, done: int, total: int) -> None:
+        self.prefixes.append((done, total))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ahekit.errors import CheckpointError
 from ahekit.training.checkpoint import (
-    load_module,
+    load_into,
     load_optimizer,
     load_state,
     load_weights,
@@ -40,7 +40,14 @@ def steps(module: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> No
 
 def save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
     folder.mkdir()
-    save_checkpoint(folder, module=module, average=average, optimizer=optimizer, rng=random_state(), state={"step": 3})
+    save_checkpoint(
+        folder,
+        weights=module.state_dict(),
+        average=None if average is None else average.state_dict(),
+        optimizer=optimizer,
+        rng=random_state(),
+        state={"step": 3},
+    )
 
 
 def same(left: nn.Module, right: nn.Module) -> bool:
@@ -56,7 +63,7 @@ def test_fused_adamw_on_channels_last_goes_on_to_the_bit(tmp_path: Path) -> None
     steps(module, optimizer, 3)
     again = network()
     other = optimizer_of(again)
-    load_module(again, tmp_path / "c" / "model.safetensors")
+    load_into(again.state_dict(), tmp_path / "c" / "model.safetensors")
     load_optimizer(other, tmp_path / "c" / "optimizer.safetensors")
     from safetensors.torch import load_file
 
@@ -87,9 +94,9 @@ def test_averaged_weights_are_the_ones_to_use(tmp_path: Path) -> None:
     save(tmp_path / "with", module, optimizer_of(module), average)
     save(tmp_path / "without", module, optimizer_of(module))
     used = network()
-    load_weights(used, tmp_path / "with")
+    load_weights(used.state_dict(), tmp_path / "with")
     assert used.get_parameter("4.bias").tolist() == [7.0, 7.0]
-    load_weights(used, tmp_path / "without")
+    load_weights(used.state_dict(), tmp_path / "without")
     assert same(used, module)
 
 
@@ -98,11 +105,11 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
     save(tmp_path / "c", module, optimizer_of(module))
     other = nn.Sequential(nn.Conv2d(3, 8, 3))
     with pytest.raises(CheckpointError, match=r"7 tensors differ from the model's, '1\.bias' first"):
-        load_module(other, tmp_path / "c" / "model.safetensors")
+        load_into(other.state_dict(), tmp_path / "c" / "model.safetensors")
     wider = network()
     wider[4] = nn.Linear(8 * 36, 3)
     with pytest.raises(CheckpointError, match=r"4\.weight is \(2, 288\), the model's is \(3, 288\)"):
-        load_module(wider, tmp_path / "c" / "model.safetensors")
+        load_into(wider.state_dict(), tmp_path / "c" / "model.safetensors")
 
 
 def test_optimizer_state_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -120,6 +127,6 @@ def test_a_torn_or_missing_file_is_one_clear_line(tmp_path: Path, content: bytes
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match="can't be read as safetensors"):
-        load_module(network(), path)
+        load_into(network().state_dict(), path)
     with pytest.raises(CheckpointError, match="not a whole checkpoint"):
         load_state(tmp_path)

@@ -14,9 +14,9 @@ from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
 from ahekit.run import Run
 from ahekit.spec import OptimSpec, RunSpec, TransferSpec, resolve_spec
-from ahekit.training.freezing import Freezer, freezing_table, plan_freezing, recalibrate, stage_rates
+from ahekit.training.freezing import Freezer, freezing_table, learning_rates, plan_freezing, recalibrate
 from ahekit.training.loop import fit
-from ahekit.training.optim import staged_groups
+from ahekit.training.optim import rated_groups
 from ahekit.training.setup import Setup
 from ahekit.training.stopping import StopRequest
 
@@ -165,23 +165,33 @@ def test_what_a_network_froze_itself_stays_frozen() -> None:
 
 
 def test_rates_fall_from_the_head_to_the_stem() -> None:
-    assert list(stage_rates(NAMES, TransferSpec(), 0.1).values()) == [0.1] * 6
-    assert list(stage_rates(NAMES, TransferSpec(backbone_lr=0.02), 0.1).values()) == [0.02] * 5 + [0.1]
-    decayed = stage_rates(NAMES, TransferSpec(layer_decay=0.5), 0.32)
-    assert list(decayed.values()) == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
+    def by_stage(built: BuiltModel, spec: TransferSpec, lr: float) -> list[float]:
+        rates = learning_rates(built, spec, lr)
+        assert list(rates) == [name for name, _ in built.module.named_parameters()]
+        return [rates[f"{place}.0.weight"] for place in range(5)] + [rates["5.2.bias"]]
 
-
-def test_each_stage_is_a_group_with_its_rate_the_head_s_first() -> None:
     built = network()
-    for parameter in built.stages["stem"][0].parameters():
+    assert by_stage(built, TransferSpec(), 0.1) == [0.1] * 6
+    assert by_stage(built, TransferSpec(backbone_lr=0.02), 0.1) == [0.02] * 5 + [0.1]
+    decay = TransferSpec(layer_decay=0.5)
+    assert by_stage(built, decay, 0.32) == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
+    finer = {name: min(place, 3) for place, (name, _) in enumerate(built.module.named_parameters())}
+    rates = learning_rates(replace(built, depths=finer), decay, 0.32)
+    assert list(rates.values())[:5] == pytest.approx([0.04, 0.08, 0.16, 0.32, 0.32])
+
+
+def test_each_rate_is_a_group_or_two_the_head_s_first() -> None:
+    module = network().module
+    for parameter in module[0].parameters():  # type: ignore[index, operator, union-attr]
         parameter.requires_grad_(False)
-    rates = {name: float(place) for place, name in enumerate(NAMES, start=1)}
-    groups = staged_groups(built.stages, rates, weight_decay=0.1)
+    rates = {name: float(name[0]) + 1 for name, _ in module.named_parameters()}
+    groups = rated_groups(module, rates, weight_decay=0.1)
     assert [group["lr"] for group in groups] == [6, 6, 5, 5, 4, 4, 3, 3, 2, 2]
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0] * 5
-    built.module.requires_grad_(False)
+    assert [group["weight_decay"] for group in groups] == [0.0, 0.1] * 5
+    assert [len(group["params"]) for group in groups] == [1, 1] + [3, 1] * 4  # type: ignore[arg-type]
+    module.requires_grad_(False)
     with pytest.raises(UsageError, match="nothing is left to train"):
-        staged_groups(built.stages, rates, weight_decay=0.1)
+        rated_groups(module, rates, weight_decay=0.1)
 
 
 def test_recalibrated_statistics_are_the_mean_over_the_batches() -> None:

@@ -1,0 +1,87 @@
+"""Fixed views: a few looks at each image that come again, so that what a frozen network makes of them can be kept.
+
+The first view is the plain image, the second its mirror image (where augmentation mirrors at all), the others are
+augmentations drawn once by the seed. Which one an epoch shows of an image goes round: after as many epochs as there
+are views each image was seen in each, and every epoch holds all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ahekit.data.augment import augment, normalise
+from ahekit.protocols import Preprocessing
+from ahekit.spec import AugmentSpec
+
+Indices = NDArray[np.int64]
+Draw = Callable[[Indices, int], Tensor]
+"""Images by their index in the dataset, and an epoch, to their views `(B, ...)`."""
+
+PLAIN, MIRROR = "plain", "mirror"
+
+
+def view_names(count: int, spec: AugmentSpec) -> tuple[str, ...]:
+    """Names of the first `count` views: "plain", "mirror", then "augmented-1" and so on."""
+    first = [PLAIN, MIRROR] if spec.flip else [PLAIN]
+    return tuple([*first, *(f"augmented-{number}" for number in range(1, count))][:count])
+
+
+@dataclass(frozen=True)
+class PixelViews:
+    """Views drawn from pixels.
+
+    Attributes:
+        images: `(N, S, S, 3)` uint8, the whole dataset.
+        keys: `(N,)` sample keys.
+    """
+
+    images: NDArray[np.uint8]
+    keys: NDArray[np.uint64]
+    spec: AugmentSpec
+    preprocessing: Preprocessing
+    seed: int
+
+    def fresh(self, indices: Indices, epoch: int) -> Tensor:
+        """A new augmentation of each image, `(B, 3, S, S)` normalised, a function of (seed, epoch, sample)."""
+        return augment(
+            self.images[indices], self.keys[indices], self.spec, self.preprocessing, seed=self.seed, epoch=epoch
+        )
+
+    def named(self, indices: Indices, name: str) -> Tensor:
+        """One fixed view of each image, `(B, 3, S, S)` normalised."""
+        if name == PLAIN:
+            return normalise(self.images[indices], self.preprocessing)
+        if name == MIRROR:
+            return normalise(self.images[indices], self.preprocessing).flip(3)
+        return self.fresh(indices, int(name.rpartition("-")[2]))
+
+
+def going_round(named: Callable[[Indices, str], Tensor], names: tuple[str, ...], keys: NDArray[np.uint64]) -> Draw:
+    """The view of each image whose turn it is in an epoch.
+
+    Args:
+        named: Views of images by index and view name.
+        names: Of all views.
+        keys: `(N,)` sample keys of the whole dataset.
+    """
+
+    def draw(indices: Indices, epoch: int) -> Tensor:
+        turn = (keys[indices] % np.uint64(len(names)) + np.uint64(epoch - 1)) % np.uint64(len(names))
+        views: Tensor | None = None
+        for number in np.unique(turn).tolist():
+            rows = np.flatnonzero(turn == number)
+            part = named(indices[rows], names[number])
+            if views is None:
+                layout = torch.channels_last if part.ndim == 4 else torch.contiguous_format
+                views = torch.empty((len(indices), *part.shape[1:]), dtype=part.dtype, memory_format=layout)
+            views[torch.from_numpy(rows)] = part
+        assert views is not None
+        return views
+
+    return draw
