@@ -181,11 +181,9 @@ class TrainingDisplay:
         now = monotonic()
         rate = f"{done / max(now - self._begun, 1e-9):.0f} views/s"
         if self._bar is not None:
-            task, last = self._bar.task_ids[0], done == total
-            shown = {"total": self._total_steps, "completed": 0} if last else {"total": total, "completed": done}
-            self._bar.update(
-                task, description="starting" if last else "frozen part", rate="" if last else rate, **shown
-            )
+            task, more = self._bar.task_ids[0], done < total
+            self._bar.update(task, total=total if more else self._total_steps, completed=done if more else 0)
+            self._bar.update(task, description="frozen part" if more else "starting", rate=rate if more else "")
         elif now - self._spoken >= PLAIN_INTERVAL:
             self._spoken = now
             say(f"computing the frozen part: {done:,d} of {total:,d} views, {rate}")

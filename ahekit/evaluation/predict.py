@@ -52,7 +52,8 @@ def predict_views(module: nn.Module, batches: Iterable[tuple[Tensor, ...]], comp
 
 def _logits(module: nn.Module, views: tuple[Tensor, ...], compute: Compute) -> Tensor:
     with compute.autocast():
-        logits = [module(compute.prepare(view)).float() for view in views]
+        logits: list[Tensor] = [module(compute.prepare(view)).float() for view in views]
     if len(logits) == 1:
         return logits[0].cpu()
-    return (torch.stack([each.log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))).cpu()
+    mean: Tensor = torch.stack([each.log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))
+    return mean.cpu()

@@ -85,7 +85,8 @@ class Features:
         with suppress(OSError):
             found = np.fromfile(self.folder / f"{self.files[view]}.done", dtype=np.uint8)[: len(done)]
             done[: len(found)] = found
-        return indices[done[indices] == 0]
+        left: Indices = indices[done[indices] == 0]
+        return left
 
     def write(self, indices: Indices, outputs: Tensor, store: IO[bytes], done: IO[bytes]) -> None:
         """Put one view's outputs in their places, then mark them as there.

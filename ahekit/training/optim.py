@@ -43,18 +43,17 @@ def rated_groups(
     Raises:
         UsageError: Nothing is left to train.
     """
-    groups: dict[tuple[float, bool], dict[str, object]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in reversed(list(module.named_parameters())):
         if parameter.requires_grad:
-            rate, decays = rates[name], decay_all or parameter.ndim > 1
-            decay = weight_decay if decays else 0.0
-            group = groups.setdefault(
-                (rate, decays), {"params": [], "weight_decay": decay, "lr": rate, "initial_lr": rate}
-            )
-            group["params"] = [*group["params"], parameter]
+            decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
+            groups.setdefault((rates[name], decay), []).append(parameter)
     if not groups:
         raise UsageError("nothing is left to train: every parameter is frozen")
-    return list(groups.values())
+    return [
+        {"params": parameters, "weight_decay": decay, "lr": rate, "initial_lr": rate}
+        for (rate, decay), parameters in groups.items()
+    ]
 
 
 def build_optimizer(groups: Iterable[dict[str, object]], spec: OptimSpec) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,7 @@ class Session:
             # DistributedDataParallel waits for the gradients of the parameters that were trained when it was made.
             self.model = self.processes.wrap(self.processes.unwrap(self.model))
 
-    def compute_prefix(self) -> Iterator[tuple[int, int]]:
+    def compute_prefix(self) -> Generator[tuple[int, int], None, None]:
         """Compute what the frozen prefix makes of the images, where that is to be kept, and train on it from then on.
 
         Yields:

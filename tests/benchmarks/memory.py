@@ -29,6 +29,8 @@ class Peaks:
     def step(self, record: object) -> None:
         pass
 
+    def prefix(self, done: int, total: int) -> None: ...
+
     def epoch(self, row: object) -> None:
         print(peak_mib(), end=" ", flush=True)
 

@@ -1,12 +1,14 @@
 """How fast training is: end to end, against the bare step and against the usual loop, measured in turn.
 
-    python tests/benchmarks/training_rate.py DATASET [--precision fp32] [--rounds 7] [--windows 6]
+    python tests/benchmarks/training_rate.py DATASET [--model cnn5] [--image-size 64] [--precision fp32] [--rounds 7]
+                                             [--windows 6]
 
 One round times each contender over the same number of windows of K micro-batches; the ratios are taken within a round,
 so that a machine whose speed drifts slows all of them alike. Reported are medians over the rounds.
 
 - bare step: K forwards and backwards, clipping, fused update and weight averaging on one resident batch.
-- ahekit: the same, fed by the training batches of the strong recipe (augmentation and mixing on).
+- ahekit: the same, fed by the training batches of the strong recipe (augmentation and mixing on); a backbone starts
+  from random weights, which do for a rate, and is trained whole by the finetune recipe.
 - window: ahekit's own step on windows of that resident batch.
 - apart: K lone forwards and backwards per window, then as many lone updates, timed apart.
 - usual loop: torchvision's ImageFolder, a DataLoader with two workers, random resized crop, flip and colour jitter,
@@ -23,6 +25,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,13 +124,17 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
+    parser.add_argument("--model", default="cnn5")
+    parser.add_argument("--image-size", type=int)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=6)
     given = parser.parse_args()
-    spec = RunSpec.model_validate(
-        {"data": {"source": str(given.dataset)}, "runtime": {"precision": given.precision}, "mix": {"clean_share": 0}}
-    )
+    fields: dict[str, Any] = {"recipe": "strong", "mix": {"clean_share": 0}}
+    if given.model != "cnn5":
+        fields = {"recipe": "finetune", "model": {"name": given.model, "params": {"weights": "none"}}}
+    data = {"source": str(given.dataset), "image_size": given.image_size}
+    spec = RunSpec.model_validate({**fields, "data": data, "runtime": {"precision": given.precision}})
     setup = prepare(spec)
     session = start(setup, Processes())
     found = contenders(session, usual_loop(setup, given.dataset / "train"))

@@ -155,7 +155,7 @@ def test_what_was_computed_is_not_computed_again_whatever_follows_the_prefix(mak
     session = prepared(transferred(make_setup))
     other = start(transferred(make_setup), Processes(), fresh=True)
     with torch.no_grad():
-        other.part.module[-1].weight.zero_()  # type: ignore[index, union-attr, operator]
+        other.part.module[-1].weight.zero_()  # type: ignore[index]
     assert list(other.compute_prefix()) == []
     assert other.features is not None
     assert session.features is not None

@@ -182,7 +182,7 @@ def test_rates_fall_from_the_head_to_the_stem() -> None:
 
 def test_each_rate_is_a_group_or_two_the_head_s_first() -> None:
     module = network().module
-    for parameter in module[0].parameters():  # type: ignore[index, operator, union-attr]
+    for parameter in module[0].parameters():  # type: ignore[index]
         parameter.requires_grad_(False)
     rates = {name: float(name[0]) + 1 for name, _ in module.named_parameters()}
     groups = rated_groups(module, rates, weight_decay=0.1)
