@@ -138,6 +138,8 @@ def viz(
             progress=progress,
             judge=asked,
         )
+    for table in seen.tables:
+        console.show_table(table)
     for note in (*(pictures.notes if pictures else ()), *seen.notes):
         console.say(note)
     files = visualization_files(seen, trained, pictures, name=name, layers=layers or (), svg=svg)

@@ -1,0 +1,303 @@
+"""What `units` shows: a table by layer, the answer in words, selectivity by depth, and a sheet of the best units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact
+
+from ahekit.data.classes import display_name
+from ahekit.evaluation.selectivity import quantile_95
+from ahekit.evaluation.unit_activity import UnitsMeasured
+from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.reporting.sections import Column, Figure, Table
+
+from ._draw import Tile, Tiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+Floats = NDArray[np.float64]
+
+COUNTED = 8  # layers whose counts fit into a sentence
+LATE = 0.75  # of the way through the layers: the fourth of five
+PATCHES = 9
+
+
+@dataclass(frozen=True)
+class BestUnit:
+    """A unit that stands for a class.
+
+    Attributes:
+        path: Of the module whose output it is a channel of.
+        share: Of the class among its strongest images.
+        selectivity: Its index for the class.
+        f1: Of every class with the network as it is, `(C,)`.
+        f1_silenced: The same without the unit.
+        synthesised: `(S, S, 3)` uint8; None: not made.
+    """
+
+    class_index: int
+    layer: str
+    path: str
+    number: int
+    share: float
+    selectivity: float
+    f1: Floats | None = None
+    f1_silenced: Floats | None = None
+    synthesised: NDArray[np.uint8] | None = None
+
+    @property
+    def own_f1(self) -> tuple[float, float]:
+        """F1 of its class with and without it."""
+        assert self.f1 is not None
+        assert self.f1_silenced is not None
+        return float(self.f1[self.class_index]), float(self.f1_silenced[self.class_index])
+
+    @property
+    def others_drop(self) -> float:
+        """How much the mean F1 of the other classes falls without it."""
+        assert self.f1 is not None
+        assert self.f1_silenced is not None
+        return float(np.delete(self.f1 - self.f1_silenced, self.class_index).mean())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measure over a layer's live units, as it is and with labels dealt out at random; all NaN without live units.
+
+    Attributes:
+        quartiles: Its first and third.
+        shuffled_range: Between which 90 % of the shuffled values lie.
+        above: Share of the units above their own shuffled 95 % quantile; by chance it would be at most a twentieth.
+    """
+
+    mean: float
+    quartiles: tuple[float, float]
+    shuffled_mean: float
+    shuffled_range: tuple[float, float]
+    above: float
+
+    @classmethod
+    def of(cls, values: Floats, shuffled: Floats) -> Spread:
+        """Of values `(U,)` and shuffled values `(R, U)`."""
+        if not len(values):
+            nothing = float("nan")
+            return cls(nothing, (nothing, nothing), nothing, (nothing, nothing), nothing)
+        low, high = np.quantile(values, [0.25, 0.75])
+        least, most = np.quantile(shuffled, [0.05, 0.95])
+        above = float((values > quantile_95(shuffled)).mean())
+        return cls(float(values.mean()), (low, high), float(shuffled.mean()), (least, most), above)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """A layer in numbers.
+
+    Attributes:
+        field: Receptive field in pixels, down and across.
+        mostly: Units more than half of whose strongest images are of one class.
+        mostly_shuffled: Share of units that are so with labels dealt out at random.
+    """
+
+    name: str
+    units: int
+    dead: int
+    field: tuple[int, int]
+    selectivity: Spread
+    share: Spread
+    mostly: int
+    mostly_shuffled: float
+
+    @classmethod
+    def of(cls, name: str, measured: UnitsMeasured, field: tuple[int, int]) -> LayerSummary:
+        """Of what was measured."""
+        live = ~measured.dead
+        return cls(
+            name=name,
+            units=len(live),
+            dead=int((~live).sum()),
+            field=field,
+            selectivity=Spread.of(measured.selectivity[live], measured.shuffled_selectivity[:, live]),
+            share=Spread.of(measured.majority_share[live], measured.shuffled_share[:, live]),
+            mostly=int((measured.majority_share > 0.5).sum()),
+            mostly_shuffled=float((measured.shuffled_share > 0.5).mean()),
+        )
+
+
+def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
+    """A row for each layer."""
+    shown = tuple(
+        (
+            row.name,
+            row.units,
+            row.dead,
+            " x ".join(map(str, row.field)),
+            row.mostly,
+            *_cells(row.share, row.selectivity),
+        )
+        for row in rows
+    )
+    measures = (
+        Column(f"{name}{ending}", form, "right")
+        for name in ("share", "selectivity")
+        for ending, form in (("", ".2f"), (" shuffled", ".2f"), (" above 95 %", ".0%"))
+    )
+    return Table(
+        f"Units by layer: {where}",
+        (
+            Column("layer"),
+            Column("units", ",d", "right"),
+            Column("dead", ",d", "right"),
+            Column("field", None, "right"),
+            Column("mostly one class", ",d", "right"),
+            *measures,
+        ),
+        shown,
+        f"field: receptive field in pixels. mostly one class: units with more than half of their {top} strongest images"
+        " of one class. share: of the majority class among these, mean over live units. shuffled: with labels dealt out"
+        " at random. above 95 %: units above the 95 % quantile of that, 5 % or less by chance.",
+    )
+
+
+def _cells(*spreads: Spread) -> list[float]:
+    return [value for spread in spreads for value in (spread.mean, spread.shuffled_mean, spread.above)]
+
+
+def verdict(rows: Sequence[LayerSummary], top: int) -> tuple[str, ...]:
+    """Whether units that are mostly excited by one class are likelier deep in the network, in words and counts.
+
+    The layer three quarters of the way, the fourth of five, is set against the first, by Fisher's exact test.
+    """
+    first, late = rows[0], rows[round(LATE * (len(rows) - 1))]
+    told = rows if len(rows) <= COUNTED else list(dict.fromkeys((first, late, rows[-1])))
+    counts = ", ".join(f"{row.name} {row.mostly:,d} of {row.units:,d} ({row.mostly / row.units:.0%})" for row in told)
+    chance = ", ".join(f"{row.name} {row.mostly_shuffled:.0%}" for row in told)
+    notes = [
+        f"units with more than half of their {top} strongest images of one class: {counts};"
+        f" with labels dealt out at random: {chance}"
+    ]
+    if late is not first:
+        counted = [[row.mostly, row.units - row.mostly] for row in (late, first)]
+        p = float(fisher_exact(counted, alternative="greater").pvalue)
+        answer = "is likelier" if p < 0.05 else "is not shown to be likelier"
+        notes.append(
+            f"such a unit {answer} in {late.name} than in {first.name} (Fisher's exact test, one-sided p = {p:.2g})"
+        )
+    return tuple(notes)
+
+
+def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
+    """Selectivity and the majority's share against depth, each with its baseline."""
+    measures = {
+        "class selectivity": [row.selectivity for row in rows],
+        f"majority's share of the {top} strongest": [row.share for row in rows],
+    }
+
+    def draw(figure: MplFigure) -> None:
+        panels = figure.subplots(1, 2, squeeze=False)[0]
+        for axes, (name, spreads) in zip(panels, measures.items(), strict=True):
+            _draw_depth(axes, name, spreads, [row.name for row in rows])
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+
+    return Figure(
+        name="depth",
+        title=f"Selectivity of units against depth: {where}",
+        alt="; ".join(
+            f"{row.name}: selectivity {row.selectivity.mean:.2f}, by chance {row.selectivity.shuffled_mean:.2f}"
+            for row in rows
+        ),
+        draw=draw,
+        size=(max(8.4, 0.44 * len(rows)), 4.4),
+        data={"layers": [row.name for row in rows]}
+        | {name: [spread.mean for spread in spreads] for name, spreads in measures.items()}
+        | {f"{name}, shuffled": [spread.shuffled_mean for spread in spreads] for name, spreads in measures.items()},
+        caption="Means over live units; the bars span the middle half of the units, and 90 % of the shuffled values.",
+    )
+
+
+def _draw_depth(axes: Axes, name: str, spreads: Sequence[Spread], layers: Sequence[str]) -> None:
+    places = np.arange(len(layers))
+    measured = [(spread.mean, spread.quartiles) for spread in spreads]
+    shuffled = [(spread.shuffled_mean, spread.shuffled_range) for spread in spreads]
+    series: tuple[tuple[str, str, str, float, Any], ...] = (
+        ("measured: mean, middle half of the units", "C0", "o-", -0.08, measured),
+        ("labels shuffled: mean, 90 % of the values", "C1", "s--", 0.08, shuffled),
+    )
+    for label, colour, line, shift, values in series:
+        means = np.array([mean for mean, _ in values])
+        ends = np.array([span for _, span in values])
+        axes.vlines(places + shift, ends[:, 0], ends[:, 1], color=colour, linewidth=3, alpha=0.35)
+        axes.plot(places + shift, means, line, color=colour, markersize=5, label=label)
+    axes.set_xticks(places, layers, rotation=0 if len(layers) <= 6 else 90, fontsize=9 if len(layers) <= 24 else 7)
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel(name)
+    axes.grid(axis="x", visible=False)
+
+
+def sheet_figure(
+    given: VisualizerInput,
+    images: SplitImages,
+    measured: Mapping[str, UnitsMeasured],
+    best: Sequence[BestUnit],
+    where: str,
+) -> Figure:
+    """The best units of each class: strongest patches, synthesised image, and what the network loses without them."""
+    patches = min(PATCHES, next(iter(measured.values())).top_images.shape[1])
+    synthesised = any(unit.synthesised is not None for unit in best)
+    labels, rows = [], []
+    for number in range(len(given.class_names)):
+        of_class = [unit for unit in best if unit.class_index == number]
+        for unit in of_class:
+            units = measured[unit.layer]
+            tiles = _patches(given, images, units, unit, patches)
+            made = None if unit.synthesised is None else Tile(unit.synthesised, "picture")
+            labels.append(_label(given, unit, units.top_images.shape[1]))
+            rows.append((*tiles, *([made] if synthesised else [])))
+        if not of_class:
+            labels.append(f"{display_name(given.class_names[number])}: no unit has it\nas its majority class")
+            rows.append((None,) * (patches + synthesised))
+    columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesised"] if synthesised else []))
+    tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
+    return Figure(
+        name="best",
+        title=f"The best unit of each class: {where}"
+        if len(best) <= len(given.class_names)
+        else f"The best units of each class: {where}",
+        alt="; ".join(label.replace("\n", ", ") for label in labels),
+        draw=tiles.draw,
+        size=tiles.size,
+        caption="Patches are receptive fields of the strongest places, cut at the image's border; those of images of"
+        " other classes are named. F1: of the unit's class, before and after it is silenced.",
+    )
+
+
+def _patches(
+    given: VisualizerInput, images: SplitImages, units: UnitsMeasured, unit: BestUnit, count: int
+) -> list[Tile | None]:
+    tiles: list[Tile | None] = []
+    for place, image in enumerate(units.top_images[unit.number, :count].tolist()):
+        if image < 0:
+            tiles.append(None)
+            continue
+        top, bottom, left, right = units.top_boxes[unit.number, place].tolist()
+        label = int(images.labels[image])
+        text = "" if label == unit.class_index else display_name(given.class_names[label])
+        tiles.append(Tile(images.take(slice(image, image + 1))[0, top:bottom, left:right], "picture", text=text))
+    return tiles
+
+
+def _label(given: VisualizerInput, unit: BestUnit, top: int) -> str:
+    before, after = unit.own_f1
+    return (
+        f"{display_name(given.class_names[unit.class_index])}: {unit.layer} unit {unit.number}\n"
+        f"{round(unit.share * top)} of {top}, selectivity {unit.selectivity:.2f}\n"
+        f"silenced: F1 {before:.3f} → {after:.3f}\n"
+        f"other classes: {-unit.others_drop:+.3f}"
+    )
