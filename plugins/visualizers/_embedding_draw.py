@@ -121,7 +121,7 @@ def _draw_points(axes: Axes, shown: Map) -> None:
         )
     axes.scatter(
         *shown.positions[shown.wrong].T,
-        s=3.5 * area,
+        s=3.0 * area,
         facecolors="none",
         edgecolors=line,
         linewidths=0.9,
@@ -134,6 +134,7 @@ def _draw_points(axes: Axes, shown: Map) -> None:
     if not shown.axes[0]:
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines[:].set_visible(False)
 
 
 def _draw_thumbnails(axes: Axes, shown: Map, places: Sequence[int], images: SplitImages) -> None:

@@ -1,4 +1,4 @@
-"""What `units` shows: a table by layer, the answer in words, selectivity by depth, and a sheet of the best units."""
+"""The figures of `units`: selectivity against depth, and a sheet of the best unit of each class."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact
 
 from ahekit.data.classes import display_name
-from ahekit.evaluation.selectivity import quantile_95
 from ahekit.evaluation.unit_activity import UnitsMeasured
 from ahekit.protocols import SplitImages, VisualizerInput
-from ahekit.reporting.sections import Column, Figure, Table
+from ahekit.reporting.sections import Figure
 
 from ._draw import Tile, Tiles
+from ._units_summary import LayerSummary, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-COUNTED = 8  # layers whose counts fit into a sentence
-LATE = 0.75  # of the way through the layers: the fourth of five
-PATCHES = 9
+PATCHES = 9  # of a unit that are drawn
 
 
 @dataclass(frozen=True)
@@ -65,131 +62,6 @@ class BestUnit:
         assert self.f1 is not None
         assert self.f1_silenced is not None
         return float(np.delete(self.f1 - self.f1_silenced, self.class_index).mean())
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A measure over a layer's live units, as it is and with labels dealt out at random; all NaN without live units.
-
-    Attributes:
-        quartiles: Its first and third.
-        shuffled_range: Between which 90 % of the shuffled values lie.
-        above: Share of the units above their own shuffled 95 % quantile; by chance it would be at most a twentieth.
-    """
-
-    mean: float
-    quartiles: tuple[float, float]
-    shuffled_mean: float
-    shuffled_range: tuple[float, float]
-    above: float
-
-    @classmethod
-    def of(cls, values: Floats, shuffled: Floats) -> Spread:
-        """Of values `(U,)` and shuffled values `(R, U)`."""
-        if not len(values):
-            nothing = float("nan")
-            return cls(nothing, (nothing, nothing), nothing, (nothing, nothing), nothing)
-        low, high = np.quantile(values, [0.25, 0.75])
-        least, most = np.quantile(shuffled, [0.05, 0.95])
-        above = float((values > quantile_95(shuffled)).mean())
-        return cls(float(values.mean()), (low, high), float(shuffled.mean()), (least, most), above)
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """A layer in numbers.
-
-    Attributes:
-        field: Receptive field in pixels, down and across.
-        mostly: Units more than half of whose strongest images are of one class.
-        mostly_shuffled: Share of units that are so with labels dealt out at random.
-    """
-
-    name: str
-    units: int
-    dead: int
-    field: tuple[int, int]
-    selectivity: Spread
-    share: Spread
-    mostly: int
-    mostly_shuffled: float
-
-    @classmethod
-    def of(cls, name: str, measured: UnitsMeasured, field: tuple[int, int]) -> LayerSummary:
-        """Of what was measured."""
-        live = ~measured.dead
-        return cls(
-            name=name,
-            units=len(live),
-            dead=int((~live).sum()),
-            field=field,
-            selectivity=Spread.of(measured.selectivity[live], measured.shuffled_selectivity[:, live]),
-            share=Spread.of(measured.majority_share[live], measured.shuffled_share[:, live]),
-            mostly=int((measured.majority_share > 0.5).sum()),
-            mostly_shuffled=float((measured.shuffled_share > 0.5).mean()),
-        )
-
-
-def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
-    """A row for each layer."""
-    shown = tuple(
-        (
-            row.name,
-            row.units,
-            row.dead,
-            " x ".join(map(str, row.field)),
-            row.mostly,
-            *_cells(row.share, row.selectivity),
-        )
-        for row in rows
-    )
-    measures = (
-        Column(f"{name}{ending}", form, "right")
-        for name in ("share", "selectivity")
-        for ending, form in (("", ".2f"), (" shuffled", ".2f"), (" above 95 %", ".0%"))
-    )
-    return Table(
-        f"Units by layer: {where}",
-        (
-            Column("layer"),
-            Column("units", ",d", "right"),
-            Column("dead", ",d", "right"),
-            Column("field", None, "right"),
-            Column("mostly one class", ",d", "right"),
-            *measures,
-        ),
-        shown,
-        f"field: receptive field in pixels. mostly one class: units with more than half of their {top} strongest images"
-        " of one class. share: of the majority class among these, mean over live units. shuffled: with labels dealt out"
-        " at random. above 95 %: units above the 95 % quantile of that, 5 % or less by chance.",
-    )
-
-
-def _cells(*spreads: Spread) -> list[float]:
-    return [value for spread in spreads for value in (spread.mean, spread.shuffled_mean, spread.above)]
-
-
-def verdict(rows: Sequence[LayerSummary], top: int) -> tuple[str, ...]:
-    """Whether units that are mostly excited by one class are likelier deep in the network, in words and counts.
-
-    The layer three quarters of the way, the fourth of five, is set against the first, by Fisher's exact test.
-    """
-    first, late = rows[0], rows[round(LATE * (len(rows) - 1))]
-    told = rows if len(rows) <= COUNTED else list(dict.fromkeys((first, late, rows[-1])))
-    counts = ", ".join(f"{row.name} {row.mostly:,d} of {row.units:,d} ({row.mostly / row.units:.0%})" for row in told)
-    chance = ", ".join(f"{row.name} {row.mostly_shuffled:.0%}" for row in told)
-    notes = [
-        f"units with more than half of their {top} strongest images of one class: {counts};"
-        f" with labels dealt out at random: {chance}"
-    ]
-    if late is not first:
-        counted = [[row.mostly, row.units - row.mostly] for row in (late, first)]
-        p = float(fisher_exact(counted, alternative="greater").pvalue)
-        answer = "is likelier" if p < 0.05 else "is not shown to be likelier"
-        notes.append(
-            f"such a unit {answer} in {late.name} than in {first.name} (Fisher's exact test, one-sided p = {p:.2g})"
-        )
-    return tuple(notes)
 
 
 def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
@@ -289,8 +161,21 @@ def _patches(
         top, bottom, left, right = units.top_boxes[unit.number, place].tolist()
         label = int(images.labels[image])
         text = "" if label == unit.class_index else display_name(given.class_names[label])
-        tiles.append(Tile(images.take(slice(image, image + 1))[0, top:bottom, left:right], "picture", text=text))
+        tiles.append(
+            Tile(_square(images.take(slice(image, image + 1))[0, top:bottom, left:right]), "picture", text=text)
+        )
     return tiles
+
+
+def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A patch `(h, w, 3)` in the middle of a transparent square `(S, S, 4)`: a tall one stays within its tile."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    down, across = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side, 4), dtype=np.uint8)
+    square[down : down + height, across : across + width, :3] = pixels
+    square[down : down + height, across : across + width, 3] = 255
+    return square
 
 
 def _label(given: VisualizerInput, unit: BestUnit, top: int) -> str:
@@ -299,5 +184,11 @@ def _label(given: VisualizerInput, unit: BestUnit, top: int) -> str:
         f"{display_name(given.class_names[unit.class_index])}: {unit.layer} unit {unit.number}\n"
         f"{round(unit.share * top)} of {top}, selectivity {unit.selectivity:.2f}\n"
         f"silenced: F1 {before:.3f} → {after:.3f}\n"
-        f"other classes: {-unit.others_drop:+.3f}"
+        f"other classes: F1 {_signed(-unit.others_drop)}"
     )
+
+
+def _signed(value: float) -> str:
+    """With its sign, unless it rounds to 0."""
+    text = f"{value:+.3f}".replace("-", "−")
+    return "±0.000" if text[1:] == "0.000" else text

@@ -23,7 +23,8 @@ from ahekit.protocols import SplitImages, Visualization, VisualizerInput
 from . import objectives
 from ._layers import convolutions
 from ._split import Split, normalised_batches, open_images
-from ._units_draw import BestUnit, LayerSummary, depth_figure, sheet_figure, table, verdict
+from ._units_draw import BestUnit, depth_figure, sheet_figure
+from ._units_summary import LayerSummary, table, verdict
 from .parameterisations import fourier
 from .synthesis import Objective, View, synthesise
 from .transforms import normalised, random_affine
@@ -89,17 +90,17 @@ class Units:
         layers, measured = _measure(given, params, images, tick)
         best = best_units(measured, layers, len(given.class_names), params.show_units)
         best = _silence(given, params, images, best, measured, tick)
-        if params.steps:
+        if params.steps and best:
             pictures = _synthesise(given, best, params.steps, tick)
             best = [replace(unit, synthesised=picture) for unit, picture in zip(best, pictures, strict=True)]
         size = given.model.preprocessing.size
         rows = [LayerSummary.of(name, measured[name], layers[name].field(size)) for name in layers]
-        where = f"{params.split} split, {len(images):,d} images"
+        where, top = f"{params.split} split, {len(images):,d} images", min(params.top, len(images))
         return Visualization(
             _arrays(images, measured, best),
-            (depth_figure(rows, where, params.top), sheet_figure(given, images, measured, best, where)),
-            verdict(rows, params.top),
-            (table(rows, where, params.top),),
+            (depth_figure(rows, where, top), sheet_figure(given, images, measured, best, where)),
+            verdict(rows, given.class_names, top),
+            (table(rows, where, top),),
         )
 
 
