@@ -112,7 +112,8 @@ def _draw_points(axes: Axes, shown: Map) -> None:
         mine = shown.labels == number
         colour, marker = style_of(number)
         axes.scatter(
-            *shown.positions[mine].T,
+            shown.positions[mine, 0],
+            shown.positions[mine, 1],
             s=area,
             color=colour,
             marker=marker,
@@ -120,7 +121,8 @@ def _draw_points(axes: Axes, shown: Map) -> None:
             label=f"{display_name(name)} ({mine.sum():,d})",
         )
     axes.scatter(
-        *shown.positions[shown.wrong].T,
+        shown.positions[shown.wrong, 0],
+        shown.positions[shown.wrong, 1],
         s=3.0 * area,
         facecolors="none",
         edgecolors=line,

@@ -123,15 +123,15 @@ def sheet_figure(
     """The best units of each class: strongest patches, synthesised image, and what the network loses without them."""
     patches = min(PATCHES, next(iter(measured.values())).top_images.shape[1])
     synthesised = any(unit.synthesised is not None for unit in best)
-    labels, rows = [], []
+    labels: list[str] = []
+    rows: list[tuple[Tile | None, ...]] = []
     for number in range(len(given.class_names)):
         of_class = [unit for unit in best if unit.class_index == number]
         for unit in of_class:
             units = measured[unit.layer]
-            tiles = _patches(given, images, units, unit, patches)
-            made = None if unit.synthesised is None else Tile(unit.synthesised, "picture")
+            made = [] if unit.synthesised is None else [Tile(unit.synthesised, "picture")]
             labels.append(_label(given, unit, units.top_images.shape[1]))
-            rows.append((*tiles, *([made] if synthesised else [])))
+            rows.append((*_patches(given, images, units, unit, patches), *made))
         if not of_class:
             labels.append(f"{display_name(given.class_names[number])}: no unit has it\nas its majority class")
             rows.append((None,) * (patches + synthesised))
@@ -139,9 +139,7 @@ def sheet_figure(
     tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
     return Figure(
         name="best",
-        title=f"The best unit of each class: {where}"
-        if len(best) <= len(given.class_names)
-        else f"The best units of each class: {where}",
+        title=f"Best units by class: {where}",
         alt="; ".join(label.replace("\n", ", ") for label in labels),
         draw=tiles.draw,
         size=tiles.size,

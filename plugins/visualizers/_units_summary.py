@@ -12,7 +12,7 @@ from scipy.stats import fisher_exact
 from ahekit.data.classes import display_name
 from ahekit.evaluation.selectivity import quantile_95
 from ahekit.evaluation.unit_activity import UnitsMeasured
-from ahekit.reporting.sections import Column, Table
+from ahekit.reporting.sections import Cell, Column, Table
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class LayerSummary:
 
 def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
     """A row for each layer."""
-    shown = tuple(
+    shown: tuple[tuple[Cell, ...], ...] = tuple(
         (
             row.name,
             row.units,

@@ -84,7 +84,7 @@ def test_unit_that_fires_for_one_class_alone_has_selectivity_1() -> None:
 
 def test_unit_below_zero_everywhere_is_dead_and_prefers_nothing() -> None:
     net = channels_as_units()
-    net[0].weight.data[1] *= -1
+    net[0].weight.data = torch.diag(torch.tensor([1.0, -1.0, 1.0])).view(3, 3, 1, 1)
     found = measure(net, torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)), [0, 1, 2, 0, 1, 2])
 
     assert found.dead.tolist() == [False, True, False]
@@ -178,10 +178,8 @@ def test_vector_units_see_the_whole_image() -> None:
 
 def test_labels_that_mean_nothing_are_as_selective_as_the_shuffled_ones() -> None:
     labels = np.random.default_rng(3).integers(0, 3, 60)
-    net = nn.Sequential(nn.Conv2d(3, 64, 3))
     torch.manual_seed(0)
-    nn.init.normal_(net[0].weight)
-    found = measure(net, random_images(60), labels, shuffles=40)
+    found = measure(nn.Sequential(nn.Conv2d(3, 64, 3)), random_images(60), labels, shuffles=40)
     assert found.shuffled_selectivity.shape == found.shuffled_share.shape == (40, 64)
     # Standard deviation of the difference, over the shufflings of these very images.
     spread = found.shuffled_selectivity.mean(axis=1).std()
@@ -212,20 +210,19 @@ def test_every_convolution_of_cnn5_is_measured_behind_its_normalisation() -> Non
 
 def test_outputs_that_are_not_finite_are_refused_by_layer() -> None:
     net = channels_as_units()
-    net[0].weight.data[0] = float("nan")
+    net[0].weight.data = torch.full((3, 3, 1, 1), float("nan"))
     with pytest.raises(RunError, match=r"layer layer returns numbers that are not finite"):
         measure(net, torch.ones(2, 3, 4, 4), [0, 1])
 
 
 def test_layers_that_have_no_units_are_refused_by_name() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(2), nn.Sequential())
-    net.add_module("idle", nn.ModuleList([nn.Conv2d(3, 3, 1)]))
-    net.idle.forward = lambda values: values
+    net = Shortcut()
+    net.spare = nn.Conv2d(3, 3, 1)
     image = torch.zeros(1, 3, 4, 4)
     with pytest.raises(UsageError, match="layer words returns 3 dimensions, neither maps"):
-        find_unit_layers(net, {"words": "1"}, image)
+        find_unit_layers(nn.Sequential(nn.Flatten(2)), {"words": "0"}, image)
     with pytest.raises(UsageError, match="layer spare took no part"):
-        find_unit_layers(net, {"spare": "idle.0"}, image)
+        find_unit_layers(net, {"spare": "spare"}, image)
 
 
 def test_no_image_is_nothing_to_measure() -> None:

@@ -109,8 +109,8 @@ def test_figure_rings_what_is_misclassified(given: Make, visualize: Make, method
     canvas = MplFigure()
     figure.draw(canvas)
     *points, rings = canvas.axes[0].collections
-    assert [len(each.get_offsets()) for each in points] == [3, 3, 3]
-    assert len(rings.get_offsets()) == wrong
+    assert [np.shape(each.get_offsets()) for each in points] == [(3, 2)] * 3
+    assert np.shape(rings.get_offsets()) == (wrong, 2)
     legend = [text.get_text() for text in canvas.legends[0].get_texts()]
     assert legend == ["altar (3)", "inner dome (3)", "vault (3)", f"misclassified ({wrong})"]
     assert render_figure(figure)[:4] == b"\x89PNG"

@@ -38,7 +38,7 @@ def colour_net() -> nn.Sequential:
     net[0].weight.data = torch.eye(3).view(3, 3, 1, 1)
     # Two copies of the colours' mean, and each colour handed on; the first two are never looked at again.
     net[2].weight.data = torch.cat([torch.full((2, 3), 1 / 3), torch.eye(3)])[:, :, None, None].contiguous()
-    net[2].bias.data.zero_()
+    net[2].bias.data = torch.zeros(5)
     net[6].weight.data = torch.cat([torch.zeros(3, 2), torch.eye(3)], 1)
     net[6].bias.data = torch.tensor([0.0, 0.1, 0.2])
     return net
