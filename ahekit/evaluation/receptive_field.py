@@ -29,6 +29,11 @@ class Axis:
     last: int
     jump: int
 
+    @property
+    def length(self) -> int:
+        """How many pixels that is, those beyond the image's border included."""
+        return self.last - self.first + 1
+
     def window(self, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
         """The axis after a sliding window of that shape."""
         start = self.first - padding * self.jump
@@ -75,7 +80,7 @@ class ReceptiveFields(TorchDispatchMode):
         axes = self.axes(tensor)
         if axes is None:
             return "all" if self._fields.get(tensor) == "all" else None
-        return axes[0].last - axes[0].first + 1, axes[1].last - axes[1].first + 1
+        return axes[0].length, axes[1].length
 
     def axes(self, tensor: Tensor) -> tuple[Axis, Axis] | None:
         """Where the fields of a map's elements lie, down and across; None: on every pixel, or it can't be told."""

@@ -47,9 +47,10 @@ class UnitLayer:
     units: int
     axes: tuple[Axis, Axis] | None
 
-    def field(self, size: int) -> tuple[int, int]:
-        """Height and width in pixels of a place's receptive field, not cut at the border; the image's where unknown."""
-        return (size, size) if self.axes is None else tuple(axis.last - axis.first + 1 for axis in self.axes)  # type: ignore[return-value]
+    @property
+    def field(self) -> tuple[int, int] | None:
+        """Height and width in pixels of a place's receptive field, not cut at the border; None as for `axes`."""
+        return None if self.axes is None else (self.axes[0].length, self.axes[1].length)
 
     def box(self, place: int, width: int, size: int) -> tuple[int, int, int, int]:
         """The pixels behind a place of the map: top, bottom, left, right, the second and fourth one past the last.
@@ -213,7 +214,7 @@ def _reduce(name: str, output: Tensor) -> _Activity:
     peaks, places = active.max(2)
     if not peaks.isfinite().all():
         raise RunError(f"layer {name} returns numbers that are not finite; choose another checkpoint")
-    return _Activity(active.mean(2).double().cpu(), peaks.double().cpu(), places.cpu(), maps.shape[3])
+    return _Activity(active.mean(2).cpu().double(), peaks.cpu().double(), places.cpu(), maps.shape[3])
 
 
 class _Sums:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 PATCHES = 9  # of a unit that are drawn
+NOTHING = Tile(np.zeros((1, 1, 4), dtype=np.uint8), "picture")  # keeps its square, and the column's title in its line
+BESIDE = 8  # layers whose names fit below two panels side by side
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
     """Selectivity and the majority's share against depth, each with its baseline."""
     measures = {
         "class selectivity": [row.selectivity for row in rows],
-        f"majority's share of the {top} strongest": [row.share for row in rows],
+        f"majority's share of {top}": [row.share for row in rows],
     }
+    beside = len(rows) <= BESIDE
 
     def draw(figure: MplFigure) -> None:
-        panels = figure.subplots(1, 2, squeeze=False)[0]
+        panels = figure.subplots(*((1, 2) if beside else (2, 1)), sharex=True)
         for axes, (name, spreads) in zip(panels, measures.items(), strict=True):
             _draw_depth(axes, name, spreads, [row.name for row in rows])
         handles, labels = panels[0].get_legend_handles_labels()
@@ -86,11 +89,12 @@ def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
             for row in rows
         ),
         draw=draw,
-        size=(max(8.4, 0.44 * len(rows)), 4.4),
+        size=(8.4, 4.4) if beside else (1.4 + 0.26 * len(rows), 7.0),
         data={"layers": [row.name for row in rows]}
         | {name: [spread.mean for spread in spreads] for name, spreads in measures.items()}
         | {f"{name}, shuffled": [spread.shuffled_mean for spread in spreads] for name, spreads in measures.items()},
-        caption="Means over live units; the bars span the middle half of the units, and 90 % of the shuffled values.",
+        caption=f"Means over live units; the bars span the middle half of the units, and 90 % of the shuffled values."
+        f" The share is that of the majority class among a unit's {top} strongest images.",
     )
 
 
@@ -107,7 +111,8 @@ def _draw_depth(axes: Axes, name: str, spreads: Sequence[Spread], layers: Sequen
         ends = np.array([span for _, span in values])
         axes.vlines(places + shift, ends[:, 0], ends[:, 1], color=colour, linewidth=3, alpha=0.35)
         axes.plot(places + shift, means, line, color=colour, markersize=5, label=label)
-    axes.set_xticks(places, layers, rotation=0 if len(layers) <= 6 else 90, fontsize=9 if len(layers) <= 24 else 7)
+    upright = len(layers) > BESIDE or max(map(len, layers)) > 6
+    axes.set_xticks(places, layers, rotation=90 if upright else 0, fontsize=8)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel(name)
     axes.grid(axis="x", visible=False)
@@ -124,7 +129,7 @@ def sheet_figure(
     patches = min(PATCHES, next(iter(measured.values())).top_images.shape[1])
     synthesised = any(unit.synthesised is not None for unit in best)
     labels: list[str] = []
-    rows: list[tuple[Tile | None, ...]] = []
+    rows: list[tuple[Tile, ...]] = []
     for number in range(len(given.class_names)):
         of_class = [unit for unit in best if unit.class_index == number]
         for unit in of_class:
@@ -134,7 +139,7 @@ def sheet_figure(
             rows.append((*_patches(given, images, units, unit, patches), *made))
         if not of_class:
             labels.append(f"{display_name(given.class_names[number])}: no unit has it\nas its majority class")
-            rows.append((None,) * (patches + synthesised))
+            rows.append((NOTHING,) * (patches + synthesised))
     columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesised"] if synthesised else []))
     tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
     return Figure(
@@ -150,11 +155,11 @@ def sheet_figure(
 
 def _patches(
     given: VisualizerInput, images: SplitImages, units: UnitsMeasured, unit: BestUnit, count: int
-) -> list[Tile | None]:
-    tiles: list[Tile | None] = []
+) -> list[Tile]:
+    tiles = []
     for place, image in enumerate(units.top_images[unit.number, :count].tolist()):
         if image < 0:
-            tiles.append(None)
+            tiles.append(NOTHING)
             continue
         top, bottom, left, right = units.top_boxes[unit.number, place].tolist()
         label = int(images.labels[image])

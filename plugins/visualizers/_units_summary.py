@@ -53,7 +53,7 @@ class LayerSummary:
     """A layer in numbers.
 
     Attributes:
-        field: Receptive field in pixels, down and across.
+        field: Receptive field in pixels, down and across; None: the whole image, or it can't be told.
         mostly: Units more than half of whose strongest images are of one class, by class, `(C,)`.
         mostly_shuffled: Share of units that are so with labels dealt out at random.
     """
@@ -61,7 +61,7 @@ class LayerSummary:
     name: str
     units: int
     dead: int
-    field: tuple[int, int]
+    field: tuple[int, int] | None
     selectivity: Spread
     share: Spread
     mostly: NDArray[np.int64]
@@ -73,7 +73,7 @@ class LayerSummary:
         return int(self.mostly.sum())
 
     @classmethod
-    def of(cls, name: str, measured: UnitsMeasured, field: tuple[int, int]) -> LayerSummary:
+    def of(cls, name: str, measured: UnitsMeasured, field: tuple[int, int] | None) -> LayerSummary:
         """Of what was measured."""
         live, mostly = ~measured.dead, measured.majority_share > 0.5
         return cls(
@@ -95,7 +95,7 @@ def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
             row.name,
             row.units,
             row.dead,
-            " x ".join(map(str, row.field)),
+            " x ".join(map(str, row.field)) if row.field else "image",
             row.mostly_one_class,
             *_cells(row.share, row.selectivity),
         )

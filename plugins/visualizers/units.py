@@ -58,8 +58,9 @@ class Units:
     strongest images are those with the largest activity at one place, a *patch* is that place's receptive field. Both
     measures are set against the same ones with labels dealt out at random. A class's *best unit* has the largest share
     of it among its strongest images, and of several such the largest index for the class. It is silenced by holding
-    its activity at 0 (or its mean), and its image is synthesised to raise its mean output, as by class-image. Units of
-    one network are not independent draws: read the p-value as a guide.
+    its activity at 0 (or its mean), and its image is synthesised to raise its mean output, as by class-image. Units are
+    chosen and silenced on the same images, and those of one network are not independent draws: read the p-value as a
+    guide.
     """
 
     Params = UnitsParams
@@ -93,8 +94,7 @@ class Units:
         if params.steps and best:
             pictures = _synthesise(given, best, params.steps, tick)
             best = [replace(unit, synthesised=picture) for unit, picture in zip(best, pictures, strict=True)]
-        size = given.model.preprocessing.size
-        rows = [LayerSummary.of(name, measured[name], layers[name].field(size)) for name in layers]
+        rows = [LayerSummary.of(name, measured[name], layers[name].field) for name in layers]
         where, top = f"{params.split} split, {len(images):,d} images", min(params.top, len(images))
         return Visualization(
             _arrays(images, measured, best),
