@@ -145,5 +145,6 @@ def _draw_thumbnails(axes: Axes, shown: Map, places: Sequence[int], images: Spli
         # The frame, its padding included, is as wide as the space that `apart` kept.
         picture = OffsetImage(pixels, zoom=72 * (THUMBNAIL - 0.08) / pixels.shape[0])
         colour, _ = style_of(int(shown.labels[place]))
-        frame = {"edgecolor": colour, "linewidth": 1.8, "facecolor": "none"}
+        line = ":" if shown.wrong[place] else "-"
+        frame = {"edgecolor": colour, "linewidth": 1.8, "linestyle": line, "facecolor": "none"}
         axes.add_artist(AnnotationBbox(picture, tuple(shown.positions[place]), pad=0.1, bboxprops=frame))

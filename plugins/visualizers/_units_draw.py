@@ -70,7 +70,7 @@ def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
     """Selectivity and the majority's share against depth, each with its baseline."""
     measures = {
         "class selectivity": [row.selectivity for row in rows],
-        f"majority's share of {top}": [row.share for row in rows],
+        "share of the majority class": [row.share for row in rows],
     }
     beside = len(rows) <= BESIDE
 

@@ -95,7 +95,7 @@ def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
             row.name,
             row.units,
             row.dead,
-            " x ".join(map(str, row.field)) if row.field else "image",
+            _side(row.field),
             row.mostly_one_class,
             *_cells(row.share, row.selectivity),
         )
@@ -104,7 +104,7 @@ def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
     measures = (
         Column(f"{name}{ending}", form, "right")
         for name in ("share", "index")
-        for ending, form in (("", ".2f"), (" shuffled", ".2f"), (" above 95 %", ".0%"))
+        for ending, form in (("", ".2f"), (" by chance", ".2f"), (" above 95 %", ".0%"))
     )
     return Table(
         f"Units by layer: {where}",
@@ -117,11 +117,17 @@ def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
             *measures,
         ),
         shown,
-        f"field: receptive field in pixels. mostly one class: units with more than half of their {top} strongest images"
-        " of one class. share: of the majority class among these. index: class selectivity, 0 to 1. Both are means over"
-        " live units; shuffled: with labels dealt out at random; above 95 %: units above the 95 % quantile of that, by"
-        " chance 5 % or less.",
+        "field: side of the receptive field in pixels. mostly one class: units with more than half of their"
+        f" {top} strongest images of one class. share: of the majority class among these. index: class selectivity, 0"
+        " to 1. Both are means over live units; by chance: with labels dealt out at random; above 95 %: units above the"
+        " 95 % quantile of that, of which by chance there would be 5 % or less.",
     )
+
+
+def _side(field: tuple[int, int] | None) -> str:
+    if field is None:
+        return "image"
+    return str(field[0]) if field[0] == field[1] else f"{field[0]} x {field[1]}"
 
 
 def _cells(*spreads: Spread) -> list[float]:
@@ -161,4 +167,6 @@ def _of_which(row: LayerSummary, class_names: Sequence[str]) -> str:
     if not classes:
         return f"in {row.name} there is none"
     name = display_name(class_names[most])
-    return f"in {row.name} they are for {classes} class(es), {row.mostly[most]} of {row.mostly_one_class} for {name}"
+    if classes == 1:
+        return f"in {row.name} all of them are for {name}"
+    return f"in {row.name} they are for {classes} classes, {row.mostly[most]} of {row.mostly_one_class} for {name}"

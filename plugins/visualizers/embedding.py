@@ -75,7 +75,8 @@ class Embedding:
             "split": np.array(images.name),
         }
         wrong = int((predictions != images.labels).sum())
-        notes = [f"{wrong:,d} of {len(images):,d} images misclassified, ringed"]
+        marked = "ringed; their thumbnails have dotted frames" if params.thumbnails else "ringed"
+        notes = [f"{wrong:,d} of {len(images):,d} images misclassified, {marked}"]
         if params.method == "pca":
             positions, explained = by_pca(embeddings)
             arrays["explained_variance"] = explained

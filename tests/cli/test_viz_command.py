@@ -174,7 +174,7 @@ def test_units_of_a_split_are_told_in_a_table_and_stored_whole(cli: Cli, runs: P
     told = json.loads(outcome.out)
     assert [Path(file).name for file in told["files"]] == ["units-depth.png", "units-best.png", "units.npz"]
     rows = [[row[0], row[1], row[3]] for row in told["tables"][0]["rows"]]
-    assert rows == [["conv1", 4, "3 x 3"], ["conv2", 6, "8 x 8"], ["conv3", 8, "18 x 18"]]
+    assert rows == [["conv1", 4, "3"], ["conv2", 6, "8"], ["conv3", 8, "18"]]
     assert "Units by layer: test split, 14 images" in outcome.err
     with np.load(run.path / "figures" / "units.npz", allow_pickle=False) as stored:
         assert stored["layers"].tolist() == ["conv1", "conv2", "conv3"]

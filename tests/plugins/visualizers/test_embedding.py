@@ -105,7 +105,7 @@ def test_figure_rings_what_is_misclassified(given: Make, visualize: Make, method
     seen = visualize("embedding", given(), method=method, thumbnails=2)
     (figure,) = seen.figures
     wrong = int((seen.arrays["predictions"] != seen.arrays["labels"]).sum())
-    assert seen.notes[0] == f"{wrong} of 9 images misclassified, ringed"
+    assert seen.notes[0] == f"{wrong} of 9 images misclassified, ringed; their thumbnails have dotted frames"
     canvas = MplFigure()
     figure.draw(canvas)
     *points, rings = canvas.axes[0].collections

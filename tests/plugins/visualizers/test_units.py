@@ -138,14 +138,14 @@ def test_counts_by_layer_answer_whether_depth_makes_units_selective(given: Make,
     seen = visualize("units", coloured(given, split), top=2, steps=0)
 
     (table,) = seen.tables
-    assert [row[:5] for row in table.rows] == [("conv1", 3, 0, "1 x 1", 3), ("conv2", 5, 0, "1 x 1", 3)]
+    assert [row[:5] for row in table.rows] == [("conv1", 3, 0, "1", 3), ("conv2", 5, 0, "1", 3)]
     counts, answer = seen.notes
     assert "conv1 3 of 3 (100%), conv2 3 of 5 (60%)" in counts
     # One-sided Fisher of 3 of 5 against 3 of 3: at least as many in conv2 in all drawings, so p = 1.
     assert answer.startswith(
         "such a unit is not shown to be likelier in conv2 than in conv1 (Fisher's exact test, one-sided p = 1)"
     )
-    assert "in conv1 they are for 3 class(es), 1 of 3 for altar" in answer
+    assert "in conv1 they are for 3 classes, 1 of 3 for altar" in answer
 
 
 def test_named_layers_alone_are_measured_vectors_too(given: Make, visualize: Make) -> None:
