@@ -1,7 +1,7 @@
 """What every unit (channel) of a network's layers does over many images, in memory that doesn't grow with them.
 
     layers = find_unit_layers(module, {"conv4": "block4.conv"}, image)
-    measured = measure_units(module, layers, batches, labels, num_classes=10)
+    measured = measure_units(module, layers, batches, labels, num_classes=10, size=64)
     measured["conv4"].selectivity, measured["conv4"].dead
 
 **Activity.** A unit's activity at a place is the positive part of its output there, `max(0, output)`, taken behind the
