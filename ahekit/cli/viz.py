@@ -13,6 +13,7 @@ from ahekit import console
 from ahekit.cli import options
 
 if TYPE_CHECKING:
+    from ahekit.reporting.sections import Table
     from ahekit.training.trained import Trained
     from ahekit.visualizing import Pictures
 
@@ -138,6 +139,8 @@ def viz(
             progress=progress,
             judge=asked,
         )
+    for table in seen.tables:
+        console.show_table(table)
     for note in (*(pictures.notes if pictures else ()), *seen.notes):
         console.say(note)
     files = visualization_files(seen, trained, pictures, name=name, layers=layers or (), svg=svg)
@@ -148,7 +151,13 @@ def viz(
         console.show_json(
             {"run": trained.run.name, "checkpoint": trained.checkpoint.name, "visualizer": name}
             | {"files": list(map(str, paths)), "notes": list(seen.notes)}
+            | {"tables": [as_json(table) for table in seen.tables]}
         )
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """A table as JSON-serialisable values."""
+    return {"title": table.title, "columns": [column.name for column in table.columns], "rows": table.rows}
 
 
 @contextmanager

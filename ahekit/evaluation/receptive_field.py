@@ -29,10 +29,23 @@ class Axis:
     last: int
     jump: int
 
+    @property
+    def length(self) -> int:
+        """How many pixels that is, those beyond the image's border included."""
+        return self.last - self.first + 1
+
     def window(self, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
         """The axis after a sliding window of that shape."""
         start = self.first - padding * self.jump
         return Axis(start, self.last + (dilation * (kernel - 1) - padding) * self.jump, self.jump * stride)
+
+    def pixels(self, place: int, size: int) -> tuple[int, int]:
+        """First pixel that element `place` depends on, and the one after the last, cut at the border of `size` pixels.
+
+        An element that sees nothing but padding gets the pixel next to it.
+        """
+        start = min(max(self.first + place * self.jump, 0), size - 1)
+        return start, max(min(self.last + place * self.jump + 1, size), start + 1)
 
 
 Axes = tuple[Axis | None, ...]
@@ -64,13 +77,16 @@ class ReceptiveFields(TorchDispatchMode):
 
     def of(self, tensor: Tensor) -> Size:
         """The receptive field of a tensor's elements."""
+        axes = self.axes(tensor)
+        if axes is None:
+            return "all" if self._fields.get(tensor) == "all" else None
+        return axes[0].length, axes[1].length
+
+    def axes(self, tensor: Tensor) -> tuple[Axis, Axis] | None:
+        """Where the fields of a map's elements lie, down and across; None: on every pixel, or it can't be told."""
         field: Field = self._fields.get(tensor, "unknown")
-        if isinstance(field, str):
-            return "all" if field == "all" else None
-        axes = [axis for axis in field if axis is not None]
-        if len(axes) != 2:
-            return None
-        return axes[0].last - axes[0].first + 1, axes[1].last - axes[1].first + 1
+        axes = [] if isinstance(field, str) else [axis for axis in field if axis is not None]
+        return (axes[0], axes[1]) if len(axes) == 2 else None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -35,8 +35,11 @@ def write_run(
     params = {"channels": list(channels), "hidden": [8]}
     fields = {"model": {"name": "cnn5", "params": params}, "data": {"source": str(data), "image_size": 16}}
     spec = validate(RunSpec, fields)
-    tests = sorted(str(path.relative_to(data)) for path in (data / "test").rglob("*.png"))
-    manifest = {"class_names": list(CLASSES), "splits": {"test": tests}}
+    splits = {
+        split: sorted(path.relative_to(data).as_posix() for path in (data / split).rglob("*.png"))
+        for split in ("train", "test")
+    }
+    manifest = {"class_names": list(CLASSES), "splits": splits}
     run = Run.create(root, spec, manifest)
     if stamp:
         run.path.rename(run.path.with_name(stamp))
@@ -160,6 +163,53 @@ def test_another_run_judges_class_images(cli: Cli, runs: Path, class_folder: Pat
     assert "the judge names" in outcome.out
     with np.load(tmp_path / "out" / "class-image.npz") as stored:
         assert stored["judge_probability"].shape == (3,)
+
+
+def test_units_of_a_split_are_told_in_a_table_and_stored_whole(cli: Cli, runs: Path, class_folder: Path) -> None:
+    run = write_run(runs, class_folder)
+
+    outcome = cli("viz", "units", "--runs", runs, "--set", "steps=1", "--set", "top=5", "--show-units", 2, "--json")
+
+    assert outcome.code == 0
+    told = json.loads(outcome.out)
+    assert [Path(file).name for file in told["files"]] == ["units-depth.png", "units-best.png", "units.npz"]
+    rows = [[row[0], row[1], row[3]] for row in told["tables"][0]["rows"]]
+    assert rows == [["conv1", 4, "3"], ["conv2", 6, "8"], ["conv3", 8, "18"]]
+    assert "Units by layer: test split, 14 images" in outcome.err
+    with np.load(run.path / "figures" / "units.npz", allow_pickle=False) as stored:
+        assert stored["layers"].tolist() == ["conv1", "conv2", "conv3"]
+        assert stored["conv2.selectivity"].shape == (6,)
+        assert len(stored["image_ids"]) == len(stored["labels"]) == 14
+        assert {name.split("/")[0] for name in stored["image_ids"]} == {"test"}
+
+
+def test_embeddings_of_the_training_images_are_drawn(cli: Cli, runs: Path, class_folder: Path) -> None:
+    run = write_run(runs, class_folder)
+    outcome = cli(
+        *("viz", "embedding", "--runs", runs, "--method", "pca"),
+        *("--set", "split=train", "--set", "thumbnails=3"),
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-2:] == [
+        f"png: {run.path / 'figures/embedding-map.png'}",
+        f"npz: {run.path / 'figures/embedding.npz'}",
+    ]
+    with np.load(run.path / "figures" / "embedding.npz", allow_pickle=False) as stored:
+        assert stored["embeddings"].shape == (46, 8)
+        assert stored["positions"].shape == (46, 2)
+
+
+@pytest.mark.parametrize("name", ["units", "embedding"])
+def test_split_that_is_empty_or_gone_is_one_clear_line(cli: Cli, runs: Path, class_folder: Path, name: str) -> None:
+    run = write_run(runs, class_folder)
+    empty = cli("viz", name, "--runs", runs, "--set", "split=val")
+    assert empty.code == 2
+    assert empty.err.startswith("ahekit: the val split has 0 image(s) and at least")
+    class_folder.rename(class_folder.with_name("elsewhere"))
+    gone = cli("viz", name, "--runs", runs)
+    assert gone.code == 1
+    assert gone.err.startswith(f"ahekit: {run.name}: its test images can't be found")
+    assert len(empty.err.splitlines()) == len(gone.err.splitlines()) == 1
 
 
 def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: Path) -> None:

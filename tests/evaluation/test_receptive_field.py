@@ -11,7 +11,7 @@ from ahekit_plugins.models.cnn5 import Cnn5
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ahekit.evaluation.receptive_field import ReceptiveFields, Size
+from ahekit.evaluation.receptive_field import Axis, ReceptiveFields, Size
 
 
 class Net(nn.Module):
@@ -104,6 +104,32 @@ def test_fields_are_those_that_gradients_reach(case: str) -> None:
     torch.manual_seed(0)
     net = CASES[case]()
     assert field(net) == reached(net)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pixels_of_a_place_are_those_that_its_gradient_reaches_cut_at_the_border(case: str) -> None:
+    torch.manual_seed(0)
+    net = CASES[case]().eval()
+    image = torch.ones(1, 3, 64, 64, requires_grad=True)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_().add_(0.1)
+        with ReceptiveFields(image) as fields:
+            axes = fields.axes(net(image))
+    assert axes is not None
+    maps = net(image)
+    height, width = maps.shape[2:]
+    for y, x in ((0, 0), (1, width // 2), (height - 1, width - 1)):
+        (gradient,) = torch.autograd.grad(maps[:, :, y, x].sum(), image, retain_graph=True)
+        rows, columns = gradient.abs().sum((0, 1)).nonzero().T
+        assert axes[0].pixels(y, 64) == (int(rows.min()), int(rows.max()) + 1)
+        assert axes[1].pixels(x, 64) == (int(columns.min()), int(columns.max()) + 1)
+
+
+def test_place_that_sees_only_padding_gets_the_pixel_next_to_it() -> None:
+    # A 1x1 convolution with two pixels of padding.
+    axis = Axis(0, 0, 1).window(1, 1, 2, 1)
+    assert [axis.pixels(place, 3) for place in range(7)] == [(0, 1), (0, 1), (0, 1), (1, 2), (2, 3), (2, 3), (2, 3)]
 
 
 def test_overlapping_branches_have_the_union_of_their_fields() -> None:

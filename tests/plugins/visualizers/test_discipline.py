@@ -16,10 +16,10 @@ from ahekit.registry import MODELS, VISUALIZERS
 Make = Callable[..., Any]
 
 NAMES = VISUALIZERS.names()
-PARAMS: dict[str, dict[str, Any]] = {"class-image": {"steps": 2}}
+PARAMS: dict[str, dict[str, Any]] = {"class-image": {"steps": 2}, "units": {"steps": 2}}
 NO_FORWARD = {"kernels"}
 ONE_FORWARD = {"activations", "deconvnet"}
-NO_BACKWARD = {"kernels", "activations", "occlusion"}
+NO_BACKWARD = {"kernels", "activations", "occlusion", "embedding"}
 GRADIENTS_END_AT_THE_LAYER = {"gradcam", "gradcam++", "layercam"}
 HOOKS = (
     "_forward_hooks",

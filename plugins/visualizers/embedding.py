@@ -1,0 +1,137 @@
+"""Embeddings of a split in two dimensions: which images the network finds alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from ahekit.errors import RunError, UsageError
+from ahekit.hooks import evaluating
+from ahekit.protocols import SplitImages, Visualization, VisualizerInput
+
+from ._embedding_draw import Map, map_figure
+from ._split import Split, normalised_batches, open_images
+
+FEWEST = 3  # images that span a plane
+KEPT = 50  # principal components that t-SNE works on
+
+
+class EmbeddingParams(BaseModel):
+    """What can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: Split = Field("test", description="images to show: test, val or train")
+    method: Literal["tsne", "pca"] = Field(
+        "tsne", description="how numbers become two: tsne keeps neighbours, pca axes"
+    )
+    perplexity: float = Field(30.0, ge=1, description="t-SNE: about how many neighbours of each image count")
+    thumbnails: int = Field(0, ge=0, le=500, description="images drawn as such, where they don't cover each other")
+    batch_size: int = Field(64, ge=1, description="images that go through the network at a time")
+
+
+class Embedding:
+    """Where the network puts a split's images, by the features before its head, in two dimensions.
+
+    PCA shows the plane of the largest variance. t-SNE (Visualizing Data using t-SNE,
+    https://jmlr.org/papers/v9/vandermaaten08a.html) keeps neighbours together; sizes of groups and distances between
+    them mean nothing. It starts from the first two principal components of at most 50 and is drawn with a fixed
+    random state, so that the same run gives the same picture.
+    """
+
+    Params = EmbeddingParams
+    needs_images = False
+
+    def visualize(self, given: VisualizerInput, params: EmbeddingParams) -> Visualization:
+        """Embed the images, bring the embeddings to two dimensions and draw them.
+
+        Returns:
+            Arrays of the N images: `embeddings` `(N, D)` float32, `positions` `(N, 2)`, `image_ids`, `labels` and
+            `predictions` `(N,)` (class indices), and `split`; by PCA also `explained_variance` `(2,)`, shares of the
+            whole.
+
+        Raises:
+            UsageError: There is no dataset, the split has fewer than 3 images, or all of them are embedded alike.
+            RunError: The dataset isn't where it was, or the embeddings aren't finite.
+        """
+        images = open_images(given, params.split, least=FEWEST)
+        embeddings, predictions = embed(given, images, params.batch_size)
+        if not np.isfinite(embeddings).all():
+            raise RunError("the network's embeddings are not finite; choose another checkpoint")
+        if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():
+            raise UsageError(f"all images of the {params.split} split are embedded alike; there is nothing to lay out")
+        arrays = {
+            "embeddings": embeddings,
+            "image_ids": np.array(images.ids),
+            "labels": images.labels,
+            "predictions": predictions,
+            "split": np.array(images.name),
+        }
+        wrong = int((predictions != images.labels).sum())
+        marked = "ringed; their thumbnails have dotted frames" if params.thumbnails else "ringed"
+        notes = [f"{wrong:,d} of {len(images):,d} images misclassified, {marked}"]
+        if params.method == "pca":
+            positions, explained = by_pca(embeddings)
+            arrays["explained_variance"] = explained
+            axes = tuple(
+                f"component {number}, {share:.0%} of the variance" for number, share in enumerate(explained, 1)
+            )
+        else:
+            perplexity = min(params.perplexity, largest_perplexity(len(images)))
+            positions, axes = by_tsne(embeddings, perplexity, seed=given.seed), ("", "")
+            if perplexity < params.perplexity:
+                notes.append(f"perplexity {perplexity:.3g} instead of {params.perplexity:.3g}: there are few images")
+            notes.append(
+                "neighbours in the picture are neighbours to the network; sizes and distances of groups tell nothing"
+            )
+        shown = Map(positions, images.labels, predictions, given.class_names, axes)
+        figure, drawn = map_figure(shown, images, _title(params, images), params.thumbnails)
+        if drawn < params.thumbnails:
+            notes.append(f"{drawn} thumbnails of {params.thumbnails} drawn: more would cover each other")
+        return Visualization({**arrays, "positions": positions}, (figure,), tuple(notes))
+
+
+def embed(
+    given: VisualizerInput, images: SplitImages, batch_size: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Embeddings before the head `(N, D)` and predicted class indices `(N,)`, in eval mode."""
+    embeddings, predictions = [], []
+    total = math.ceil(len(images) / batch_size)
+    with evaluating(given.model.module), torch.no_grad():
+        for done, (_, batch) in enumerate(normalised_batches(given, images, batch_size), start=1):
+            predictions.append(given.model.module(batch).argmax(1).cpu().numpy())
+            embeddings.append(given.model.embed(batch).flatten(1).float().cpu().numpy())
+            given.progress(done, total)
+    return np.concatenate(embeddings), np.concatenate(predictions)
+
+
+def by_pca(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions `(N, 2)` on the first two principal components, and the share of the variance that each explains."""
+    pca = PCA(2, random_state=0)
+    positions = pca.fit_transform(embeddings.astype(np.float64))
+    return positions, pca.explained_variance_ratio_
+
+
+def by_tsne(embeddings: NDArray[np.float32], perplexity: float, *, seed: int = 0) -> NDArray[np.float64]:
+    """Positions `(N, 2)` by t-SNE on at most 50 principal components, starting from the first two."""
+    kept = min(KEPT, *embeddings.shape)
+    components = PCA(kept, random_state=seed).fit_transform(embeddings.astype(np.float64))
+    tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
+    return np.asarray(tsne.fit_transform(components), dtype=np.float64)
+
+
+def largest_perplexity(count: int) -> float:
+    """Three times the perplexity, the neighbours that t-SNE looks at, should be there among the other images."""
+    return max(1.0, (count - 1) / 3)
+
+
+def _title(params: EmbeddingParams, images: SplitImages) -> str:
+    how = "t-SNE" if params.method == "tsne" else "PCA"
+    return f"Embeddings by {how}: {params.split} split, {len(images):,d} images"
