@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ahekit.evaluation.record import RunRecord
-    from ahekit.reporting.sections import Figure, Section
+    from ahekit.reporting.sections import Figure, Section, Table
 
 Fit = Literal["stretch", "crop", "pad"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -202,11 +202,12 @@ class VisualizerInput:
 
 @dataclass(frozen=True)
 class Visualization:
-    """What a visualizer returns: arrays by name, figures that show them, and lines to say about them."""
+    """What a visualizer returns: arrays by name, figures that show them, lines to say about them, and tables."""
 
     arrays: Mapping[str, np.ndarray]
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 class VisualizerPlugin(Protocol):

@@ -101,6 +101,14 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Sanity checks of the maps beside the picture: weights randomised, deletion and insertion, in place.",
+            rich_help_panel=OWN,
+        ),
+    ] = False,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -119,7 +127,7 @@ def viz(
 
     console.configure(quiet=quiet, json=json)
     flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    more = {"show_units": show_units, "init": init, "diversity": diversity}
+    more = {"show_units": show_units, "init": init, "diversity": diversity, "check": check or None}
     params = parameters({**flags, **more}, assignments or [])
     trained, passed = find_trained(
         runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"
@@ -138,6 +146,8 @@ def viz(
             progress=progress,
             judge=asked,
         )
+    for table in seen.tables:
+        console.show_table(table)
     for note in (*(pictures.notes if pictures else ()), *seen.notes):
         console.say(note)
     files = visualization_files(seen, trained, pictures, name=name, layers=layers or (), svg=svg)

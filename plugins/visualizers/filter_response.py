@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor
+from pydantic import Field, field_validator
+from torch import Tensor, nn
 
 from ahekit.hooks import Capture, capture, evaluating, resolve_layer
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
+from ._checks import CheckedParams, Explained, checked
 from ._draw import Tile, Tiles, image_label, image_tile, named
 from ._layers import check_maps, check_unit, convolutions, one_layer
 from ._target import DESCRIPTION, Target, choose_target
@@ -31,10 +33,8 @@ CONSTANT = (
 )
 
 
-class FilterResponseParams(BaseModel):
+class FilterResponseParams(CheckedParams):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     filter: int | Literal["all"] | None = Field(
         None, description="number of the filter, or all; none: the one with the largest mean activation on each image"
@@ -93,8 +93,8 @@ class FilterResponse:
         """Propagate the scalar back and draw image, feature map, overlay, and the gradients further back.
 
         Returns:
-            Arrays `filters`, `weights`, `maps` and `pixel_gradient` as in `Response`, `feature_map` `(B, H, W)`, and
-            `earlier` where there is an earlier layer.
+            Arrays `filters`, `weights`, `maps` and `pixel_gradient` as in `Response`, `map` `(B, H, W)`, the mean of
+            `maps` over channels, and `earlier` where there is an earlier layer.
 
         Raises:
             UsageError: There is no such filter, or the layer returns no maps.
@@ -103,13 +103,13 @@ class FilterResponse:
         name, path = one_layer(given)
         back, back_path = _earlier(given, path, params.at)
         target = choose_target(given, params.target if params.scalar == "logit" else "predicted")
-        response = respond(given, {name: path}, {back: back_path} if back_path else {}, params, target)
-        feature_map = response.maps.mean(1)
+        layers = {name: path}, {back: back_path} if back_path else {}
+        response = respond(given, *layers, params, target)
         arrays = {
             "filters": response.filters,
             "weights": response.weights,
             "maps": response.maps,
-            "feature_map": feature_map,
+            "map": response.maps.mean(1),
             "pixel_gradient": response.pixels,
         } | ({} if response.earlier is None else {"earlier": response.earlier})
         if params.filter == "all":
@@ -117,7 +117,15 @@ class FilterResponse:
         else:
             figure = _figure(given, name, back, response, target, params)
         notes = [CONSTANT.format(back=back or "earlier layers")] if params.scalar == "filter-mean" else []
-        return Visualization({key: value.float().cpu().numpy() for key, value in arrays.items()}, (figure,), (*notes,))
+        seen = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), (*notes,))
+
+        def maps(given: VisualizerInput) -> Tensor:
+            return respond(given, *layers, params, target, filters=response.filters).maps.mean(1)
+
+        if params.scalar == "logit":
+            return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
+        mean = partial(_mean_activation, name, path, response.filters)
+        return checked(seen, given, params, Explained(maps, mean, "filter's mean activation"))
 
 
 def respond(
@@ -126,12 +134,15 @@ def respond(
     back: Mapping[str, str],
     params: FilterResponseParams,
     target: Target,
+    *,
+    filters: Tensor | None = None,
 ) -> Response:
     """Propagate the scalar back to the layer, to an earlier one and to the pixels.
 
     Args:
         layer: Name and path of the layer.
         back: Name and path of the earlier one; empty: there is none.
+        filters: Filter of each image as in `Response`; None: those that `params` ask for.
     """
     module, (name,) = given.model.module, layer
     images = given.images.detach().clone().requires_grad_()
@@ -139,7 +150,7 @@ def respond(
         logits = module(images)
         activation = seen[name].activation
         check_maps(activation, name, given.model)
-        filters = _filters(activation, params, name)
+        filters = _filters(activation, params, name) if filters is None else filters
         if params.scalar == "logit":
             scalar = target.score(logits).sum()
         elif params.filter == "all":
@@ -165,6 +176,14 @@ def _filters(activation: Tensor, params: FilterResponseParams, name: str) -> Ten
     if params.filter == "all" or params.scalar == "logit":
         return torch.full((count,), -1, device=device)
     return activation.mean((2, 3)).argmax(1)
+
+
+def _mean_activation(name: str, path: str, filters: Tensor, module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+    """Mean over places of each image's filter, or of all filters, `(B,)`."""
+    with torch.no_grad(), capture(module, {name: path}) as seen:
+        module(images)
+    means, chosen = seen[name].activation.mean((2, 3)), filters[index]
+    return torch.where(chosen < 0, means.mean(1), _pick(means, chosen))
 
 
 def _pick(maps: Tensor, filters: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from ahekit.errors import UsageError
@@ -16,23 +16,15 @@ from ahekit.hooks import capture, evaluating, observing
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
+from ._checks import CheckedParams, Explained, TargetParams, checked
 from ._draw import Tile, Tiles, image_label, image_tile, named
 from ._layers import check_maps, check_unit, one_layer
-from ._target import DESCRIPTION, choose_target, input_gradient
+from ._target import choose_target, input_gradient
+from .gradients import size_of
 
 
-class GuidedBackpropParams(BaseModel):
+class DeconvnetParams(CheckedParams):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: str = Field("predicted", description=DESCRIPTION)
-
-
-class DeconvnetParams(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     filter: int | None = Field(None, ge=0, description="number of the filter; none: each image's most active")
 
@@ -72,19 +64,25 @@ class GuidedBackprop:
     weights are randomised.
     """
 
-    Params = GuidedBackpropParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: GuidedBackpropParams) -> Visualization:
-        """Show each image's gradient in colour; the array `gradient` is `(B, 3, H, W)`."""
-        module = given.model.module
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+        """Show each image's gradient in colour; the array `gradient` is `(B, 3, H, W)`, `map` its size `(B, H, W)`."""
         target = choose_target(given, params.target)
-        with evaluating(module), relu_as(module, _GuidedRelu.apply):
-            gradient = input_gradient(module, given.images, target.score)
+
+        def guided(given: VisualizerInput) -> Tensor:
+            module = given.model.module
+            with evaluating(module), relu_as(module, _GuidedRelu.apply):
+                return input_gradient(module, given.images, target.score)
+
+        gradient = guided(given)
         labels = [image_label(given, index, *target.label(index)) for index in range(len(gradient))]
-        title = f"Guided backpropagation to the pixels, {named(given.image_ids)}"
+        title = f"Guided backpropagation to the pixels: {target.title}, {named(given.image_ids)}"
         figure = _figure(given, gradient, labels, name="pixels", title=title)
         note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
-        return Visualization({"gradient": gradient.cpu().numpy()}, (figure,), (note,))
+        arrays = {"gradient": gradient.cpu().numpy(), "map": size_of(gradient).cpu().numpy()}
+        seen = Visualization(arrays, (figure,), (note,))
+        return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(guided(given))))
 
 
 class Deconvnet:
@@ -98,34 +96,67 @@ class Deconvnet:
     Params = DeconvnetParams
 
     def visualize(self, given: VisualizerInput, params: DeconvnetParams) -> Visualization:
-        """Show each image's projection in colour; arrays `projection` `(B, 3, H, W)`, `filters` and `places`."""
-        module = given.model.module
+        """Show each image's projection in colour.
+
+        Returns:
+            Arrays `projection` `(B, 3, H, W)`, its size `map` `(B, H, W)`, `filters` `(B,)`, and `places` `(B, 2)`, row
+            and column of the strongest place.
+        """
         name, path = one_layer(given)
-        images = given.images.detach().clone().requires_grad_()
-        with (
-            evaluating(module),
-            torch.enable_grad(),
-            capture(module, {name: path}, gradients=True) as seen,
-            relu_as(module, _DeconvRelu.apply),
-        ):
-            module(images)
-            output = seen[name].output
-            check_maps(output, name, given.model)
-            strongest = output.flatten(2).max(2)
-            filters = _filters(params, strongest.values, name)
-            rows = torch.arange(len(output), device=output.device)
-            projection = torch.autograd.grad(strongest.values[rows, filters].sum(), images)[0]
-        labels = [image_label(given, index, f"filter {filters[index]}") for index in range(len(output))]
+        projection, filters, places = project(given, name, path, lambda peaks: _filters(params, peaks, name))
+        labels = [image_label(given, index, f"filter {number}") for index, number in enumerate(filters.tolist())]
         which = "each image's strongest filter" if params.filter is None else f"filter {params.filter}"
         title = f"Deconvnet: {which} of {name} at its strongest place, {named(given.image_ids)}"
-        figure = _figure(given, projection, labels, name=name, title=title)
-        places = strongest.indices[rows, filters]
         arrays = {
             "projection": projection.cpu().numpy(),
+            "map": size_of(projection).cpu().numpy(),
             "filters": filters.cpu().numpy(),
-            "places": np.stack(np.unravel_index(places.cpu().numpy(), output.shape[2:]), axis=1),
+            "places": places,
         }
-        return Visualization(arrays, (figure,))
+        seen = Visualization(arrays, (_figure(given, projection, labels, name=name, title=title),))
+
+        def maps(given: VisualizerInput) -> Tensor:
+            return size_of(project(given, name, path, lambda peaks: filters)[0])
+
+        def peak(module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+            with capture(module, {name: path}) as found:
+                module(images)
+            return found[name].activation.amax((2, 3)).gather(1, filters[index, None])[:, 0]
+
+        return checked(seen, given, params, Explained(maps, peak, "filter's largest activation"))
+
+
+def project(
+    given: VisualizerInput, name: str, path: str, choose: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, np.ndarray[Any, Any]]:
+    """A filter's activation at its strongest place, back at the pixels.
+
+    Args:
+        choose: From each filter's largest activation `(B, C)` to the filter of each image `(B,)`.
+
+    Returns:
+        The projection `(B, 3, H, W)`, the filters `(B,)`, and row and column of the places `(B, 2)`.
+
+    Raises:
+        UsageError: The layer returns no maps, or the network has no `nn.ReLU`.
+    """
+    module = given.model.module
+    images = given.images.detach().clone().requires_grad_()
+    with (
+        evaluating(module),
+        torch.enable_grad(),
+        capture(module, {name: path}, gradients=True) as seen,
+        relu_as(module, _DeconvRelu.apply),
+    ):
+        module(images)
+        output = seen[name].output
+        check_maps(output, name, given.model)
+        strongest = output.flatten(2).max(2)
+        filters = choose(strongest.values)
+        rows = torch.arange(len(output), device=output.device)
+        projection = torch.autograd.grad(strongest.values[rows, filters].sum(), images)[0]
+    places = np.unravel_index(strongest.indices[rows, filters].cpu().numpy(), output.shape[2:])
+    return projection, filters, np.stack(places, axis=1)
 
 
 @contextmanager
