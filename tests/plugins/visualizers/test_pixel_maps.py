@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -119,16 +118,6 @@ def test_guided_backpropagation_stops_negative_gradients_and_silent_units(given:
     assert seen.arrays["gradient"][0, 0].tolist() == [[2.0, -5.0], [0.0, -5.0]]
     plain = visualize("saliency", looked_at, target="altar").arrays["gradient"]
     assert plain[0, 0].tolist() == [[2.0, -5.0], [-2.0, -5.0]]
-
-
-def test_guided_backpropagation_agrees_with_captums(given: Make, toy: Make, visualize: Make) -> None:
-    attr = pytest.importorskip("captum.attr")
-    looked_at = given(toy(inplace=False))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum's, about hooks it sets and gradients it asks for
-        theirs = attr.GuidedBackprop(looked_at.model.module.eval()).attribute(looked_at.images.clone(), target=1)
-    ours = visualize("guided-backprop", looked_at, target="dome_inner").arrays["gradient"]
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-4, atol=1e-8)
 
 
 def test_deconvnet_rectifies_the_gradient_and_ignores_what_was_silent(given: Make, visualize: Make) -> None:
