@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ahekit.errors import UsageError
-from ahekit.hooks import capture, evaluating, observing
+from ahekit.hooks import capture, evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
@@ -30,30 +33,53 @@ class DeconvnetParams(CheckedParams):
 
 
 class _GuidedRelu(torch.autograd.Function):
-    """ReLU that lets only positive gradients back, and only where its input was positive."""
+    """ReLU that lets only positive gradients back, and only where it is not level; `top` is where it ends (ReLU6)."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.save_for_backward(values > 0)
-        return values.clamp(min=0)
+    def forward(ctx: Any, values: Tensor, top: float) -> Tensor:
+        ctx.save_for_backward((values > 0) & (values < top))
+        return values.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (positive,) = ctx.saved_tensors
-        passed: Tensor = gradients[0].clamp(min=0) * positive
-        return passed
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (steep,) = ctx.saved_tensors
+        return gradients[0].clamp(min=0) * steep, None
 
 
 class _DeconvRelu(torch.autograd.Function):
     """ReLU that rectifies the gradient instead of masking it by its input."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.clamp(min=0)
+    def forward(ctx: Any, values: Tensor, top: float) -> Tensor:
+        return values.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0].clamp(min=0)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].clamp(min=0), None
+
+
+_IN_PLACE = {torch.relu_, Tensor.relu_, F.relu_}
+_RELUS = {F.relu, torch.relu, Tensor.relu, *_IN_PLACE}
+
+
+class _ReluAs(TorchFunctionMode):
+    """Lets every ReLU and `nn.ReLU6`, a module's or a function's, compute something else of its input."""
+
+    def __init__(self, function: Callable[[Tensor, float], Tensor]) -> None:
+        super().__init__()
+        self.function, self.count = function, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # What nn.ReLU6 calls. F.relu6 itself is mostly a part of hard gates, which are no rectifiers.
+        six = func is F.hardtanh and kwargs.get("min_val") == 0
+        if func not in _RELUS and not six:
+            return func(*args, **kwargs)
+        self.count += 1
+        values = args[0] if args else kwargs["input"]
+        rectified = self.function(values, kwargs["max_val"] if six else math.inf)
+        # Code may go on with the tensor it has overwritten rather than with the result.
+        return values.copy_(rectified) if func in _IN_PLACE or kwargs.get("inplace") else rectified
 
 
 class GuidedBackprop:
@@ -72,7 +98,7 @@ class GuidedBackprop:
 
         def guided(given: VisualizerInput) -> Tensor:
             module = given.model.module
-            with evaluating(module), relu_as(module, _GuidedRelu.apply):
+            with evaluating(module), relu_as(_GuidedRelu.apply):
                 return input_gradient(module, given.images, target.score)
 
         gradient = guided(given)
@@ -138,7 +164,7 @@ def project(
         The projection `(B, 3, H, W)`, the filters `(B,)`, and row and column of the places `(B, 2)`.
 
     Raises:
-        UsageError: The layer returns no maps, or the network has no `nn.ReLU`.
+        UsageError: The layer returns no maps, or the network has no ReLU.
     """
     module = given.model.module
     images = given.images.detach().clone().requires_grad_()
@@ -146,7 +172,7 @@ def project(
         evaluating(module),
         torch.enable_grad(),
         capture(module, {name: path}, gradients=True) as seen,
-        relu_as(module, _DeconvRelu.apply),
+        relu_as(_DeconvRelu.apply),
     ):
         module(images)
         output = seen[name].output
@@ -160,29 +186,16 @@ def project(
 
 
 @contextmanager
-def relu_as(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let every `nn.ReLU` compute `function` of its input inside; afterwards all is as before.
+def relu_as(function: Callable[[Tensor, float], Tensor]) -> Iterator[None]:
+    """Let every ReLU compute `function` of its input and the value it ends at (infinity; 6 for ReLU6) inside.
 
     Raises:
-        UsageError: The network has no `nn.ReLU`.
+        UsageError: No ReLU was met.
     """
-    relus: dict[str, nn.Module] = {name: part for name, part in module.named_modules() if isinstance(part, nn.ReLU)}
-    if not relus:
-        raise UsageError("the network has no ReLU module, which this method is defined by; saliency works without")
-    inplace: list[tuple[Any, bool]] = [(part, bool(part.inplace)) for part in relus.values()]
-
-    def replace(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        return function(inputs[0])
-
-    try:
-        # In place, a ReLU would have overwritten the input that the function is to see.
-        for part, _ in inplace:
-            part.inplace = False
-        with observing(relus, replace):
-            yield
-    finally:
-        for part, was in inplace:
-            part.inplace = was
+    with _ReluAs(function) as met:
+        yield
+    if not met.count:
+        raise UsageError("the network has no ReLU, which this method is defined by; saliency works without")
 
 
 def _filters(params: DeconvnetParams, peaks: Tensor, name: str) -> Tensor:
