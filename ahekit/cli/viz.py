@@ -60,13 +60,21 @@ def viz(
     ] = "best",
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="CLASS|predicted|true|vs:CLASS", help="What to explain.", rich_help_panel=OWN),
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            help="What to explain: a class by its name, predicted, true, or vs:CLASS.",
+            rich_help_panel=OWN,
+        ),
     ] = None,
     filter: Annotated[
         str | None, typer.Option("--filter", metavar="N|all", help="Filter of the layer.", rich_help_panel=OWN)
     ] = None,
     scalar: Annotated[
-        str | None, typer.Option("--scalar", metavar="NAME", help="What is propagated back.", rich_help_panel=OWN)
+        str | None,
+        typer.Option(
+            "--scalar", metavar="NAME", help="What is propagated back: filter-mean or logit.", rich_help_panel=OWN
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option("--method", metavar="NAME", help="Way to go about it.", rich_help_panel=OWN)

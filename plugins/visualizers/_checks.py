@@ -29,8 +29,8 @@ from ahekit.hooks import evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Column, Figure, Table
 
-from ._draw import Tile, Tiles, image_label, image_tile
-from ._heat import bright, enlarge
+from ._draw import Kind, Tile, Tiles, image_label, image_tile
+from ._heat import READING, bright, enlarge
 from ._target import DESCRIPTION, Target
 
 Floats = NDArray[np.float64]
@@ -39,6 +39,10 @@ WORTHLESS = 0.7
 """Rank correlation with the trained map from which half the map's order (the square) is there without training."""
 TOLERANCE = 1e-4
 """Of the map's largest value, by which an in-place network's map may differ."""
+CASCADE = (
+    "From left to right the weights of one more stage are random. Below: rank correlation with the trained network's "
+    "map; 1: nothing changed, 0: nothing of its order is left."
+)
 ORDERS = ("by the map", "map moved", "random order")
 
 
@@ -263,7 +267,7 @@ def _maps_figure(
     title: str,
     name: str,
 ) -> Figure:
-    kind = "signed" if explained.signed else "map"
+    kind: Kind = "signed" if explained.signed else "map"
     rows = []
     for index in range(len(trained)):
         shown = [(trained[index], "")]
@@ -271,10 +275,12 @@ def _maps_figure(
         tiles = [Tile(one, kind, high=bright(one), text=text) for one, text in shown]
         rows.append((image_tile(given, index), *tiles))
     columns = ("image", "trained", *(f"+ {stage}" if number else stage for number, stage in enumerate(stages)))
-    table = Tiles(tuple(image_label(given, index) for index in range(len(trained))), columns, tuple(rows), tile=0.85)
+    labels = tuple(image_label(given, index) for index in range(len(trained)))
+    caption = f"{CASCADE} {READING[kind]}"
+    table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=caption)
     return Figure(
         name=f"{name}-randomised",
-        title=f"{title}. Weights randomised from the head down, rank correlation with the trained map below",
+        title=f"{title}. Weights randomised from the head down",
         alt=f"A row for each image: {', '.join(columns)}.",
         draw=table.draw,
         size=table.size,

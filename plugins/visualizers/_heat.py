@@ -13,8 +13,14 @@ from torch import Tensor
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
-from ._draw import Kind, Tile, Tiles, image_label, image_tile, named
+from ._draw import TILE, Kind, Tile, Tiles, image_label, image_tile, named
 from ._target import Target
+
+READING: dict[Kind, str] = {
+    "map": "Bright: much of it, dark: none. Each map has a colour scale of its own.",
+    "signed": "Red speaks for the score, blue against it, gray neither. Each map has a colour scale of its own.",
+}
+"""How to read a map's colours."""
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -66,7 +72,7 @@ def heat_map(
         rows.append(tuple(tiles))
         labels.append(image_label(given, index, *target.label(index)))
     columns = ("image", method, "overlay")[: 3 if overlay else 2]
-    table = Tiles(tuple(labels), columns, tuple(rows))
+    table = Tiles(tuple(labels), columns, tuple(rows), tile=TILE if overlay else 1.4, caption=READING[kind])
     figure = Figure(
         name=name,
         title=f"{method} of {where}: {target.title}, {named(given.image_ids)}",

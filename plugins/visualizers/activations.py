@@ -54,8 +54,7 @@ class Activations:
             arrays |= {name: maps[name], f"{name}.units": orders[name]}
         if given.layers:
             shown = [_layer_figure(given, name, maps[name], orders[name], params) for name in maps]
-            note = "units left to right from the strongest; colours from a unit's least to its largest value"
-            return Visualization(arrays, tuple(shown), (note,))
+            return Visualization(arrays, tuple(shown))
         picked = _spread(list(maps), params.show_layers)
         notes = ["the strongest unit of each layer on each image; --layer LAYER shows one layer's units"]
         if len(picked) < len(maps):
@@ -98,7 +97,8 @@ def _layer_figure(
         for index in range(len(maps))
     )
     labels = tuple(image_label(given, index) for index in range(len(maps)))
-    tiles = Tiles(labels, ("image", *(f"unit {unit}" for unit in units)), rows, tile=0.85)
+    caption = "Units from left to right from the strongest. Dark to bright: from a unit's least value to its largest."
+    tiles = Tiles(labels, ("image", *(f"unit {unit}" for unit in units)), rows, tile=0.85, caption=caption)
     side = " x ".join(map(str, maps.shape[2:]))
     return Figure(
         name=name,
@@ -117,7 +117,8 @@ def _depth_figure(given: VisualizerInput, maps: Mapping[str, Maps]) -> Figure:
         tiles = [Tile(maps[name][index, unit], text=f"unit {unit}") for name, unit in units.items()]
         rows.append((image_tile(given, index), *tiles))
     labels = tuple(image_label(given, index) for index in range(len(given.image_ids)))
-    table = Tiles(labels, ("image", *maps), tuple(rows), tile=0.95)
+    caption = "Dark to bright: from a map's least value to its largest."
+    table = Tiles(labels, ("image", *maps), tuple(rows), tile=0.95, caption=caption)
     return Figure(
         name="layers",
         title=f"Activations: the strongest unit of every layer, {named(given.image_ids)}",

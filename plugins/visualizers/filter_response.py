@@ -22,14 +22,14 @@ from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
 from ._checks import CheckedParams, Explained, checked
-from ._draw import Tile, Tiles, image_label, image_tile, named
+from ._draw import Kind, Tile, Tiles, image_label, image_tile, named
 from ._layers import check_maps, check_unit, convolutions, one_layer
 from ._target import DESCRIPTION, Target, choose_target
 
 CONSTANT = (
-    "the mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "
+    "The mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "
     "the others: at its own layer the weighting only scales the filter's map. The gradient at {back} and at the pixels "
-    "tells what the response depends on; so does --scalar logit"
+    "tells what the response depends on; so does --scalar logit."
 )
 
 
@@ -113,11 +113,11 @@ class FilterResponse:
             "pixel_gradient": response.pixels,
         } | ({} if response.earlier is None else {"earlier": response.earlier})
         if params.filter == "all":
-            figure = _grid(given, name, response, target, params)
+            figure = _grid(given, name, back, response, target, params)
         else:
             figure = _figure(given, name, back, response, target, params)
-        notes = [CONSTANT.format(back=back or "earlier layers")] if params.scalar == "filter-mean" else []
-        seen = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), (*notes,))
+        notes = (_reading(params, back),) if params.scalar == "filter-mean" else ()
+        seen = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), notes)
 
         def maps(given: VisualizerInput) -> Tensor:
             return respond(given, *layers, params, target, filters=response.filters).maps.mean(1)
@@ -215,6 +215,17 @@ def _shown(given: VisualizerInput, target: Target, params: FilterResponseParams,
     return target.label(index)[: 2 if params.scalar == "logit" else 1]
 
 
+def _reading(params: FilterResponseParams, back: str) -> str:
+    """How to read the figure."""
+    if params.scalar == "filter-mean":
+        return CONSTANT.format(back=back or "earlier layers")
+    return "Red speaks for the logit, blue against it; each map has a colour scale of its own."
+
+
+def _kind(params: FilterResponseParams) -> Kind:
+    return "signed" if params.scalar == "logit" else "map"
+
+
 def _figure(
     given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
@@ -223,20 +234,20 @@ def _figure(
         feature = response.maps[index].mean(0).cpu().numpy()
         tiles = [
             image_tile(given, index),
-            Tile(feature),
+            Tile(feature, _kind(params)),
             Tile(feature, "overlay", under=given.pixels[index]),
             Tile(response.pixels[index].cpu().numpy()),
         ]
         if response.earlier is not None:
-            tiles.insert(3, Tile(response.earlier[index].cpu().numpy()))
+            tiles.insert(3, Tile(response.earlier[index].cpu().numpy(), _kind(params)))
         rows.append(tuple(tiles))
         which = () if filter < 0 else (f"filter {filter}",)
         labels.append(image_label(given, index, *_shown(given, target, params, index), *which))
     columns = ["Initial image", "Feature map", "Overlay", "gradient at\nthe pixels"]
     if response.earlier is not None:
         columns.insert(3, f"weighted maps\nof {back}")
-    table = Tiles(tuple(labels), tuple(columns), tuple(rows))
-    default = name if params.scalar == "logit" else f"most active filter of {name}"
+    table = Tiles(tuple(labels), tuple(columns), tuple(rows), caption=_reading(params, back))
+    default = name if params.scalar == "logit" else f"the most active filter of {name}"
     shown = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else default
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
@@ -249,7 +260,7 @@ def _figure(
 
 
 def _grid(
-    given: VisualizerInput, name: str, response: Response, target: Target, params: FilterResponseParams
+    given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
     # A filter's own mean ranks by activity, as the default filter is chosen; a share of a logit may be negative.
     ranked = response.maps if params.scalar == "filter-mean" else response.maps.abs()
@@ -258,11 +269,12 @@ def _grid(
     rows = []
     for index in range(len(response.maps)):
         maps = response.maps[index].cpu().numpy()
-        rows.append((image_tile(given, index), *(Tile(maps[unit]) for unit in units)))
+        rows.append((image_tile(given, index), *(Tile(maps[unit], _kind(params)) for unit in units)))
     labels = tuple(
         image_label(given, index, *_shown(given, target, params, index)) for index in range(len(response.maps))
     )
-    table = Tiles(labels, ("Initial image", *(f"filter {unit}" for unit in units)), tuple(rows), tile=0.85)
+    columns = ("Initial image", *(f"filter {unit}" for unit in units))
+    table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=_reading(params, back))
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
         name=f"{name}-all",

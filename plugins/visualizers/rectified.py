@@ -207,7 +207,8 @@ def _filters(params: DeconvnetParams, peaks: Tensor, name: str) -> Tensor:
 
 def _figure(given: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str) -> Figure:
     rows = tuple((image_tile(given, index), Tile(as_colours(one), "picture")) for index, one in enumerate(gradient))
-    table = Tiles(tuple(labels), ("image", "at the pixels"), rows)
+    caption = "Colour: which way a pixel would have to change. Gray: it has no say. Each has a scale of its own."
+    table = Tiles(tuple(labels), ("image", "at the pixels"), rows, tile=1.4, caption=caption)
     alt = "A row for each image: the image, and the gradient at its pixels in colour, gray where it is zero."
     return Figure(name=name, title=title, alt=alt, draw=table.draw, size=table.size)
 
