@@ -98,7 +98,7 @@ class Tiles:
 
     @property
     def _caption_lines(self) -> list[str]:
-        return textwrap.wrap(self.caption, int(self._width / 0.068))
+        return textwrap.wrap(self.caption, int(self._width / 0.06))
 
     def draw(self, figure: MplFigure) -> None:
         """Draw onto an empty figure."""

@@ -58,7 +58,7 @@ class Target:
     def title(self) -> str:
         """Whose score is explained, for a title over all images."""
         explained = {self._explained(index) for index in range(len(self.of))}
-        return f"score of {explained.pop()}" if len(explained) == 1 else "each image's class as on the left"
+        return f"score of {explained.pop()}" if len(explained) == 1 else "each image's own class"
 
     def _explained(self, index: int) -> str:
         of = self._name(int(self.of[index]))

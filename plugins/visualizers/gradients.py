@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -148,8 +149,8 @@ def _gradient_map(
 ) -> Visualization:
     found = gradient(given)
     arrays = {"gradient": found.cpu().numpy()}
-    look = {"method": method, "name": "pixels", "where": "the pixels", "overlay": False}
-    seen = heat_map(given, target, size_of(found), **look, arrays=arrays)
+    look = partial(heat_map, method=method, name="pixels", where="the pixels", overlay=False)
+    seen = look(given, target, size_of(found), arrays=arrays)
     return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(gradient(given))))
 
 

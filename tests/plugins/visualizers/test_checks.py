@@ -56,7 +56,8 @@ def check(given: VisualizerInput, maps: Callable[[VisualizerInput], Tensor]) -> 
     figure = Figure("one", "A map", "A map.", lambda canvas: None)
     seen = Visualization({"map": maps(given).numpy()}, (figure,))
     params = _checks.CheckedParams(check=True)
-    return _checks.checked(seen, given, params, _checks.Explained.of_class(target, maps))
+    found: Visualization = _checks.checked(seen, given, params, _checks.Explained.of_class(target, maps))
+    return found
 
 
 def verdicts(seen: Visualization) -> dict[str, str]:
@@ -69,7 +70,7 @@ def test_a_map_of_the_image_alone_is_called_worthless(given: Make) -> None:
     seen = check(looked_at, lambda given: given.images.abs().sum(1))
 
     np.testing.assert_allclose(seen.arrays["check_correlations"], 1)
-    assert "is 1.00 when those down to head" in verdicts(seen)["weights"]
+    assert "is 1.00 with the weights down to head" in verdicts(seen)["weights"]
     assert "worthless as evidence, a map that does not change when the weights do" in verdicts(seen)["weights"]
 
 
@@ -115,7 +116,7 @@ def test_a_map_that_differs_in_place_is_told(given: Make) -> None:
     looked_at = given(bright_net(), aliases={}, images=spotted())
 
     def maps(given: VisualizerInput) -> Tensor:
-        return given.images.sum(1) * (2 if given.model.module.get_submodule("1").inplace else 1)  # type: ignore[attr-defined]
+        return given.images.sum(1) * (2 if given.model.module.get_submodule("1").inplace else 1)
 
     assert "NOT the same maps" in verdicts(check(looked_at, maps))["in place and not in place"]
 
@@ -167,7 +168,7 @@ def test_randomised_maps_are_those_of_the_same_filter_and_of_what_the_layer_beca
 ) -> None:
     seen = visualize("filter-response", given(layers=["conv2"]), filter=3, check=True)
     # The head has no say in a filter's mean, the body has.
-    assert "down to body, which first change the score" in verdicts(seen)["weights"]
+    assert "down to body randomised, the first that the score depends on" in verdicts(seen)["weights"]
     np.testing.assert_allclose(seen.arrays["check_maps"][0], seen.arrays["map"], rtol=1e-5)
     assert not np.allclose(seen.arrays["check_maps"][1], seen.arrays["map"])
 

@@ -204,7 +204,8 @@ def of_family(given: Make, family: str, *, count: int = 2) -> VisualizerInput:
     built = small_model(family)
     size = built.preprocessing.size
     images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return replace(given(images=images), model=built)
+    looked_at: VisualizerInput = given(images=images)
+    return replace(looked_at, model=built)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -230,7 +231,7 @@ def test_every_model_family_is_checked_without_a_trace(given: Make, visualize: M
 
     seen = visualize("gradcam", looked_at, check=True)
 
-    assert seen.arrays["check_stages"].tolist() == list(reversed(looked_at.model.stages))
+    assert seen.arrays["check_stages"].tolist() == list(looked_at.model.stages)[::-1]
     assert np.isfinite(seen.arrays["check_maps"]).all()
     assert "NOT the same" not in seen.notes[-1]
     assert state_of(looked_at.model.module) == before
