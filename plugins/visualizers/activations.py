@@ -14,7 +14,7 @@ from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
 from ._draw import Tile, Tiles, image_label, image_tile, named
-from ._layers import check_maps, main_layers
+from ._layers import check_maps, convolutions
 
 Maps = NDArray[np.float32]
 
@@ -46,8 +46,9 @@ class Activations:
         Raises:
             UsageError: A layer returns no maps, or the network has no convolution.
         """
-        named_layers = given.layers or main_layers(given.model)
-        maps = activations(given, named_layers)
+        every = given.layers or convolutions(given.model)
+        picked = list(every) if given.layers else _spread(list(every), params.show_layers)
+        maps = activations(given, {name: every[name] for name in picked})
         orders = {name: strongest(found) for name, found in maps.items()}
         arrays: dict[str, NDArray[np.generic]] = {}
         for name in maps:
@@ -55,11 +56,10 @@ class Activations:
         if given.layers:
             shown = [_layer_figure(given, name, maps[name], orders[name], params) for name in maps]
             return Visualization(arrays, tuple(shown))
-        picked = _spread(list(maps), params.show_layers)
         notes = ["the strongest unit of each layer on each image; --layer LAYER shows one layer's units"]
-        if len(picked) < len(maps):
-            notes.append(f"{len(picked)} of {len(maps)} layers drawn (show_layers), the arrays hold all")
-        return Visualization(arrays, (_depth_figure(given, {name: maps[name] for name in picked}),), tuple(notes))
+        if len(picked) < len(every):
+            notes.append(f"{len(picked)} of {len(every)} layers looked at, evenly over the depth (--set show_layers=N)")
+        return Visualization(arrays, (_depth_figure(given, maps),), tuple(notes))
 
 
 def activations(given: VisualizerInput, layers: Mapping[str, str]) -> dict[str, Maps]:
