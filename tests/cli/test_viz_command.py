@@ -124,8 +124,8 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     with np.load(tmp_path / "out" / "activations-conv1.npz") as stored:
         assert stored["conv1"].shape[0] == 2
         assert stored["labels"].tolist() == [-1, -1]
-    # Text is drawn as outlines, but matplotlib notes it in a comment.
-    svg = (tmp_path / "out" / "activations-conv1.svg").read_text()
+    # Text is drawn as outlines, but matplotlib notes each line in a comment.
+    svg = " ".join(re.findall("<!-- (.*?) -->", (tmp_path / "out" / "activations-conv1.svg").read_text()))
     assert "2 of 4 units" in svg
     assert "gray.png" in svg
 
