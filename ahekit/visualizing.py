@@ -224,7 +224,14 @@ def visualization_files(
 
 def _heading(title: str, origin: str, width: float) -> str:
     columns = int(width * 72 / (_TITLE_POINTS * _CHARACTER_WIDTH)) - 1
-    return "\n".join(line for text in (title, origin) for line in textwrap.wrap(text, columns))
+    return "\n".join(line for text in (title, origin) for line in _evenly_wrapped(text, columns))
+
+
+def _evenly_wrapped(text: str, columns: int) -> list[str]:
+    """As few lines as can be, none of them a lone last word."""
+    lines = textwrap.wrap(text, columns)
+    widths = range(-(-len(text) // max(len(lines), 1)), columns)
+    return next((even for even in (textwrap.wrap(text, width) for width in widths) if len(even) == len(lines)), lines)
 
 
 def _file_name(text: str) -> str:

@@ -61,13 +61,21 @@ def viz(
     ] = "best",
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="CLASS|predicted|true|vs:CLASS", help="What to explain.", rich_help_panel=OWN),
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            help="What to explain: a class by its name, predicted, true, or vs:CLASS.",
+            rich_help_panel=OWN,
+        ),
     ] = None,
     filter: Annotated[
         str | None, typer.Option("--filter", metavar="N|all", help="Filter of the layer.", rich_help_panel=OWN)
     ] = None,
     scalar: Annotated[
-        str | None, typer.Option("--scalar", metavar="NAME", help="What is propagated back.", rich_help_panel=OWN)
+        str | None,
+        typer.Option(
+            "--scalar", metavar="NAME", help="What is propagated back: filter-mean or logit.", rich_help_panel=OWN
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option("--method", metavar="NAME", help="Way to go about it.", rich_help_panel=OWN)
@@ -102,6 +110,14 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Sanity checks of the maps beside the picture: weights randomised, deletion and insertion, in place.",
+            rich_help_panel=OWN,
+        ),
+    ] = False,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -120,7 +136,7 @@ def viz(
 
     console.configure(quiet=quiet, json=json)
     flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    more = {"show_units": show_units, "init": init, "diversity": diversity}
+    more = {"show_units": show_units, "init": init, "diversity": diversity, "check": check or None}
     params = parameters({**flags, **more}, assignments or [])
     trained, passed = find_trained(
         runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"

@@ -20,14 +20,14 @@ def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Weight: the mean-like sum over places of alpha relu(g), alpha = g^2 / (2 g^2 + sum over places of A g^3).
+    """Weight: the sum over places of alpha relu(g), with alpha = g^2 / (2 g^2 + g^3 times the sum of A over places).
 
     Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks, https://arxiv.org/abs/1710.11063, its
-    closed form for an exponential score: the derivatives of exp(S) are powers of those of S times exp(S), and that
-    factor, the same for the whole map, is left out.
+    closed form for an exponential score (equations 7 and 19): the derivatives of exp(S) are powers of those of S times
+    exp(S), and that factor, the same for the whole map, is left out.
     """
     squared = gradient**2
-    below = 2 * squared + (activation * gradient**3).sum((2, 3), keepdim=True)
+    below = 2 * squared + activation.sum((2, 3), keepdim=True) * gradient**3
     # Where g is zero so is alpha; its denominator may be zero too.
     alpha = torch.where(gradient != 0, squared / torch.where(below == 0, 1.0, below), 0.0)
     return ((alpha * gradient.relu()).sum((2, 3), keepdim=True) * activation).sum(1).relu()

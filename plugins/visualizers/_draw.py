@@ -61,12 +61,14 @@ class Tiles:
         labels: Lines of words for each row.
         columns: Titles.
         rows: Tiles; None leaves a place empty.
+        caption: How to read it, below.
     """
 
     labels: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[Tile | None, ...], ...]
     tile: float = TILE
+    caption: str = ""
 
     @property
     def label_width(self) -> float:
@@ -85,10 +87,18 @@ class Tiles:
         texts = 0.07 * (lines > 0) + 0.13 * lines
         words = max((line.count("\n") + 1 for line in self.columns), default=1)
         height = len(self.rows) * (self.tile + texts + 0.06) + TITLE * words * 0.7 + HEADING
-        width = self.label_width + len(self.columns) * (self.tile + 0.06)
-        if max(width, height) > MAX_SIDE:
+        height += 0.15 * len(self._caption_lines)
+        if max(self._width, height) > MAX_SIDE:
             raise UsageError(f"a figure of {len(self.rows)} x {len(self.columns)} tiles can't be drawn; show fewer")
-        return max(width, 5.2), height
+        return self._width, height
+
+    @property
+    def _width(self) -> float:
+        return max(self.label_width + len(self.columns) * (self.tile + 0.06), 5.2)
+
+    @property
+    def _caption_lines(self) -> list[str]:
+        return textwrap.wrap(self.caption, int(self._width / 0.06))
 
     def draw(self, figure: MplFigure) -> None:
         """Draw onto an empty figure."""
@@ -104,6 +114,8 @@ class Tiles:
                 _draw_tile(axes[place, column + 1], tile)
         for column, title in enumerate(self.columns):
             axes[0, column + 1].set_title(title, fontsize=8, pad=4)
+        if self.caption:
+            figure.supxlabel("\n".join(self._caption_lines), x=0.01, ha="left", fontsize=8)
 
 
 def image_label(given: VisualizerInput, index: int, *more: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -12,8 +13,14 @@ from torch import Tensor
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
-from ._draw import Kind, Tile, Tiles, image_label, image_tile, named
+from ._draw import TILE, Kind, Tile, Tiles, image_label, image_tile, named
 from ._target import Target
+
+READING: dict[Kind, str] = {
+    "map": "Bright: much of it, dark: none. Each map has a colour scale of its own.",
+    "signed": "Red speaks for the score, blue against it, gray neither. Each map has a colour scale of its own.",
+}
+"""How to read a map's colours."""
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -22,6 +29,11 @@ def enlarge(maps: Tensor, given: VisualizerInput) -> Tensor:
     """Maps `(B, h, w)` at the images' size, bilinearly."""
     side = given.images.shape[2:]
     return F.interpolate(maps[:, None], size=side, mode="bilinear", align_corners=False)[:, 0]
+
+
+def bright(one: NDArray[Any]) -> float | None:
+    """Where the colours of a map of pixels end, the 99.5th percentile: single ones outshine it. None: all is zero."""
+    return float(np.percentile(np.abs(one), 99.5)) or None
 
 
 def heat_map(
@@ -54,18 +66,16 @@ def heat_map(
     shown = maps.float().cpu().numpy()
     rows, labels = [], []
     for index, one in enumerate(shown):
-        # Single pixels outshine a gradient's map: at the pixels, colours end at the 99.5th percentile.
-        high = None if overlay else float(np.percentile(np.abs(one), 99.5)) or None
-        tiles = [image_tile(given, index), Tile(one, kind, high=high)]
+        tiles = [image_tile(given, index), Tile(one, kind, high=None if overlay else bright(one))]
         if overlay:
             tiles.append(Tile(one, "overlay", under=given.pixels[index]))
         rows.append(tuple(tiles))
         labels.append(image_label(given, index, *target.label(index)))
     columns = ("image", method, "overlay")[: 3 if overlay else 2]
-    table = Tiles(tuple(labels), columns, tuple(rows))
+    table = Tiles(tuple(labels), columns, tuple(rows), tile=TILE if overlay else 1.4, caption=READING[kind])
     figure = Figure(
         name=name,
-        title=f"{method} of {where}: {_explained(target)}, {named(given.image_ids)}",
+        title=f"{method} of {where}: {target.title}, {named(given.image_ids)}",
         alt=f"A row for each image: {', '.join(columns)}.",
         draw=table.draw,
         size=table.size,
@@ -74,8 +84,3 @@ def heat_map(
     if raw is not None:
         kept["enlarged"] = shown
     return Visualization(kept | (arrays or {}), (figure,), tuple(notes))
-
-
-def _explained(target: Target) -> str:
-    labels = {target.label(index)[1].removeprefix("shown: ") for index in range(len(target.of))}
-    return f"score of {labels.pop()}" if len(labels) == 1 else "each image's score as named"

@@ -41,14 +41,28 @@ class Target:
         score = logits[rows, self.of[index]]
         return score if self.against is None else score - logits[rows, self.against[index]]
 
+    def probability(self, logits: Tensor, index: Tensor) -> Tensor:
+        """The probability `(B,)` of the class explained: among all, or of the two that are set against each other."""
+        rows = torch.arange(len(logits), device=logits.device)
+        if self.against is None:
+            return logits.softmax(1)[rows, self.of[index]]
+        return self.score(logits, index).sigmoid()
+
     def label(self, index: int) -> tuple[str, str]:
         """What the network names an image, with its probability, and what is explained."""
         probabilities = self.logits[index].softmax(0)
         best = int(probabilities.argmax())
-        explained = self._name(int(self.of[index]))
-        if self.against is not None:
-            explained += f" against {self._name(int(self.against[index]))}"
-        return f"named: {self._name(best)} {float(probabilities[best]):.0%}", f"shown: {explained}"
+        return f"named: {self._name(best)} {float(probabilities[best]):.0%}", f"shown: {self._explained(index)}"
+
+    @property
+    def title(self) -> str:
+        """Whose score is explained, for a title over all images."""
+        explained = {self._explained(index) for index in range(len(self.of))}
+        return f"score of {explained.pop()}" if len(explained) == 1 else "each image's own class"
+
+    def _explained(self, index: int) -> str:
+        of = self._name(int(self.of[index]))
+        return of if self.against is None else f"{of} against {self._name(int(self.against[index]))}"
 
     def _name(self, number: int) -> str:
         return display_name(self.class_names[number])

@@ -14,7 +14,7 @@ from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
 from ._draw import Tile, Tiles, image_label, image_tile, named
-from ._layers import check_maps, main_layers
+from ._layers import check_maps, convolutions
 
 Maps = NDArray[np.float32]
 
@@ -46,21 +46,20 @@ class Activations:
         Raises:
             UsageError: A layer returns no maps, or the network has no convolution.
         """
-        named_layers = given.layers or main_layers(given.model)
-        maps = activations(given, named_layers)
+        every = given.layers or convolutions(given.model)
+        picked = list(every) if given.layers else _spread(list(every), params.show_layers)
+        maps = activations(given, {name: every[name] for name in picked})
         orders = {name: strongest(found) for name, found in maps.items()}
         arrays: dict[str, NDArray[np.generic]] = {}
         for name in maps:
             arrays |= {name: maps[name], f"{name}.units": orders[name]}
         if given.layers:
             shown = [_layer_figure(given, name, maps[name], orders[name], params) for name in maps]
-            note = "units left to right from the strongest; colours from a unit's least to its largest value"
-            return Visualization(arrays, tuple(shown), (note,))
-        picked = _spread(list(maps), params.show_layers)
+            return Visualization(arrays, tuple(shown))
         notes = ["the strongest unit of each layer on each image; --layer LAYER shows one layer's units"]
-        if len(picked) < len(maps):
-            notes.append(f"{len(picked)} of {len(maps)} layers drawn (show_layers), the arrays hold all")
-        return Visualization(arrays, (_depth_figure(given, {name: maps[name] for name in picked}),), tuple(notes))
+        if len(picked) < len(every):
+            notes.append(f"{len(picked)} of {len(every)} layers looked at, evenly over the depth (--set show_layers=N)")
+        return Visualization(arrays, (_depth_figure(given, maps),), tuple(notes))
 
 
 def activations(given: VisualizerInput, layers: Mapping[str, str]) -> dict[str, Maps]:
@@ -98,7 +97,8 @@ def _layer_figure(
         for index in range(len(maps))
     )
     labels = tuple(image_label(given, index) for index in range(len(maps)))
-    tiles = Tiles(labels, ("image", *(f"unit {unit}" for unit in units)), rows, tile=0.85)
+    caption = "Units from left to right from the strongest. Dark to bright: from a unit's least value to its largest."
+    tiles = Tiles(labels, ("image", *(f"unit {unit}" for unit in units)), rows, tile=0.85, caption=caption)
     side = " x ".join(map(str, maps.shape[2:]))
     return Figure(
         name=name,
@@ -117,7 +117,8 @@ def _depth_figure(given: VisualizerInput, maps: Mapping[str, Maps]) -> Figure:
         tiles = [Tile(maps[name][index, unit], text=f"unit {unit}") for name, unit in units.items()]
         rows.append((image_tile(given, index), *tiles))
     labels = tuple(image_label(given, index) for index in range(len(given.image_ids)))
-    table = Tiles(labels, ("image", *maps), tuple(rows), tile=0.95)
+    caption = "Dark to bright: from a map's least value to its largest."
+    table = Tiles(labels, ("image", *maps), tuple(rows), tile=0.95, caption=caption)
     return Figure(
         name="layers",
         title=f"Activations: the strongest unit of every layer, {named(given.image_ids)}",

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ahekit.hooks import capture, evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 
 from . import _cam
+from ._checks import Explained, TargetParams, checked
 from ._heat import enlarge, heat_map
 from ._layers import check_maps, last_maps, named_layer
-from ._target import DESCRIPTION, Target, choose_target
-
-
-class CamParams(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: str = Field("predicted", description=DESCRIPTION)
+from ._target import Target, choose_target
 
 
 class GradCam:
@@ -32,9 +24,9 @@ class GradCam:
     output is maps. A convolution's own output, before it is rectified, may be negative where it matters.
     """
 
-    Params = CamParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: CamParams) -> Visualization:
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
         return _cams(given, params, "Grad-CAM", _cam.gradcam)
 
@@ -45,9 +37,9 @@ class GradCamPlusPlus:
     https://arxiv.org/abs/1710.11063.
     """
 
-    Params = CamParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: CamParams) -> Visualization:
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
         return _cams(given, params, "Grad-CAM++", _cam.gradcam_plus_plus)
 
@@ -58,9 +50,9 @@ class LayerCam:
     https://doi.org/10.1109/TIP.2021.3089943.
     """
 
-    Params = CamParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: CamParams) -> Visualization:
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
         return _cams(given, params, "LayerCAM", _cam.layercam)
 
@@ -81,13 +73,18 @@ def activation_and_gradient(given: VisualizerInput, name: str, path: str, target
 
 
 def _cams(
-    given: VisualizerInput, params: CamParams, method: str, cam: Callable[[Tensor, Tensor], Tensor]
+    given: VisualizerInput, params: TargetParams, method: str, cam: Callable[[Tensor, Tensor], Tensor]
 ) -> Visualization:
     target = choose_target(given, params.target)
     name, path = named_layer(given) or last_maps(given)
-    raw = cam(*activation_and_gradient(given, name, path, target))
+
+    def maps(given: VisualizerInput) -> Tensor:
+        return cam(*activation_and_gradient(given, name, path, target))
+
+    raw = maps(given)
     blank = int((raw.amax((1, 2)) == 0).sum())
     notes = []
     if blank:
         notes.append(f"{blank} of {len(raw)} maps are zero everywhere: nothing at {name} speaks for the score")
-    return heat_map(given, target, enlarge(raw, given), method=method, name=name, where=name, raw=raw, notes=notes)
+    seen = heat_map(given, target, enlarge(raw, given), method=method, name=name, where=name, raw=raw, notes=notes)
+    return checked(seen, given, params, Explained.of_class(target, maps))

@@ -10,31 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor
+from pydantic import Field, field_validator
+from torch import Tensor, nn
 
 from ahekit.hooks import Capture, capture, evaluating, resolve_layer
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
-from ._draw import Tile, Tiles, image_label, image_tile, named
+from ._checks import CheckedParams, Explained, checked
+from ._draw import Kind, Tile, Tiles, image_label, image_tile, named
 from ._layers import check_maps, check_unit, convolutions, one_layer
 from ._target import DESCRIPTION, Target, choose_target
 
 CONSTANT = (
-    "the mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "
+    "The mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "
     "the others: at its own layer the weighting only scales the filter's map. The gradient at {back} and at the pixels "
-    "tells what the response depends on; so does --scalar logit"
+    "tells what the response depends on; so does --scalar logit."
 )
 
 
-class FilterResponseParams(BaseModel):
+class FilterResponseParams(CheckedParams):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     filter: int | Literal["all"] | None = Field(
         None, description="number of the filter, or all; none: the one with the largest mean activation on each image"
@@ -93,8 +93,8 @@ class FilterResponse:
         """Propagate the scalar back and draw image, feature map, overlay, and the gradients further back.
 
         Returns:
-            Arrays `filters`, `weights`, `maps` and `pixel_gradient` as in `Response`, `feature_map` `(B, H, W)`, and
-            `earlier` where there is an earlier layer.
+            Arrays `filters`, `weights`, `maps` and `pixel_gradient` as in `Response`, `map` `(B, H, W)`, the mean of
+            `maps` over channels, and `earlier` where there is an earlier layer.
 
         Raises:
             UsageError: There is no such filter, or the layer returns no maps.
@@ -103,21 +103,29 @@ class FilterResponse:
         name, path = one_layer(given)
         back, back_path = _earlier(given, path, params.at)
         target = choose_target(given, params.target if params.scalar == "logit" else "predicted")
-        response = respond(given, {name: path}, {back: back_path} if back_path else {}, params, target)
-        feature_map = response.maps.mean(1)
+        layers = {name: path}, {back: back_path} if back_path else {}
+        response = respond(given, *layers, params, target)
         arrays = {
             "filters": response.filters,
             "weights": response.weights,
             "maps": response.maps,
-            "feature_map": feature_map,
+            "map": response.maps.mean(1),
             "pixel_gradient": response.pixels,
         } | ({} if response.earlier is None else {"earlier": response.earlier})
         if params.filter == "all":
-            figure = _grid(given, name, response, target, params)
+            figure = _grid(given, name, back, response, target, params)
         else:
             figure = _figure(given, name, back, response, target, params)
-        notes = [CONSTANT.format(back=back or "earlier layers")] if params.scalar == "filter-mean" else []
-        return Visualization({key: value.float().cpu().numpy() for key, value in arrays.items()}, (figure,), (*notes,))
+        notes = (_reading(params, back),) if params.scalar == "filter-mean" else ()
+        seen = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), notes)
+
+        def maps(given: VisualizerInput) -> Tensor:
+            return respond(given, *layers, params, target, filters=response.filters).maps.mean(1)
+
+        if params.scalar == "logit":
+            return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
+        mean = partial(_mean_activation, name, path, response.filters)
+        return checked(seen, given, params, Explained(maps, mean, "filter's mean activation"))
 
 
 def respond(
@@ -126,12 +134,15 @@ def respond(
     back: Mapping[str, str],
     params: FilterResponseParams,
     target: Target,
+    *,
+    filters: Tensor | None = None,
 ) -> Response:
     """Propagate the scalar back to the layer, to an earlier one and to the pixels.
 
     Args:
         layer: Name and path of the layer.
         back: Name and path of the earlier one; empty: there is none.
+        filters: Filter of each image as in `Response`; None: those that `params` ask for.
     """
     module, (name,) = given.model.module, layer
     images = given.images.detach().clone().requires_grad_()
@@ -139,7 +150,7 @@ def respond(
         logits = module(images)
         activation = seen[name].activation
         check_maps(activation, name, given.model)
-        filters = _filters(activation, params, name)
+        filters = _filters(activation, params, name) if filters is None else filters
         if params.scalar == "logit":
             scalar = target.score(logits).sum()
         elif params.filter == "all":
@@ -165,6 +176,14 @@ def _filters(activation: Tensor, params: FilterResponseParams, name: str) -> Ten
     if params.filter == "all" or params.scalar == "logit":
         return torch.full((count,), -1, device=device)
     return activation.mean((2, 3)).argmax(1)
+
+
+def _mean_activation(name: str, path: str, filters: Tensor, module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+    """Mean over places of each image's filter, or of all filters, `(B,)`."""
+    with torch.no_grad(), capture(module, {name: path}) as seen:
+        module(images)
+    means, chosen = seen[name].activation.mean((2, 3)), filters[index]
+    return torch.where(chosen < 0, means.mean(1), _pick(means, chosen))
 
 
 def _pick(maps: Tensor, filters: Tensor) -> Tensor:
@@ -196,6 +215,17 @@ def _shown(given: VisualizerInput, target: Target, params: FilterResponseParams,
     return target.label(index)[: 2 if params.scalar == "logit" else 1]
 
 
+def _reading(params: FilterResponseParams, back: str) -> str:
+    """How to read the figure."""
+    if params.scalar == "filter-mean":
+        return CONSTANT.format(back=back or "earlier layers")
+    return "Red speaks for the logit, blue against it; each map has a colour scale of its own."
+
+
+def _kind(params: FilterResponseParams) -> Kind:
+    return "signed" if params.scalar == "logit" else "map"
+
+
 def _figure(
     given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
@@ -204,20 +234,20 @@ def _figure(
         feature = response.maps[index].mean(0).cpu().numpy()
         tiles = [
             image_tile(given, index),
-            Tile(feature),
+            Tile(feature, _kind(params)),
             Tile(feature, "overlay", under=given.pixels[index]),
             Tile(response.pixels[index].cpu().numpy()),
         ]
         if response.earlier is not None:
-            tiles.insert(3, Tile(response.earlier[index].cpu().numpy()))
+            tiles.insert(3, Tile(response.earlier[index].cpu().numpy(), _kind(params)))
         rows.append(tuple(tiles))
         which = () if filter < 0 else (f"filter {filter}",)
         labels.append(image_label(given, index, *_shown(given, target, params, index), *which))
     columns = ["Initial image", "Feature map", "Overlay", "gradient at\nthe pixels"]
     if response.earlier is not None:
         columns.insert(3, f"weighted maps\nof {back}")
-    table = Tiles(tuple(labels), tuple(columns), tuple(rows))
-    default = name if params.scalar == "logit" else f"most active filter of {name}"
+    table = Tiles(tuple(labels), tuple(columns), tuple(rows), caption=_reading(params, back))
+    default = name if params.scalar == "logit" else f"the most active filter of {name}"
     shown = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else default
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
@@ -230,7 +260,7 @@ def _figure(
 
 
 def _grid(
-    given: VisualizerInput, name: str, response: Response, target: Target, params: FilterResponseParams
+    given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
     # A filter's own mean ranks by activity, as the default filter is chosen; a share of a logit may be negative.
     ranked = response.maps if params.scalar == "filter-mean" else response.maps.abs()
@@ -239,11 +269,12 @@ def _grid(
     rows = []
     for index in range(len(response.maps)):
         maps = response.maps[index].cpu().numpy()
-        rows.append((image_tile(given, index), *(Tile(maps[unit]) for unit in units)))
+        rows.append((image_tile(given, index), *(Tile(maps[unit], _kind(params)) for unit in units)))
     labels = tuple(
         image_label(given, index, *_shown(given, target, params, index)) for index in range(len(response.maps))
     )
-    table = Tiles(labels, ("Initial image", *(f"filter {unit}" for unit in units)), tuple(rows), tile=0.85)
+    columns = ("Initial image", *(f"filter {unit}" for unit in units))
+    table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=_reading(params, back))
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
         name=f"{name}-all",

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from ahekit.hooks import evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 
+from ._checks import Explained, TargetParams, checked
 from ._heat import heat_map
-from ._target import DESCRIPTION, Target, choose_target, input_gradient
+from ._target import Target, choose_target, input_gradient
 
 BASELINES = {"black": 0.0, "gray": 0.5, "white": 1.0}
 
 
-class SaliencyParams(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: str = Field("predicted", description=DESCRIPTION)
-
-
-class SmoothGradParams(SaliencyParams):
+class SmoothGradParams(TargetParams):
     """What can be set."""
 
     samples: int = Field(25, ge=1, description="noisy copies of each image")
     noise: float = Field(0.15, gt=0, description="the noise's standard deviation, as a share of the image's range")
 
 
-class IntegratedGradientsParams(SaliencyParams):
+class IntegratedGradientsParams(TargetParams):
     """What can be set."""
 
     steps: int = Field(64, ge=1, description="places on the way from the baseline to the image")
@@ -45,14 +40,17 @@ class Saliency:
     Deep Inside Convolutional Networks, https://arxiv.org/abs/1312.6034.
     """
 
-    Params = SaliencyParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: SaliencyParams) -> Visualization:
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image; the array `gradient` is `(B, 3, H, W)`, of the normalised input."""
         target = choose_target(given, params.target)
-        with evaluating(given.model.module):
-            gradient = input_gradient(given.model.module, given.images, target.score)
-        return _gradient_map(given, target, gradient, "Saliency")
+
+        def gradient(given: VisualizerInput) -> Tensor:
+            with evaluating(given.model.module):
+                return input_gradient(given.model.module, given.images, target.score)
+
+        return _gradient_map(given, params, target, gradient, "Saliency")
 
 
 class SmoothGrad:
@@ -67,13 +65,17 @@ class SmoothGrad:
         """Map each image; the array `gradient` is the mean, `(B, 3, H, W)`."""
         target, images = choose_target(given, params.target), given.images
         spread = params.noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
-        random = torch.Generator().manual_seed(given.seed)
-        total = torch.zeros_like(images)
-        with evaluating(given.model.module):
-            for _ in range(params.samples):
-                noise = torch.randn(images.shape, generator=random).to(images)
-                total += input_gradient(given.model.module, images + spread * noise, target.score)
-        return _gradient_map(given, target, total / params.samples, "SmoothGrad")
+
+        def gradient(given: VisualizerInput) -> Tensor:
+            random = torch.Generator().manual_seed(given.seed)
+            total = torch.zeros_like(images)
+            with evaluating(given.model.module):
+                for _ in range(params.samples):
+                    noise = torch.randn(images.shape, generator=random).to(images)
+                    total += input_gradient(given.model.module, images + spread * noise, target.score)
+            return total / params.samples
+
+        return _gradient_map(given, params, target, gradient, "SmoothGrad")
 
 
 class IntegratedGradients:
@@ -92,20 +94,14 @@ class IntegratedGradients:
             shares miss the rise.
         """
         module, images = given.model.module, given.images
-        target = choose_target(given, params.target)
-        start = plain_image(given, params.baseline)
-        total = torch.zeros_like(images)
-        with evaluating(module):
-            for step in range(params.steps):
-                between = start + (step + 0.5) / params.steps * (images - start)
-                total += input_gradient(module, between, target.score)
-            with torch.no_grad():
-                rise = target.score(module(images)) - target.score(module(start.expand_as(images)))
-        attribution = total / params.steps * (images - start)
+        target, start = choose_target(given, params.target), plain_image(given, params.baseline)
+        attribution = integrated_gradients(given, target, start, steps=params.steps)
+        with evaluating(module), torch.no_grad():
+            rise = target.score(module(images)) - target.score(module(start.expand_as(images)))
         gap = attribution.sum((1, 2, 3)) - rise
         worst = float((gap.abs() / rise.abs().clamp(min=1e-6)).max())
         note = f"shares add up to the score's rise within {worst:.1%} (largest of {len(images)}; more --set steps=N)"
-        return heat_map(
+        seen = heat_map(
             given,
             target,
             attribution.sum(1),
@@ -118,6 +114,21 @@ class IntegratedGradients:
             arrays={"attribution": attribution.cpu().numpy(), "gap": gap.cpu().numpy()},
         )
 
+        def maps(given: VisualizerInput) -> Tensor:
+            return integrated_gradients(given, target, start, steps=params.steps).sum(1)
+
+        return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
+
+
+def integrated_gradients(given: VisualizerInput, target: Target, start: Tensor, *, steps: int) -> Tensor:
+    """The mean gradient of the score on the way from `start` to each image, times that way, `(B, 3, H, W)`."""
+    module, images = given.model.module, given.images
+    total = torch.zeros_like(images)
+    with evaluating(module):
+        for step in range(steps):
+            total += input_gradient(module, start + (step + 0.5) / steps * (images - start), target.score)
+    return total / steps * (images - start)
+
 
 def plain_image(given: VisualizerInput, name: str) -> Tensor:
     """An image of one colour as the network gets it, `(1, 3, 1, 1)`."""
@@ -129,7 +140,20 @@ def _scales(given: VisualizerInput) -> tuple[tuple[float, ...], tuple[float, ...
     return given.model.preprocessing.mean, given.model.preprocessing.std
 
 
-def _gradient_map(given: VisualizerInput, target: Target, gradient: Tensor, method: str) -> Visualization:
-    maps = gradient.abs().amax(1)
-    arrays = {"gradient": gradient.cpu().numpy()}
-    return heat_map(given, target, maps, method=method, name="pixels", where="the pixels", overlay=False, arrays=arrays)
+def _gradient_map(
+    given: VisualizerInput,
+    params: TargetParams,
+    target: Target,
+    gradient: Callable[[VisualizerInput], Tensor],
+    method: str,
+) -> Visualization:
+    found = gradient(given)
+    arrays = {"gradient": found.cpu().numpy()}
+    look = partial(heat_map, method=method, name="pixels", where="the pixels", overlay=False)
+    seen = look(given, target, size_of(found), arrays=arrays)
+    return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(gradient(given))))
+
+
+def size_of(gradient: Tensor) -> Tensor:
+    """The largest size over the colours, `(B, H, W)` from `(B, 3, H, W)`."""
+    return gradient.abs().amax(1)

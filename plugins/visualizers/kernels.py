@@ -74,7 +74,10 @@ def _colour_figure(name: str, weights: Weights, params: KernelsParams) -> Figure
     rows = [tuple(tiles[start : start + across]) for start in range(0, len(tiles), across)]
     width = min(across, len(tiles))
     filled = tuple((*row, *(None,) * (width - len(row))) for row in rows)
-    table = Tiles(("",) * len(rows), ("",) * width, filled, tile=0.8)
+    caption = (
+        "The colour that a filter weighs most. Gray: a weight of zero; each filter is scaled by its largest weight."
+    )
+    table = Tiles(("",) * len(rows), ("",) * width, filled, tile=0.8, caption=caption)
     return Figure(
         name=name,
         title=f"Kernels of {name}: {len(units)} of {len(weights)} filters, {_side(weights)}, in colour",
@@ -93,11 +96,12 @@ def _channel_figure(name: str, weights: Weights, params: KernelsParams) -> Figur
         inputs = by_norm(weights[unit][:, None])[: params.show_inputs]
         rows.append(tuple(Tile(weights[unit, place], "signed", high=high, text=f"input {place}") for place in inputs))
     columns = ("strongest", *("",) * (len(rows[0]) - 1))
-    table = Tiles(tuple(f"filter {unit}" for unit in units), columns, tuple(rows), tile=0.62)
+    caption = "Red: positive weights, blue: negative ones, gray: zero. Each filter is scaled by its largest weight."
+    table = Tiles(tuple(f"filter {unit}" for unit in units), columns, tuple(rows), tile=0.62, caption=caption)
     return Figure(
         name=name,
         title=f"Kernels of {name}: {len(units)} of {len(weights)} filters, {len(rows[0])} of {weights.shape[1]} "
-        f"input channels, {_side(weights)}, red positive, blue negative",
+        f"input channels, {_side(weights)}",
         alt="A row for each filter, a tile for each of its strongest input channels.",
         draw=table.draw,
         size=table.size,

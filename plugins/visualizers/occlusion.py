@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 
+from ._checks import Explained, TargetParams, checked
 from ._heat import heat_map
-from ._target import DESCRIPTION, Target, choose_target
+from ._target import Target, choose_target
 from .gradients import BASELINES, plain_image
 
 _BATCH = 128
 
 
-class OcclusionParams(BaseModel):
+class OcclusionParams(TargetParams):
     """What can be set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: str = Field("predicted", description=DESCRIPTION)
     window: int | None = Field(None, ge=1, description="the patch's side in pixels; none: a quarter of the image's")
     stride: int | None = Field(None, ge=1, description="pixels from patch to patch; none: a quarter of the patch")
     cover: str = Field("gray", pattern=f"^({'|'.join(BASELINES)})$", description="the patch: black, gray or white")
@@ -59,11 +57,18 @@ class Occlusion:
         stride = params.stride or max(1, window // 4)
         tops, lefts = _starts(height, window, stride), _starts(width, window, stride)
         target = choose_target(given, params.target)
-        falls = _falls(given, target, plain_image(given, params.cover), tops, lefts, window)
-        return heat_map(
+
+        def fall(given: VisualizerInput) -> Tensor:
+            return _falls(given, target, plain_image(given, params.cover), tops, lefts, window)
+
+        def maps(falls: Tensor) -> Tensor:
+            return spread_over_pixels(falls, tops, lefts, window, (height, width))
+
+        falls = fall(given)
+        seen = heat_map(
             given,
             target,
-            spread_over_pixels(falls, tops, lefts, window, (height, width)),
+            maps(falls),
             method="Occlusion",
             name="patches",
             where=f"patches of {window} pixels",
@@ -71,6 +76,7 @@ class Occlusion:
             overlay=False,
             arrays={"falls": falls.cpu().numpy()},
         )
+        return checked(seen, given, params, Explained.of_class(target, lambda given: maps(fall(given)), signed=True))
 
 
 def spread_over_pixels(falls: Tensor, tops: list[int], lefts: list[int], window: int, size: tuple[int, int]) -> Tensor:
@@ -94,7 +100,7 @@ def _falls(
     places = [(image, top, left) for image in range(len(images)) for top in tops for left in lefts]
     scores = []
     with evaluating(module), torch.no_grad():
-        whole = target.score(target.logits)
+        whole = target.score(module(images))
         for start in range(0, len(places), _BATCH):
             part = places[start : start + _BATCH]
             index = torch.tensor([image for image, _, _ in part], device=images.device)

@@ -2,66 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ahekit.errors import UsageError
-from ahekit.hooks import capture, evaluating, observing
+from ahekit.hooks import capture, evaluating
 from ahekit.protocols import Visualization, VisualizerInput
 from ahekit.reporting.sections import Figure
 
+from ._checks import CheckedParams, Explained, TargetParams, checked
 from ._draw import Tile, Tiles, image_label, image_tile, named
 from ._layers import check_maps, check_unit, one_layer
-from ._target import DESCRIPTION, choose_target, input_gradient
+from ._target import choose_target, input_gradient
+from .gradients import size_of
 
 
-class GuidedBackpropParams(BaseModel):
+class DeconvnetParams(CheckedParams):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: str = Field("predicted", description=DESCRIPTION)
-
-
-class DeconvnetParams(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     filter: int | None = Field(None, ge=0, description="number of the filter; none: each image's most active")
 
 
 class _GuidedRelu(torch.autograd.Function):
-    """ReLU that lets only positive gradients back, and only where its input was positive."""
+    """ReLU that lets only positive gradients back, and only where it is not level; `top` is where it ends (ReLU6)."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.save_for_backward(values > 0)
-        return values.clamp(min=0)
+    def forward(ctx: Any, values: Tensor, top: float) -> Tensor:
+        ctx.save_for_backward((values > 0) & (values < top))
+        return values.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (positive,) = ctx.saved_tensors
-        passed: Tensor = gradients[0].clamp(min=0) * positive
-        return passed
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (steep,) = ctx.saved_tensors
+        return gradients[0].clamp(min=0) * steep, None
 
 
 class _DeconvRelu(torch.autograd.Function):
     """ReLU that rectifies the gradient instead of masking it by its input."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.clamp(min=0)
+    def forward(ctx: Any, values: Tensor, top: float) -> Tensor:
+        return values.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0].clamp(min=0)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].clamp(min=0), None
+
+
+_IN_PLACE = {torch.relu_, Tensor.relu_, F.relu_}
+_RELUS = {F.relu, torch.relu, Tensor.relu, *_IN_PLACE}
+
+
+class _ReluAs(TorchFunctionMode):
+    """Lets every ReLU and `nn.ReLU6`, a module's or a function's, compute something else of its input."""
+
+    def __init__(self, function: Callable[[Tensor, float], Tensor]) -> None:
+        super().__init__()
+        self.function, self.count = function, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # What nn.ReLU6 calls. F.relu6 itself is mostly a part of hard gates, which are no rectifiers.
+        six = func is F.hardtanh and kwargs.get("min_val") == 0
+        if func not in _RELUS and not six:
+            return func(*args, **kwargs)
+        self.count += 1
+        values = args[0] if args else kwargs["input"]
+        rectified = self.function(values, kwargs["max_val"] if six else math.inf)
+        # Code may go on with the tensor it has overwritten rather than with the result.
+        return values.copy_(rectified) if func in _IN_PLACE or kwargs.get("inplace") else rectified
 
 
 class GuidedBackprop:
@@ -72,19 +90,25 @@ class GuidedBackprop:
     weights are randomised.
     """
 
-    Params = GuidedBackpropParams
+    Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: GuidedBackpropParams) -> Visualization:
-        """Show each image's gradient in colour; the array `gradient` is `(B, 3, H, W)`."""
-        module = given.model.module
+    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+        """Show each image's gradient in colour; the array `gradient` is `(B, 3, H, W)`, `map` its size `(B, H, W)`."""
         target = choose_target(given, params.target)
-        with evaluating(module), relu_as(module, _GuidedRelu.apply):
-            gradient = input_gradient(module, given.images, target.score)
+
+        def guided(given: VisualizerInput) -> Tensor:
+            module = given.model.module
+            with evaluating(module), relu_as(_GuidedRelu.apply):
+                return input_gradient(module, given.images, target.score)
+
+        gradient = guided(given)
         labels = [image_label(given, index, *target.label(index)) for index in range(len(gradient))]
-        title = f"Guided backpropagation to the pixels, {named(given.image_ids)}"
+        title = f"Guided backpropagation to the pixels: {target.title}, {named(given.image_ids)}"
         figure = _figure(given, gradient, labels, name="pixels", title=title)
         note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
-        return Visualization({"gradient": gradient.cpu().numpy()}, (figure,), (note,))
+        arrays = {"gradient": gradient.cpu().numpy(), "map": size_of(gradient).cpu().numpy()}
+        seen = Visualization(arrays, (figure,), (note,))
+        return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(guided(given))))
 
 
 class Deconvnet:
@@ -98,60 +122,80 @@ class Deconvnet:
     Params = DeconvnetParams
 
     def visualize(self, given: VisualizerInput, params: DeconvnetParams) -> Visualization:
-        """Show each image's projection in colour; arrays `projection` `(B, 3, H, W)`, `filters` and `places`."""
-        module = given.model.module
+        """Show each image's projection in colour.
+
+        Returns:
+            Arrays `projection` `(B, 3, H, W)`, its size `map` `(B, H, W)`, `filters` `(B,)`, and `places` `(B, 2)`, row
+            and column of the strongest place.
+        """
         name, path = one_layer(given)
-        images = given.images.detach().clone().requires_grad_()
-        with (
-            evaluating(module),
-            torch.enable_grad(),
-            capture(module, {name: path}, gradients=True) as seen,
-            relu_as(module, _DeconvRelu.apply),
-        ):
-            module(images)
-            output = seen[name].output
-            check_maps(output, name, given.model)
-            strongest = output.flatten(2).max(2)
-            filters = _filters(params, strongest.values, name)
-            rows = torch.arange(len(output), device=output.device)
-            projection = torch.autograd.grad(strongest.values[rows, filters].sum(), images)[0]
-        labels = [image_label(given, index, f"filter {filters[index]}") for index in range(len(output))]
+        projection, filters, places = project(given, name, path, lambda peaks: _filters(params, peaks, name))
+        labels = [image_label(given, index, f"filter {number}") for index, number in enumerate(filters.tolist())]
         which = "each image's strongest filter" if params.filter is None else f"filter {params.filter}"
         title = f"Deconvnet: {which} of {name} at its strongest place, {named(given.image_ids)}"
-        figure = _figure(given, projection, labels, name=name, title=title)
-        places = strongest.indices[rows, filters]
         arrays = {
             "projection": projection.cpu().numpy(),
+            "map": size_of(projection).cpu().numpy(),
             "filters": filters.cpu().numpy(),
-            "places": np.stack(np.unravel_index(places.cpu().numpy(), output.shape[2:]), axis=1),
+            "places": places,
         }
-        return Visualization(arrays, (figure,))
+        seen = Visualization(arrays, (_figure(given, projection, labels, name=name, title=title),))
+
+        def maps(given: VisualizerInput) -> Tensor:
+            return size_of(project(given, name, path, lambda peaks: filters)[0])
+
+        def peak(module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+            with capture(module, {name: path}) as found:
+                module(images)
+            return found[name].activation.amax((2, 3)).gather(1, filters[index, None])[:, 0]
+
+        return checked(seen, given, params, Explained(maps, peak, "filter's largest activation"))
+
+
+def project(
+    given: VisualizerInput, name: str, path: str, choose: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, np.ndarray[Any, Any]]:
+    """A filter's activation at its strongest place, back at the pixels.
+
+    Args:
+        choose: From each filter's largest activation `(B, C)` to the filter of each image `(B,)`.
+
+    Returns:
+        The projection `(B, 3, H, W)`, the filters `(B,)`, and row and column of the places `(B, 2)`.
+
+    Raises:
+        UsageError: The layer returns no maps, or the network has no ReLU.
+    """
+    module = given.model.module
+    images = given.images.detach().clone().requires_grad_()
+    with (
+        evaluating(module),
+        torch.enable_grad(),
+        capture(module, {name: path}, gradients=True) as seen,
+        relu_as(_DeconvRelu.apply),
+    ):
+        module(images)
+        output = seen[name].output
+        check_maps(output, name, given.model)
+        strongest = output.flatten(2).max(2)
+        filters = choose(strongest.values)
+        rows = torch.arange(len(output), device=output.device)
+        projection = torch.autograd.grad(strongest.values[rows, filters].sum(), images)[0]
+    places = np.unravel_index(strongest.indices[rows, filters].cpu().numpy(), output.shape[2:])
+    return projection, filters, np.stack(places, axis=1)
 
 
 @contextmanager
-def relu_as(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let every `nn.ReLU` compute `function` of its input inside; afterwards all is as before.
+def relu_as(function: Callable[[Tensor, float], Tensor]) -> Iterator[None]:
+    """Let every ReLU compute `function` of its input and the value it ends at (infinity; 6 for ReLU6) inside.
 
     Raises:
-        UsageError: The network has no `nn.ReLU`.
+        UsageError: No ReLU was met.
     """
-    relus: dict[str, nn.Module] = {name: part for name, part in module.named_modules() if isinstance(part, nn.ReLU)}
-    if not relus:
-        raise UsageError("the network has no ReLU module, which this method is defined by; saliency works without")
-    inplace: list[tuple[Any, bool]] = [(part, bool(part.inplace)) for part in relus.values()]
-
-    def replace(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        return function(inputs[0])
-
-    try:
-        # In place, a ReLU would have overwritten the input that the function is to see.
-        for part, _ in inplace:
-            part.inplace = False
-        with observing(relus, replace):
-            yield
-    finally:
-        for part, was in inplace:
-            part.inplace = was
+    with _ReluAs(function) as met:
+        yield
+    if not met.count:
+        raise UsageError("the network has no ReLU, which this method is defined by; saliency works without")
 
 
 def _filters(params: DeconvnetParams, peaks: Tensor, name: str) -> Tensor:
@@ -163,7 +207,8 @@ def _filters(params: DeconvnetParams, peaks: Tensor, name: str) -> Tensor:
 
 def _figure(given: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str) -> Figure:
     rows = tuple((image_tile(given, index), Tile(as_colours(one), "picture")) for index, one in enumerate(gradient))
-    table = Tiles(tuple(labels), ("image", "at the pixels"), rows)
+    caption = "Colour: which way a pixel would have to change. Gray: it has no say. Each has a scale of its own."
+    table = Tiles(tuple(labels), ("image", "at the pixels"), rows, tile=1.4, caption=caption)
     alt = "A row for each image: the image, and the gradient at its pixels in colour, gray where it is zero."
     return Figure(name=name, title=title, alt=alt, draw=table.draw, size=table.size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -126,8 +127,8 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     with np.load(tmp_path / "out" / "activations-conv1.npz") as stored:
         assert stored["conv1"].shape[0] == 2
         assert stored["labels"].tolist() == [-1, -1]
-    # Text is drawn as outlines, but matplotlib notes it in a comment.
-    svg = (tmp_path / "out" / "activations-conv1.svg").read_text()
+    # Text is drawn as outlines, but matplotlib notes each line in a comment.
+    svg = " ".join(re.findall("<!-- (.*?) -->", (tmp_path / "out" / "activations-conv1.svg").read_text()))
     assert "2 of 4 units" in svg
     assert "gray.png" in svg
 
@@ -148,6 +149,45 @@ def test_class_names_are_taken_by_target(cli: Cli, runs: Path, class_folder: Pat
     for target in ("beam", "true", "predicted", "vs:crypt"):
         outcome = cli("viz", "gradcam", "--runs", runs, "--target", target, "--out", tmp_path / "out")
         assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_gray_and_odd_sized_pictures_are_taken_by_every_view_of_a_picture(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    write_run(runs, class_folder)
+    gray = tmp_path / "gray.png"
+    Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).save(gray)
+    for name in ("filter-response", "gradcam", "deconvnet", "occlusion"):
+        outcome = cli("viz", name, "--image", gray, "--runs", runs, "--out", tmp_path / "out")
+        assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_filter_all_and_the_logit_are_chosen_by_flags(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    flags = ("--layer", "block2.conv", "--filter", "all", "--scalar", "logit", "--target", "vs:beam")
+    outcome = cli("viz", "filter-response", *flags, "--runs", runs, "--out", tmp_path / "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    with np.load(tmp_path / "out" / "filter-response-block2.conv.npz") as stored:
+        assert stored["filters"].tolist() == [-1, -1, -1]
+        assert stored["maps"].shape == (3, 6, 8, 8)
+    assert (tmp_path / "out" / "filter-response-block2.conv-all.png").exists()
+
+
+def test_checks_are_told_in_tables_and_verdicts_and_kept(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    write_run(runs, class_folder)
+
+    outcome = cli("viz", "gradcam", "--check", "--runs", runs, "--out", tmp_path / "out")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert max(map(len, outcome.out.split("weights:")[0].splitlines())) <= 80
+    for told in ("all weights", "insertion", "weights: ", "deletion and insertion: ", "in place and not in place: "):
+        assert f"\n{told}" in outcome.out
+    with np.load(tmp_path / "out" / "gradcam.npz") as stored:
+        assert stored["check_stages"].tolist() == ["head", "dense1", "block3", "block2", "block1"]
+        assert stored["check_deletion"].shape == (3, 3, 21)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
 
 def test_another_run_judges_class_images(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
@@ -231,6 +271,7 @@ def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: P
         ),
         (("gradcam", "--target", "bean"), "no class named 'bean'; did you mean beam? Known: arch, beam, crypt"),
         (("gradcam", "--filter", "3"), "gradcam.filter: no field named 'filter'"),
+        (("kernels", "--check"), "kernels.check: no field named 'check'"),
         (("activatoins",), "no visualizer named 'activatoins'; did you mean activations?"),
         (("--show-units", "0"), "activations.show_units: must be greater than or equal to 1 (got 0)"),
         (("--set", "show_units"), "--set show_units: write FIELD=VALUE"),
@@ -249,6 +290,34 @@ def test_wrong_arguments_get_one_clear_line(
     assert outcome.code == 2
     assert outcome.err.startswith(f"ahekit: {line}")
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_network_without_convolutions_is_one_clear_line(
+    cli: Cli, runs: Path, class_folder: Path, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "flat.py"
+    plugin.write_text(
+        "from torch import nn\nfrom ahekit.protocols import BuiltModel, NoParams, Preprocessing\n"
+        "from ahekit.registry import MODELS\n"
+        '@MODELS.register("flat")\nclass Flat:\n    "Flat."\n    Params = NoParams\n    image_size = 16\n'
+        "    def build(self, params, *, num_classes, image_size):\n"
+        "        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
+        "        look = Preprocessing(size=image_size)\n"
+        "        return BuiltModel(net, look, {'head': (net[1],)}, {}, net[0], lambda stage: (net[:1], net[1:]))\n"
+    )
+    run = write_run(runs, class_folder)
+    run.write_json("manifest.json", run.manifest)
+    spec = (run.path / "spec.yaml").read_text()
+    assert "name: cnn5" in spec
+    changed = re.sub(r"name: cnn5\n(\s+)params:(\n\1\s+.*)*", r"name: flat\n\1params: {}", spec)
+    (run.path / "spec.yaml").write_text(changed)
+    weights = {"1.weight": torch.zeros(3, 768), "1.bias": torch.zeros(3)}
+    for folder in (run.path / "checkpoints").iterdir():
+        save_weights(weights, folder)
+    for name in ("activations", "kernels", "gradcam", "filter-response", "deconvnet"):
+        outcome = cli("viz", name, "--plugin", plugin, "--runs", runs)
+        assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
+        assert outcome.err.startswith("ahekit: the network has no convolution to look at; choose a run whose")
 
 
 def test_corrupt_picture_is_refused_by_name(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:

@@ -41,7 +41,10 @@ def test_units_come_by_the_mean_of_their_positive_part(given: Make, visualize: M
     assert "2 of 3 units" in seen.figures[0].title
 
 
-def test_without_a_layer_every_aliased_convolution_is_shown(given: Make, visualize: Make) -> None:
+def test_without_a_layer_every_convolution_is_shown_by_its_alias_where_it_has_one(given: Make, visualize: Make) -> None:
+    partly = visualize("activations", given(aliases={"conv1": "0"}))
+    assert {name for name in partly.arrays if not name.endswith(".units")} == {"conv1", "3.0"}
+
     seen = visualize("activations", given())
 
     assert {name for name in seen.arrays if "." not in name} == {"conv1", "conv2"}
@@ -50,7 +53,7 @@ def test_without_a_layer_every_aliased_convolution_is_shown(given: Make, visuali
 
 def test_layers_left_out_of_the_figure_are_counted(given: Make, visualize: Make) -> None:
     seen = visualize("activations", given(), show_layers=1)
-    assert any("1 of 2 layers drawn" in note for note in seen.notes)
+    assert any("1 of 2 layers looked at" in note for note in seen.notes)
 
 
 def test_layer_without_maps_is_refused_by_name(given: Make, visualize: Make) -> None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ahekit.protocols import BuiltModel, VisualizerInput
+from ahekit.errors import UsageError
+from ahekit.protocols import BuiltModel, Preprocessing, VisualizerInput
 from ahekit.registry import MODELS, VISUALIZERS
 
 Make = Callable[..., Any]
 
 NAMES = VISUALIZERS.names()
 PARAMS: dict[str, dict[str, Any]] = {"class-image": {"steps": 2}, "units": {"steps": 2}}
+PARAMS |= {
+    "smoothgrad": {"samples": 2},
+    "integrated-gradients": {"steps": 2},
+    "occlusion": {"window": 12, "stride": 12},
+}
+CHECKED = [name for name in NAMES if "check" in VISUALIZERS.get(name).Params.model_fields]
 NO_FORWARD = {"kernels"}
 ONE_FORWARD = {"activations", "deconvnet"}
 NO_BACKWARD = {"kernels", "activations", "occlusion", "embedding"}
@@ -119,37 +128,110 @@ def test_exception_leaves_no_trace(given: Make, toy: Make, visualize: Make, name
     assert state_of(module) == before
 
 
-def small_models() -> dict[str, Callable[[], BuiltModel]]:
-    def cnn5(**params: Any) -> BuiltModel:
-        plugin = MODELS.get("cnn5")
-        return plugin.build(plugin.Params(channels=(4, 6, 8), hidden=(8,), **params), num_classes=3, image_size=12)
+@pytest.mark.parametrize("name", CHECKED)
+def test_checks_leave_no_trace(given: Make, visualize: Make, name: str) -> None:
+    looked_at = given()
+    disturb(looked_at.model.module)
+    before, images = state_of(looked_at.model.module), looked_at.images.clone()
 
-    def timm(name: str) -> BuiltModel:
-        plugin = MODELS.get(f"timm/{name}")
-        return plugin.build(plugin.Params(weights="none"), num_classes=3, image_size=32)
+    seen = visualize(name, looked_at, check=True, **PARAMS.get(name, {}))
 
-    return {
-        "cnn5": cnn5,
-        "cnn5-blur-group": lambda: cnn5(pool="blur", norm="group"),
-        "timm-resnet": lambda: timm("test_resnet"),
-        "timm-efficientnet": lambda: timm("test_efficientnet"),
-    }
+    assert seen.tables
+    assert state_of(looked_at.model.module) == before
+    assert torch.equal(looked_at.images, images)
 
 
-@pytest.mark.parametrize("family", list(small_models()))
+@pytest.mark.parametrize("good_passes", [2, 3, 9])
+def test_exception_in_a_check_leaves_no_trace(given: Make, toy: Make, visualize: Make, good_passes: int) -> None:
+    module = toy()
+    module.insert(3, Failing(good_passes))
+    looked_at = given(module, aliases={"conv1": "0", "conv2": "4.0"})
+    disturb(module)
+    module[3].left = good_passes
+    before = state_of(module)
+
+    # The third pass is the first score that checks look at, later ones are made on copies and on covered images.
+    with pytest.raises(Boom):
+        visualize("saliency", looked_at, check=True)
+
+    assert state_of(module) == before
+
+
+def small_vgg() -> BuiltModel:
+    """As timm's family builds it, with few channels: the real ones have 130 million parameters."""
+    from ahekit_plugins.models._backbone import BackboneParams, build
+    from ahekit_plugins.models.timm_family import _ends
+    from timm.models.vgg import VGG
+
+    backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
+    params = BackboneParams(weights="none")
+    looks = {"name": "vgg", "preprocessing": Preprocessing(size=32), "ends": _ends(backbone)}
+    built: BuiltModel = build(backbone, params, **looks, num_classes=3, load=None)
+    return built
+
+
+def registered(name: str, size: int, **params: Any) -> Callable[[], BuiltModel]:
+    def build() -> BuiltModel:
+        plugin = MODELS.get(name)
+        built: BuiltModel = plugin.build(plugin.Params(**params), num_classes=3, image_size=size)
+        return built
+
+    return build
+
+
+FAMILIES: dict[str, Callable[[], BuiltModel]] = {
+    "cnn5": registered("cnn5", 12, channels=(4, 6, 8), hidden=(8,)),
+    "cnn5-blur-group": registered("cnn5", 12, channels=(4, 6, 8), hidden=(8,), pool="blur", norm="group"),
+    "resnet": registered("timm/test_resnet", 32, weights="none"),
+    "vgg": small_vgg,
+    "inception": registered("googlenet", 64, weights="none"),
+    "mobilenetv2": registered("timm/mobilenetv2_035", 32, weights="none"),
+    "mobilenetv3": registered("timm/mobilenetv3_small_050", 32, weights="none"),
+    "efficientnet": registered("timm/test_efficientnet", 32, weights="none"),
+    "convnext": registered("timm/test_convnext", 32, weights="none"),
+}
+WITHOUT_RELU = {"efficientnet", "convnext"}
+
+
+@cache
+def small_model(family: str) -> BuiltModel:
+    """Built once: nobody leaves a trace on it, which is what is tested."""
+    torch.manual_seed(0)
+    return FAMILIES[family]()
+
+
+def of_family(given: Make, family: str, *, count: int = 2) -> VisualizerInput:
+    built = small_model(family)
+    size = built.preprocessing.size
+    images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    looked_at: VisualizerInput = given(images=images)
+    return replace(looked_at, model=built)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_family_is_looked_into_without_a_trace(
     given: Make, visualize: Make, name: str, family: str
 ) -> None:
-    built = small_models()[family]()
-    size = built.preprocessing.size
-    looked_at: VisualizerInput = given(images=torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
-    looked_at = replace(looked_at, model=built)
-    before = state_of(built.module)
-    if name in ("guided-backprop", "deconvnet") and family == "timm-efficientnet":
-        with pytest.raises(Exception, match="no ReLU module"):
+    looked_at = of_family(given, family)
+    before = state_of(looked_at.model.module)
+    if name in ("guided-backprop", "deconvnet") and family in WITHOUT_RELU:
+        with pytest.raises(UsageError, match="no ReLU"):
             visualize(name, looked_at)
     else:
         seen = visualize(name, looked_at, **PARAMS.get(name, {}))
         assert seen.figures
-    assert state_of(built.module) == before
+    assert state_of(looked_at.model.module) == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_model_family_is_checked_without_a_trace(given: Make, visualize: Make, family: str) -> None:
+    looked_at = of_family(given, family, count=1)
+    before = state_of(looked_at.model.module)
+
+    seen = visualize("gradcam", looked_at, check=True)
+
+    assert seen.arrays["check_stages"].tolist() == list(looked_at.model.stages)[::-1]
+    assert np.isfinite(seen.arrays["check_maps"]).all()
+    assert "NOT the same" not in seen.notes[-1]
+    assert state_of(looked_at.model.module) == before

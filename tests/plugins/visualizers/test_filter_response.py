@@ -24,7 +24,7 @@ def test_the_filters_own_mean_has_a_constant_gradient_and_only_scales_its_map(gi
     expected[:, 3] = 1 / 36  # maps of 6 x 6
     np.testing.assert_allclose(seen.arrays["weights"], expected, rtol=1e-6)
     activation = visualize("activations", looked_at).arrays["conv2"]
-    np.testing.assert_allclose(seen.arrays["feature_map"], activation[:, 3] / 36 / 5, rtol=1e-5)
+    np.testing.assert_allclose(seen.arrays["map"], activation[:, 3] / 36 / 5, rtol=1e-5)
     assert "constant gradient" in seen.notes[0]
 
 
@@ -104,7 +104,7 @@ def test_in_place_and_out_of_place_networks_respond_alike(given: Make, toy: Make
 def test_gray_images_and_odd_sides_are_taken(given: Make, visualize: Make) -> None:
     gray = np.repeat(np.random.default_rng(1).integers(0, 256, (1, 13, 9, 1)), 3, axis=3).astype(np.uint8)
     seen = visualize("filter-response", given(pixels=gray, layers=["conv2"]))
-    assert seen.arrays["feature_map"].shape == (1, 6, 4)
+    assert seen.arrays["map"].shape == (1, 6, 4)
     assert render_figure(seen.figures[0]).startswith(b"\x89PNG")
 
 

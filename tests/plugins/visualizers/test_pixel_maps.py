@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -121,14 +120,45 @@ def test_guided_backpropagation_stops_negative_gradients_and_silent_units(given:
     assert plain[0, 0].tolist() == [[2.0, -5.0], [-2.0, -5.0]]
 
 
-def test_guided_backpropagation_agrees_with_captums(given: Make, toy: Make, visualize: Make) -> None:
-    attr = pytest.importorskip("captum.attr")
-    looked_at = given(toy(inplace=False))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum's, about hooks it sets and gradients it asks for
-        theirs = attr.GuidedBackprop(looked_at.model.module.eval()).attribute(looked_at.images.clone(), target=1)
-    ours = visualize("guided-backprop", looked_at, target="dome_inner").arrays["gradient"]
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-4, atol=1e-8)
+class Rectifies(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.function(values)
+
+
+def overwritten(values: torch.Tensor) -> torch.Tensor:
+    nn.functional.relu(values, inplace=True)
+    return values
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        nn.ReLU(),
+        Rectifies(torch.relu),
+        Rectifies(torch.relu_),
+        Rectifies(overwritten),
+        Rectifies(lambda values: values.relu()),
+        Rectifies(lambda values: nn.functional.relu(input=values)),
+    ],
+)
+def test_rectifiers_are_met_however_they_are_written(given: Make, visualize: Make, relu: nn.Module) -> None:
+    net = rectifying_net()
+    net[1] = relu
+    seen = visualize("guided-backprop", given(net, aliases={}, images=MIXED), target="altar")
+    assert seen.arrays["gradient"][0, 0].tolist() == [[2.0, -5.0], [0.0, -5.0]]
+
+
+def test_guided_backpropagation_passes_nothing_where_relu6_is_level(given: Make, visualize: Make) -> None:
+    net = rectifying_net()
+    net[1] = nn.ReLU6(inplace=True)
+    images = MIXED.clone()
+    images[0, 0, 0] = torch.tensor([7.0, -7.0])
+    seen = visualize("guided-backprop", given(net, aliases={}, images=images), target="altar")
+    assert seen.arrays["gradient"][0, 0].tolist() == [[0.0, 0.0], [0.0, -5.0]]
 
 
 def test_deconvnet_rectifies_the_gradient_and_ignores_what_was_silent(given: Make, visualize: Make) -> None:
@@ -152,7 +182,7 @@ def test_deconvnet_rectifies_the_gradient_and_ignores_what_was_silent(given: Mak
 
 def test_networks_without_relu_are_refused(given: Make, visualize: Make) -> None:
     for name in ("guided-backprop", "deconvnet"):
-        with pytest.raises(UsageError, match="no ReLU module"):
+        with pytest.raises(UsageError, match="the network has no ReLU, which this method is defined by"):
             visualize(name, given(weighing_net([1, 1, 1, 1]), aliases={}, images=IMAGE))
 
 
