@@ -43,21 +43,35 @@ def thumbnails(
         return ()
     pixels = [_pixels(record.data_root / item.id) for item in shown]
     unreadable = sum(picture is None for picture in pixels)
+    if unreadable:
+        caption += f" {counted(unreadable, 'image')} can't be read any more."
+    return (pictures(shown, pixels, name=name, title=title, caption=caption, columns=columns),)
+
+
+def pictures(
+    shown: Sequence[Shown],
+    pixels: Sequence[NDArray[np.uint8] | None],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    columns: int = 8,
+) -> Figure:
+    """A figure of pictures `(H, W, 3)` or `(H, W, 4)` uint8, all of one shape, in reading order; None: unreadable."""
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
+    aspect = next((picture.shape[1] / picture.shape[0] for picture in pixels if picture is not None), 1.0)
     height = _INCHES + _LINE_INCHES * max(len(item.lines) for item in shown) + 0.1
     spoken = "; ".join(" ".join(item.lines) for item in shown[:columns])
     more = f"; and {len(shown) - columns} more" if len(shown) > columns else ""
-    return (
-        Figure(
-            name=name,
-            title=title,
-            alt=f"{counted(len(shown), 'thumbnail')}: {spoken}{more}.",
-            draw=partial(_draw, shown=shown, pixels=pixels, shape=(rows, columns)),
-            size=(max(columns * (_INCHES + 0.12), 2.4), rows * height + 0.1),
-            data={"ids": [item.id for item in shown], "lines": [list(item.lines) for item in shown]},
-            caption=caption + (f" {counted(unreadable, 'image')} can't be read any more." if unreadable else ""),
-        ),
+    return Figure(
+        name=name,
+        title=title,
+        alt=f"{counted(len(shown), 'thumbnail')}: {spoken}{more}.",
+        draw=partial(_draw, shown=shown, pixels=pixels, shape=(rows, columns)),
+        size=(max(columns * (_INCHES * aspect + 0.12), 2.4), rows * height + 0.1),
+        data={"ids": [item.id for item in shown], "lines": [list(item.lines) for item in shown]},
+        caption=caption,
     )
 
 
@@ -82,4 +96,4 @@ def _draw(
         else:
             # As it is: resampled for the page, it would be several times the bytes.
             axes.imshow(picture, interpolation="none")
-        axes.set_xlabel("\n".join(item.lines), fontsize=7, labelpad=2)
+        axes.set_xlabel("\n".join(item.lines), fontsize=7.5, labelpad=2)

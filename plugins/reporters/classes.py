@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ahekit.evaluation.compared import ComparedRuns
+from ahekit.evaluation.comparison import Difference
 from ahekit.evaluation.intervals import Interval
 from ahekit.evaluation.metrics import (
     ClassScores,
@@ -39,8 +41,17 @@ _COLUMNS = (
 )
 
 
+_DIFFERENCE_COLUMNS = (
+    Column("Class"),
+    Column("Run"),
+    Column("F1 of A", ".3f", "right"),
+    Column("F1", ".3f", "right"),
+    *(Column(name, "+z.3f", "right") for name in ("Difference", "From", "To")),
+)
+
+
 class PerClass:
-    """Precision, recall, F1 and support of every class, with macro and weighted averages."""
+    """Precision, recall, F1 and support of every class with averages; of several runs, how F1 differs by class."""
 
     order = 20
 
@@ -73,6 +84,31 @@ class PerClass:
                 "averages": averages,
             },
         )
+
+    def compare(self, runs: ComparedRuns, params: BootstrapParams) -> Section:
+        """Every class's F1 on the shared images against that of the first run."""
+        pairs = runs.against_first(samples=params.resamples, seed=params.seed)
+        rows = tuple(
+            (shown(class_name), runs.letter(name), *_difference(found))
+            for name, pair in pairs.items()
+            for class_name, found in zip(runs.first.class_names, pair.f1, strict=True)
+        )
+        changes = [(row[4], row[0], row[1]) for row in rows if isinstance(row[4], float)]
+        down, up = min(changes), max(changes)
+        note = "From, to: paired 95% interval of the difference; a class is a comparison of its own among many."
+        return Section(
+            name="classes",
+            title="Class by class",
+            reading=f"Against A, F1 changes between {down[0]:+.3f} (run {down[2]}, {down[1]}) and {up[0]:+.3f} "
+            f"(run {up[2]}, {up[1]}).",
+            tables=(Table("F1 by class against A", _DIFFERENCE_COLUMNS, rows, note),),
+        )
+
+
+def _difference(found: Difference | None) -> tuple[Cell, ...]:
+    if found is None:
+        return (None,) * 5
+    return found.first, found.second, found.value, found.interval.low, found.interval.high
 
 
 def _intervals(predictions: Predictions, params: BootstrapParams) -> dict[str, list[Interval]]:
