@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from ahekit.protocols import Visualization
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import FileFormat
+    from ahekit.reporting.sections import Table
     from ahekit.run import Run
 
 FORMATS = ("console", "html", "md", "json", "png")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal
+_ROWS = 20  # of a table in the terminal
 
 
 def complete_reporters(incomplete: str) -> list[str]:
@@ -180,7 +182,16 @@ def show(report: Report) -> None:
         console.say(section.title.upper())
         console.say(_wrapped(section.reading, width) + "\n")
         for table in section.tables:
-            console.show_table(table)
+            console.show_table(shortened(table))
+
+
+def shortened(table: Table, most: int = _ROWS) -> Table:
+    """A table's first rows, with a note of how many more the pages have."""
+    left = len(table.rows) - most
+    if left <= 0:
+        return table
+    note = f"{left:,d} more rows are in the pages and in report.json. {table.note}".strip()
+    return replace(table, rows=table.rows[:most], note=note)
 
 
 def _show_missing(report: Report) -> None:

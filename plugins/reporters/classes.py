@@ -11,7 +11,7 @@ import numpy as np
 
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import Difference
-from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import (
     ClassScores,
     confusion_counts,
@@ -133,16 +133,34 @@ def _table(
     note = "Support: images of the class. 95%: stratified bootstrap over all images, one resampling for all figures."
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
+    note += _certainty(scores, by_figure["recall"])
     return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
+
+
+def _certainty(scores: list[ClassScores], intervals: list[Interval]) -> str:
+    """What an interval without width means: always or never found, a class leaves the bootstrap nothing to vary."""
+    found = []
+    for score, interval in zip(scores, intervals, strict=True):
+        if score.support and not _has_width(interval):
+            right = round(score.recall * score.support)
+            found.append(f"{shown(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}")
+    if not found:
+        return ""
+    return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(found)}."
+
+
+def _has_width(interval: Interval) -> bool:
+    return interval.high > interval.low
 
 
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     measured = [pair for pair in zip(scores, intervals, strict=True) if pair[0].support]
     measured.sort(key=lambda pair: pair[0].f1)
     (weakest, interval), strongest = measured[0], measured[-1][0]
+    sure = f", with 95% confidence between {interval.low:.3f} and {interval.high:.3f}" if _has_width(interval) else ""
     sentences = [
-        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}, with 95% confidence between "
-        f"{interval.low:.3f} and {interval.high:.3f} on its {counted(weakest.support, 'image')}. {_weakness(weakest)}"
+        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
+        f"{counted(weakest.support, 'image')}. {_weakness(weakest)}"
     ]
     if len(measured) > 1:
         sentences.append(f"The strongest is {shown(strongest.name)} with F1 {strongest.f1:.3f}.")

@@ -47,7 +47,8 @@ class Inside:
             "units": unit_selectivity(record.path),
         }
         if not any(part.figures or part.tables for part in parts.values()):
-            raise MissingRecord(" ".join(part.reading for part in parts.values()))
+            reason = parts["activation_maps"].reading.removesuffix(".")
+            raise MissingRecord(f"{reason}; nor were class images made or units measured")
         return Section(
             name="inside",
             title="What it looks like inside",

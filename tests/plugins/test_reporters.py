@@ -413,3 +413,30 @@ def test_gap_has_to_exceed_what_a_small_test_set_explains() -> None:
 )
 def test_names_of_lines_are_moved_apart_and_stay_within(places: list[float], expected: list[float]) -> None:
     assert spread(places, gap=0.1) == pytest.approx(expected)
+
+
+def test_interval_without_width_is_called_no_certainty() -> None:
+    never = make_predictions([(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), *[(2, 0)] * 5])
+
+    section = report("classes", make_record(predictions={"test": never}))
+
+    assert section.reading.startswith("The weakest class is vault: F1 0.000 on its 5 images.")
+    # Wilson's upper end of 0 in 5: z^2 / (5 + z^2), z = 1.959964.
+    assert "Wilson's interval of the recall is, of vault (0 of 5) 0.000–0.434." in section.tables[0].note
+
+
+def test_headline_figure_has_every_split_and_the_intervals_of_test() -> None:
+    section = report("metrics", make_record())
+    data = section.figures[0].data
+
+    assert data["values"]["accuracy"] == {"train_online": pytest.approx(0.8), "train": 0.6, "val": 0.6, "test": 0.6}
+    assert data["intervals"]["accuracy"] == section.values["verdict"]["accuracy_interval"]
+
+
+def test_run_without_predictions_says_that_there_is_no_verdict_yet() -> None:
+    section = report("metrics", make_record(predictions={}, state="running", status={}))
+
+    assert section.verdict == (
+        "There is no verdict yet: the run is running and has no final predictions; macro-F1 on validation is 0.710 so "
+        "far."
+    )
