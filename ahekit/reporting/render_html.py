@@ -20,6 +20,8 @@ from ahekit.reporting.drawing import Pictures, picture_name
 from ahekit.reporting.sections import Cell, format_cell
 
 _CSS_DOTS_PER_INCH = 96
+_SHORT_TEXT = 28  # characters of a cell that isn't broken into lines: a class, a run's name
+_WIDE_FIGURE = 6.5  # inches; on a narrow screen wider ones are moved sideways rather than shrunk beyond reading
 _LONG_TABLE = 15  # rows; longer ones scroll in a box of their own
 _WEBP_QUALITY = 88
 # matplotlib's SVG: comments repeat each text, and pictures stand as PNGs in lines of base64.
@@ -47,6 +49,8 @@ def render_html(report: Report, pictures: Pictures) -> str:
         format_cell=format_cell,
         data_uri=_data_uri,
         long_table=_LONG_TABLE,
+        wide_figure=_WIDE_FIGURE,
+        short_text=_SHORT_TEXT,
         pixels=lambda inches: round(inches * _CSS_DOTS_PER_INCH),
         version=__version__,
     )

@@ -9,7 +9,7 @@ from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import FIGURES, Comparison
 from ahekit.reporting.sections import Cell, Column, Section, Table
 
-from ._common import BootstrapParams
+from ._common import BootstrapParams, counted
 from .intervals import NAMES
 
 _RUN_COLUMNS = (
@@ -18,7 +18,6 @@ _RUN_COLUMNS = (
     Column("Model"),
     Column("Seed", "d", "right"),
     Column("Test images", ",d", "right"),
-    Column("Shared", ",d", "right"),
     Column("Accuracy", ".3f", "right"),
     Column("Macro-F1", ".3f", "right"),
 )
@@ -62,10 +61,10 @@ def _run_table(runs: ComparedRuns) -> Table:
     rows = []
     for name, record in runs.records.items():
         scores = runs.scores(name)
-        images = runs.totals[name], len(runs.first.ids)
-        was = runs.letter(name), name, record.spec.model.name, record.spec.seed
-        rows.append((*was, *images, scores["accuracy"], scores["f1"]))
-    return Table("Runs on the images they share", _RUN_COLUMNS, tuple(rows), _sharing(runs))
+        was = runs.letter(name), name, record.spec.model.name, record.spec.seed, runs.totals[name]
+        rows.append((*was, scores["accuracy"], scores["f1"]))
+    title = f"Runs on the {counted(len(runs.first.ids), 'test image')} they share"
+    return Table(title, _RUN_COLUMNS, tuple(rows))
 
 
 def _sharing(runs: ComparedRuns) -> str:
@@ -98,10 +97,14 @@ def _words(runs: ComparedRuns, name: str, pair: Comparison) -> str:
     sure = found.interval.low > 0 or found.interval.high < 0
     return (
         f"{verdict}: accuracy {found.second:.3f} against {found.first:.3f}, a difference of {found.value:+.3f} "
-        f"({found.interval.low:+.3f} to {found.interval.high:+.3f}, p = {pair.p_value:.3g}), "
+        f"({found.interval.low:+.3f} to {found.interval.high:+.3f}, p {_p(pair.p_value)}), "
         + ("more than" if sure else "within what")
         + " the choice of test images explains."
     )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _first_words(runs: ComparedRuns, pairs: Mapping[str, Comparison], words: Mapping[str, str]) -> str:
