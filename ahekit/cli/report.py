@@ -188,7 +188,7 @@ def show(report: Report) -> None:
 def shortened(table: Table, most: int = _ROWS) -> Table:
     """A table's first rows, with a note of how many more the pages have."""
     left = len(table.rows) - most
-    if left <= 0:
+    if left <= most // 4:  # for so few it isn't worth opening a page
         return table
     note = f"{left:,d} more rows are in the pages and in report.json. {table.note}".strip()
     return replace(table, rows=table.rows[:most], note=note)

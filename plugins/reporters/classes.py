@@ -25,6 +25,7 @@ from ahekit.evaluation.resampling import CLASS_FIGURES, resample
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
 from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
+from ._draw_differences import difference_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -102,6 +103,15 @@ class PerClass:
             reading=f"Against A, F1 changes between {down[0]:+.3f} (run {down[2]}, {down[1]}) and {up[0]:+.3f} "
             f"(run {up[2]}, {up[1]}).",
             tables=(Table("F1 by class against A", _DIFFERENCE_COLUMNS, rows, note),),
+            figures=(
+                difference_figure(
+                    {f"{runs.letter(name)}: {name}": pair.f1 for name, pair in pairs.items()},
+                    [shown(name) for name in runs.first.class_names],
+                    name="f1",
+                    title="Differences of F1 from A, by class",
+                    caption="Bars are paired 95% intervals.",
+                ),
+            ),
         )
 
 

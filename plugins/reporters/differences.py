@@ -7,9 +7,10 @@ from typing import Any
 
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import FIGURES, Comparison
-from ahekit.reporting.sections import Cell, Column, Section, Table
+from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
 from ._common import BootstrapParams, counted
+from ._draw_differences import difference_figure
 from .intervals import NAMES
 
 _RUN_COLUMNS = (
@@ -46,6 +47,7 @@ class Differences:
             title="What differs",
             reading=" ".join([*words.values(), _sharing(runs)]),
             tables=(_run_table(runs), _table(runs, pairs)),
+            figures=(_figure(runs, pairs),),
             values={
                 "first": runs.names[0],
                 "shared_images": len(runs.first.ids),
@@ -79,6 +81,16 @@ def _table(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Table:
     if len(pairs) > 1:
         note += f" {len(pairs)} comparisons are made at once; the p-values are not adjusted for that."
     return Table("Differences from A", _COLUMNS, tuple(_rows(runs, pairs)), note)
+
+
+def _figure(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Figure:
+    return difference_figure(
+        {f"{runs.letter(name)}: {name}": [pair.figures[figure] for figure in FIGURES] for name, pair in pairs.items()},
+        [NAMES[figure] for figure in FIGURES],
+        name="differences",
+        title="Differences from A",
+        caption="Bars are paired 95% intervals. One that crosses the line at zero leaves open which run is better.",
+    )
 
 
 def _rows(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Iterator[tuple[Cell, ...]]:

@@ -215,7 +215,7 @@ def _words_so_far(record: RunRecord, rows: _Rows) -> str:
 def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
     """Accuracy and macro-F1 of each split on one scale, with the intervals of the split that judges."""
     data = {
-        label: {split: row[key] for split, row in rows.items() if row[key] is not None}
+        label: {split: value for split, row in rows.items() if (value := row[key]) is not None}
         for key, label in (("accuracy", "accuracy"), ("f1", "macro-F1"))
     }
     intervals = {"accuracy": verdict.accuracy_interval, "macro-F1": verdict.f1_interval} if verdict else {}
@@ -240,7 +240,7 @@ def _draw(
     figure: MplFigure, *, data: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Interval], judge: str | None
 ) -> None:
     axes = figure.add_subplot()
-    places = {label: place for place, label in enumerate(reversed(data))}
+    places = {label: len(data) - place for place, label in enumerate(data)}
     for label, interval in intervals.items():
         axes.hlines(places[label], interval.low, interval.high, color=_MARKS[str(judge)][0], linewidth=9, alpha=0.3)
     for split, (colour, marker) in _MARKS.items():
@@ -256,7 +256,7 @@ def _draw(
                 label=SPLIT_NAMES[split],
             )
     lowest = min(value for values in data.values() for value in values.values())
-    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0), ylim=(-0.6, len(data) - 0.4))
+    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0), ylim=(0.4, len(data) + 0.6))
     axes.set_yticks([*places.values()], [*places], fontsize=11)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)

@@ -77,8 +77,9 @@ def make_record(**changes: Any) -> RunRecord:
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:
-    reporter = REPORTERS.get(name)
-    return reporter.report(record, validate(reporter.Params, params))
+    reporter: Any = REPORTERS.get(name)
+    section: Section = reporter.report(record, validate(reporter.Params, params))
+    return section
 
 
 def column(table: Table, name: str) -> list[Any]:

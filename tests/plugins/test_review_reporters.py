@@ -75,8 +75,9 @@ def record(tmp_path: Path) -> RunRecord:
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:
-    reporter = REPORTERS.get(name)
-    return reporter.report(record, validate(reporter.Params, params))
+    reporter: Any = REPORTERS.get(name)
+    section: Section = reporter.report(record, validate(reporter.Params, params))
+    return section
 
 
 def column(table: Table, name: str) -> list[Any]:

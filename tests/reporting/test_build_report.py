@@ -62,9 +62,10 @@ def test_reporter_that_only_compares_is_left_out_unless_it_is_named(make_record:
     report = build_report(make_record(), skip=["metrics"])
 
     assert "seeds" not in [missing.section for missing in report.missing]
-    for choice in ({"only": ["seeds"]}, {"params": {"seeds": {}}}):
+    choices: tuple[dict[str, Any], ...] = ({"only": ["seeds"]}, {"params": {"seeds": {}}})
+    for choice in choices:
         with pytest.raises(UsageError, match="seeds: this section compares runs; name two or more"):
-            build_report(make_record(), **choice)  # type: ignore[arg-type]
+            build_report(make_record(), **choice)
 
 
 def test_missing_record_becomes_a_line_and_the_others_go_on(make_record: MakeRecord) -> None:
