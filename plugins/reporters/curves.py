@@ -241,7 +241,12 @@ def _caption(curves: _Curves, metric: str) -> str:
     on = SPLIT_NAMES[curves.judge].capitalize()
     best = "lowest" if metric == "loss" else "best"
     away = f", {abs(read.gap):.3f} {'above' if read.gap < 0 else 'below'} train" if read.gap is not None else ""
-    return f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
+    words = f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
+    if len(curves.epochs) < _FEW_EPOCHS:
+        return words
+    end = f"settles around epoch {read.plateau_epoch}" if read.plateau_epoch else "hasn't settled by the end"
+    last = min(LAST_EPOCHS, len(curves.epochs))
+    return f"{words} It {end}; over the last {last} epochs it spans {read.swing:.3f}."
 
 
 def _spoken(lines: dict[str, Curve]) -> str:

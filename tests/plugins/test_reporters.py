@@ -286,8 +286,13 @@ def test_curves_show_the_five_metrics_on_all_splits() -> None:
     assert figures[1].data["epoch"] == list(range(1, 9))
     assert figures[1].data["test"] == [0.5, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
     assert figures[1].data.keys() == {"epoch", "train_online", "train", "val", "test"}
-    assert figures[1].caption == "Test: best 0.700 at epoch 3, 0.700 at the end, 0.200 below train."
-    assert figures[0].caption == "Test: lowest 0.800 at epoch 3, 0.800 at the end, 0.700 above train."
+    settled = "over the last 5 epochs it spans 0.000."
+    assert figures[1].caption == (
+        f"Test: best 0.700 at epoch 3, 0.700 at the end, 0.200 below train. It settles around epoch 3; {settled}"
+    )
+    assert figures[0].caption == (
+        f"Test: lowest 0.800 at epoch 3, 0.800 at the end, 0.700 above train. It settles around epoch 4; {settled}"
+    )
 
 
 def test_plateau_and_harmless_gap_are_read() -> None:
