@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -94,10 +94,18 @@ def _shorter(found: re.Match[str]) -> str:
 
 
 def _lighter(found: re.Match[str]) -> str:
-    """A picture within an SVG as lossy WebP where that is less than half its bytes, as it is for photographs."""
-    png = base64.b64decode(found[1])
+    return _light_picture(found[1])
+
+
+@lru_cache(maxsize=1024)
+def _light_picture(encoded: str) -> str:
+    """A PNG's address as that of a lossy WebP where that is less than half its bytes, as it is for photographs.
+
+    The themes show the same photographs, so each is asked for twice.
+    """
+    png = base64.b64decode(encoded)
     file = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        picture.save(file, "webp", quality=_WEBP_QUALITY, method=6)
+        picture.save(file, "webp", quality=_WEBP_QUALITY, method=4)
     kind, content = ("webp", file.getvalue()) if len(file.getvalue()) < len(png) / 2 else ("png", png)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -85,6 +85,8 @@ def style(theme: Theme) -> Any:
         "xtick.labelcolor": theme.text,
         "ytick.labelcolor": theme.text,
         "image.cmap": theme.ramp,
+        # Several pictures on one set of axes stay as they are instead of being drawn into one at the page's size.
+        "image.composite_image": False,
         "lines.linewidth": 1.8,
         "font.family": "DejaVu Sans",
         "font.size": 10,
