@@ -186,11 +186,11 @@ def show(report: Report) -> None:
 
 
 def shortened(table: Table, most: int = _ROWS) -> Table:
-    """A table's first rows, with a note of how many more the pages have."""
+    """A table's first rows, with a note of how many more the other formats have."""
     left = len(table.rows) - most
     if left <= most // 4:  # for so few it isn't worth opening a page
         return table
-    note = f"{left:,d} more rows are in the pages and in report.json. {table.note}".strip()
+    note = f"{left:,d} more rows are in the other formats. {table.note}".strip()
     return replace(table, rows=table.rows[:most], note=note)
 
 

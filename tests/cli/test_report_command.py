@@ -393,7 +393,7 @@ def test_long_tables_go_on_in_the_pages(cli: Cli, runs: Path) -> None:
 
     shown = [line for line in outcome.out.splitlines() if line.split()[:1] and line.split()[0] in names]
     assert len({line.split()[0] for line in shown}) == 20
-    assert "12 more rows are in the pages and in report.json." in outcome.out
+    assert "12 more rows are in the other formats." in outcome.out
     table = json.loads((run.path / "report" / "report.json").read_text())["sections"][0]["tables"][0]
     assert len(table["rows"]) == 32
 
