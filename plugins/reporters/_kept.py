@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ahekit.reporting.sections import Column, Figure, Table
 
 from ._common import counted, shown
-from ._thumbnails import Shown, pictures
+from ._thumbnails import Shown, pictures, small
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -66,7 +66,7 @@ def class_images(folder: Path, most: int) -> Part:
     names = [shown(str(arrays["class_names"][target])) for target in targets]
     figure = pictures(
         [Shown(name, (name, *_scores(arrays, index))) for name, index in zip(names, taken.tolist(), strict=True)],
-        list(images),
+        [small(image) for image in images],
         name="class-images",
         title="Class images",
         caption="Pictures made, from nothing, to be taken for each class; below each, the network's own probability of "
@@ -89,10 +89,8 @@ def _scores(arrays: Arrays, index: int) -> tuple[str, ...]:
 def _reading(arrays: Arrays, of_class: NDArray[np.int64]) -> str:
     sentence = f"There {'is' if len(of_class) == 1 else 'are'} {counted(len(of_class), 'class image')}"
     if "probability" in arrays:
-        sentence += (
-            f", to which the network gives its class a probability of {arrays['probability'][of_class].mean():.2f}"
-        )
-        sentence += " on average"
+        mean = arrays["probability"][of_class].mean()
+        sentence += f", to which the network gives the wanted class a probability of {mean:.2f} on average"
     if "judge_right" in arrays:
         right = int(arrays["judge_right"][of_class].sum())
         return f"{sentence}; a second network, which had no part in making them, names {right} of them rightly."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ahekit.data.decode import decode
 from ahekit.errors import DataError
@@ -22,7 +23,8 @@ from ._common import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
-_SIDE = 64  # pixels
+_SIDE = 64  # pixels of an image of the dataset
+_MOST = 96  # pixels a side of any other picture
 _INCHES = 1.05
 _LINE_INCHES = 0.14
 _GAP = 0.12  # inches between two pictures
@@ -84,6 +86,13 @@ def pictures(
         data={"ids": [item.id for item in shown], "lines": [list(item.lines) for item in shown]},
         caption=caption,
     )
+
+
+def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture `(H, W, 3)` or map `(H, W)` with no side beyond what the page shows."""
+    made = Image.fromarray(picture)
+    made.thumbnail((_MOST, _MOST))
+    return np.asarray(made)
 
 
 def _pixels(path: Path) -> NDArray[np.uint8] | None:

@@ -14,7 +14,7 @@ from ahekit.evaluation.record import MissingRecord, RunRecord, measure
 from ahekit.protocols import NoParams
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
-from ._common import SPLIT_NAMES, counted
+from ._common import SPLIT_NAMES, counted, listed
 from ._draw_curves import draw_curves, draw_overlaid
 from ._trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
 
@@ -77,7 +77,11 @@ class LearningCurves:
         figures = tuple(figure for metric in _OVERLAID if (figure := _overlaid(runs, metric)) is not None)
         if not figures:
             raise MissingRecord("no epoch was measured on test")
+        ends = {runs.letter(name): _points(record, "accuracy") for name, record in runs.records.items()}
+        spoken = listed([f"{line[-1][1]:.3f} ({letter})" for letter, line in ends.items() if line])
         reading = "Test over the epochs, each run on its own test images; nothing was chosen on these curves."
+        if spoken:
+            reading += f" Accuracy ends at {spoken}."
         return Section(name="curves", title="Learning curves", reading=reading, figures=figures)
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.errors import AhekitError
@@ -17,9 +16,8 @@ from ahekit.reporting.sections import Section
 
 from ._common import counted, shown
 from ._kept import Part, class_images, unit_selectivity
-from ._thumbnails import Shown, pictures
+from ._thumbnails import Shown, pictures, small
 
-_SIDE = 96  # pixels a side at most, of a picture on the page
 _GAP = 4  # pixels between a picture and its map
 _OVERLAY = 0.55  # weight of the map's colours over the gray picture
 _COLOURS = "viridis"
@@ -111,9 +109,9 @@ def _reading(seen: Visualization, right: int, shares: list[float | None], what: 
 
 def beside(picture: NDArray[np.uint8], map: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A picture `(H, W, 3)` and, to its right, a map `(H, W)` in colours over the gray picture: `(h, 2w + gap, 4)`."""
-    picture, low, high = _small(picture), float(map.min()), float(map.max())
+    picture, low, high = small(picture), float(map.min()), float(map.max())
     scaled = np.clip((map - low) / ((high - low) or 1.0) * 255, 0, 255).astype(np.uint8)
-    colours = colormaps[_COLOURS](_small(scaled))[..., :3] * 255
+    colours = colormaps[_COLOURS](small(scaled))[..., :3] * 255
     gray = picture.mean(axis=2, keepdims=True)
     overlay = np.rint(_OVERLAY * colours + (1 - _OVERLAY) * gray)
     gap = np.zeros((len(picture), _GAP, 4), dtype=np.uint8)
@@ -126,12 +124,6 @@ def half_share(map: NDArray[np.float32]) -> float | None:
     if falling.sum() <= 0:
         return None
     return float(np.searchsorted(falling.cumsum(), falling.sum() / 2) + 1) / falling.size
-
-
-def _small(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = Image.fromarray(values)
-    picture.thumbnail((_SIDE, _SIDE))
-    return np.asarray(picture)
 
 
 def _opaque(values: NDArray[Any]) -> NDArray[np.uint8]:

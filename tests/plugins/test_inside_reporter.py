@@ -105,7 +105,10 @@ def test_class_images_are_those_made_last_with_the_judges_opinion(record: RunRec
 
     assert figure.data["lines"] == [["altar", "p 0.90", "judge right"], ["inner dome", "p 0.80", "judge wrong"]]
     assert "1 more are in class-image.npz." in figure.caption
-    assert "3 class images, to which the network gives its class a probability of 0.90 on average" in section.reading
+    assert (
+        "3 class images, to which the network gives the wanted class a probability of 0.90 on average"
+        in section.reading
+    )
     assert "names 2 of them rightly" in section.reading
 
 

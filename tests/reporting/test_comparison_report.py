@@ -110,7 +110,9 @@ def test_run_without_test_predictions_is_missing_and_said_so(one: RunRecord, two
 def test_curves_are_overlaid_and_every_format_is_written(one: RunRecord, two: RunRecord) -> None:
     report = compared([one, two])
 
-    assert section(report.sections, "curves").figures[0].data.keys() == {"A: one", "B: two"}
+    curves = section(report.sections, "curves")
+    assert curves.figures[0].data.keys() == {"A: one", "B: two"}
+    assert curves.reading.endswith("Accuracy ends at 0.667 (A) and 0.833 (B).")
     _, files = report_files(report, ["html", "md", "json"])
     assert {"report.html", "report.md", "report.json", "figures/curves-loss_overlaid.png"} <= files.keys()
 
