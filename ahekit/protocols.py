@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ahekit.evaluation.compared import ComparedRuns
     from ahekit.evaluation.record import RunRecord
     from ahekit.reporting.sections import Figure, Section, Table
 
@@ -229,17 +230,36 @@ class VisualizerPlugin(Protocol):
 
 
 class ReporterPlugin(Protocol):
-    """Turns a run's record into one section of the report. Entry-point group `ahekit.reporters`."""
+    """Makes one section of a report. Entry-point group `ahekit.reporters`.
+
+    It has a method `report`, for the report on one run, or `compare`, for the comparison of several, or both.
+    """
 
     Params: type[BaseModel]
     order: int
     """Place in the report; lower comes first. First-party sections use 10, 20, 30 …"""
+
+
+class RunReporter(ReporterPlugin, Protocol):
+    """A reporter that turns a run's record into a section."""
 
     def report(self, record: RunRecord, params: Any) -> Section:
         """Compute the section.
 
         Raises:
             MissingRecord: The run holds nothing this section could be made of; the report says so and goes on.
+        """
+        ...
+
+
+class ComparisonReporter(ReporterPlugin, Protocol):
+    """A reporter that turns several runs on the test images they share into a section."""
+
+    def compare(self, runs: ComparedRuns, params: Any) -> Section:
+        """Compute the section.
+
+        Raises:
+            MissingRecord: The runs hold nothing this section could be made of; the report says so and goes on.
         """
         ...
 

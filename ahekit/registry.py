@@ -46,7 +46,7 @@ class Registry(Generic[P]):
     Args:
         kind: What a plugin is called in messages.
         group: Entry-point group of installed packages.
-        needs: Attributes every plugin of the kind has.
+        needs: Attributes every plugin of the kind has; "a or b" where one of them will do.
 
     Example:
         >>> registry: Registry[Any] = Registry("model", "example.models")
@@ -125,7 +125,7 @@ class Registry(Generic[P]):
         except (Exception, SystemExit) as error:
             raise self._broken(entry, f"{type(error).__name__}: {error}") from error
         needs = ("names", "resolve") if entry.is_family else self.needs
-        if lacking := [need for need in needs if not hasattr(plugin, need)]:
+        if lacking := [need for need in needs if not any(hasattr(plugin, name) for name in need.split(" or "))]:
             raise self._broken(entry, f"it has no {' and no '.join(lacking)}")
         params = getattr(plugin, "Params", BaseModel)
         if not (isinstance(params, type) and issubclass(params, BaseModel)):
@@ -176,5 +176,7 @@ def _clash(kind: str, name: str, entries: Iterable[Entry]) -> PluginError:
 
 MODELS: Registry[ModelPlugin] = Registry("model", "ahekit.models", needs=("Params", "image_size", "build"))
 VISUALIZERS: Registry[VisualizerPlugin] = Registry("visualizer", "ahekit.visualizers", needs=("Params", "visualize"))
-REPORTERS: Registry[ReporterPlugin] = Registry("reporter", "ahekit.reporters", needs=("Params", "order", "report"))
+REPORTERS: Registry[ReporterPlugin] = Registry(
+    "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare")
+)
 REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS)

@@ -13,7 +13,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +35,9 @@ from ahekit.hooks import resolve_layer
 from ahekit.protocols import Preprocessing, SplitImages, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
+from ahekit.run import Run
 from ahekit.training.setup import check_classes
-from ahekit.training.trained import Trained
+from ahekit.training.trained import Trained, load_trained
 from ahekit.validation import validate
 
 _TITLE_POINTS = 12  # of a heading, as the figures' style sets it
@@ -167,6 +168,27 @@ def look(
     return seen
 
 
+def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
+    """What a visualizer makes of a run's network, and of a test image of each class where it looks at images.
+
+    Beside the visualizer's arrays stand the `pixels`, `image_ids` and `labels` of these images.
+
+    Raises:
+        AhekitError: The run has no checkpoint, its images are gone, or whatever `look` raises.
+    """
+    trained = load_trained(run)
+    if not needs_pictures(name):
+        return look(trained, name, params=params)
+    pictures = one_per_class(trained)
+    seen = look(trained, name, pictures, params=params)
+    shown = {"pixels": pictures.pixels, **_named(pictures)}
+    return replace(seen, arrays={**seen.arrays, **shown}, notes=(*pictures.notes, *seen.notes))
+
+
+def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:
+    return {"image_ids": np.array(pictures.ids), "labels": np.array(pictures.labels)}
+
+
 def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A second network's probabilities `(B, C)` of the named classes for pictures `(B, H, W, 3)` of any size.
 
@@ -215,7 +237,7 @@ def visualization_files(
     }
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
-        arrays |= {"image_ids": np.array(pictures.ids), "labels": np.array(pictures.labels)}
+        arrays |= _named(pictures)
     content = io.BytesIO()
     np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()

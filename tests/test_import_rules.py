@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "reporting": "ahekit errors protocols spec validation registry plugin_files evaluation reporting.sections",
     "training": "ahekit errors files protocols spec validation registry hooks compute data evaluation run "
     "reporting.sections",
-    "visualizing": "errors protocols spec validation registry hooks data evaluation reporting training",
+    "visualizing": "errors protocols spec validation registry hooks data evaluation run reporting training",
     "console": "errors reporting.sections",
     "cli": "ahekit errors files protocols spec validation registry plugin_files compute data evaluation run reporting "
     "reporting.sections training visualizing console",

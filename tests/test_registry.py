@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ahekit import plugin_files, protocols
 from ahekit.errors import PluginError, UnknownNameError, UsageError
-from ahekit.registry import MODELS, REGISTRIES, Registry
+from ahekit.registry import MODELS, REGISTRIES, REPORTERS, Registry
 
 Install = Callable[..., None]
 Models = Registry[Any]
@@ -248,10 +248,26 @@ def test_a_plugin_file_that_does_not_run_never_breaks_listing_only_asking(
 
 
 def test_what_a_registry_needs_is_what_the_protocol_of_its_kind_declares() -> None:
-    kinds = (protocols.ModelPlugin, protocols.VisualizerPlugin, protocols.ReporterPlugin)
-    for registry, protocol in zip(REGISTRIES, kinds, strict=True):
-        methods = {name for name, _ in inspect.getmembers(protocol, inspect.isfunction) if not name.startswith("_")}
-        assert set(registry.needs) == set(protocol.__annotations__) | methods
+    for registry, protocol in zip(REGISTRIES, (protocols.ModelPlugin, protocols.VisualizerPlugin), strict=False):
+        assert set(registry.needs) == set(protocol.__annotations__) | methods_of(protocol)
+    tasks = [methods_of(kind) for kind in (protocols.RunReporter, protocols.ComparisonReporter)]
+    one_of = " or ".join(name for names in tasks for name in names)
+    assert set(REPORTERS.needs) == {*protocols.ReporterPlugin.__annotations__, one_of}
+
+
+def methods_of(protocol: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(protocol, inspect.isfunction) if not name.startswith("_")}
+
+
+def test_a_reporter_has_one_of_its_two_tasks_at_least(install: Install) -> None:
+    body = "\n    Params = BaseModel\n    order = 1\n    "
+    source = "from pydantic import BaseModel\n" + "".join(
+        f"class {name}:{body}{task}\n" for name, task in (("One", "def compare(self): ..."), ("None_", "pass"))
+    )
+    install("sections", {"ahekit.reporters": {"one": "sections:One", "none": "sections:None_"}}, sections=source)
+    assert hasattr(REPORTERS.get("one"), "compare")
+    with pytest.raises(PluginError, match=r"'none' of sections 1.0 is broken: it has no report or compare"):
+        REPORTERS.get("none")
 
 
 def test_a_plugin_without_settings_uses_the_model_that_has_none() -> None:

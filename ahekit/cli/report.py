@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -15,12 +17,15 @@ from ahekit.cli import options
 from ahekit.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from ahekit.protocols import Visualization
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import FileFormat
+    from ahekit.reporting.sections import Table
     from ahekit.run import Run
 
 FORMATS = ("console", "html", "md", "json", "png")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal
+_ROWS = 20  # of a table in the terminal
 
 
 def complete_reporters(incomplete: str) -> list[str]:
@@ -75,8 +80,7 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
-    from ahekit.reporting.build import build_report
-    from ahekit.reporting.comparison import build_comparison
+    from ahekit.reporting.build import build_comparison, build_report
     from ahekit.run import find_run, runs_root
     from ahekit.validation import merge, parse_assignment
 
@@ -88,14 +92,11 @@ def report(
     for assignment in assignments or ():
         params = merge(params, parse_assignment(assignment))
     found = [find_run(runs_root(runs), name) for name in names or (None,)]
-    if len(found) > 1:
-        if only or skip or params:
-            raise UsageError(
-                "--only, --skip and --set are for the report on one run; a comparison has all its sections"
-            )
-        made = build_comparison([run.record() for run in found])
+    records = [replace(run.record(), look=partial(look_into, run)) for run in found]
+    if len(records) > 1:
+        made = build_comparison(records, only=only or (), skip=skip or (), params=params)
     else:
-        made = build_report(found[0].record(), only=only or (), skip=skip or (), params=params)
+        made = build_report(records[0], only=only or (), skip=skip or (), params=params)
     made, written = write_report(made, found[0], chosen, out=out, folder="comparison" if len(found) > 1 else "")
     if "console" in chosen:
         show(made)
@@ -105,6 +106,17 @@ def report(
         console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
+
+
+def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
+    """What a visualizer sees in a run's network; torch and the network are loaded for a reporter that asks, no sooner.
+
+    Raises:
+        AhekitError: The run has no checkpoint, its images are gone, or the visualizer can't do it.
+    """
+    from ahekit.visualizing import look_into
+
+    return look_into(run, name, params)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -170,7 +182,16 @@ def show(report: Report) -> None:
         console.say(section.title.upper())
         console.say(_wrapped(section.reading, width) + "\n")
         for table in section.tables:
-            console.show_table(table)
+            console.show_table(shortened(table))
+
+
+def shortened(table: Table, most: int = _ROWS) -> Table:
+    """A table's first rows, with a note of how many more the other formats have."""
+    left = len(table.rows) - most
+    if left <= most // 4:  # for so few it isn't worth opening a page
+        return table
+    note = f"{left:,d} more rows are in the other formats. {table.note}".strip()
+    return replace(table, rows=table.rows[:most], note=note)
 
 
 def _show_missing(report: Report) -> None:

@@ -38,6 +38,8 @@ class Summary:
     state: str
     model: str | None = None
     data: str | None = None
+    recipe: str | None = None
+    seed: int | None = None
     epochs_done: int | None = None
     epochs: int | None = None
     val_f1: float | None = None
@@ -156,10 +158,19 @@ def summarise(run: Run) -> Summary:
         state=state,
         model=spec.model.name,
         data=run.manifest.get("data", {}).get("name"),
+        recipe=spec.recipe,
+        seed=spec.seed,
         epochs_done=sum(not row.get("partial", False) for row in rows),
         epochs=spec.train.epochs,
         val_f1=max(scores, default=None),
     )
+
+
+def spec_line(summary: Summary) -> str | None:
+    """A spec in a line: model, data, recipe and seed."""
+    if summary.model is None:
+        return None
+    return f"{summary.model} on {summary.data or 'unknown data'}, {summary.recipe}, seed {summary.seed}"
 
 
 def _epoch_rows(run: Run) -> list[dict[str, Any]]:
@@ -167,14 +178,16 @@ def _epoch_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _list_table(root: Path, found: list[Summary]) -> Table:
-    names = ("run", "state", "model", "data")
-    columns = (*map(Column, names), Column("epochs", align="right"), Column("best val macro-F1", ".4f", "right"))
+    columns = (
+        *map(Column, ("run", "state", "spec")),
+        Column("epochs", align="right"),
+        Column("best val macro-F1", ".4f", "right"),
+    )
     rows = tuple(
         (
             summary.name,
             "unreadable" if summary.problem else summary.state,
-            summary.model,
-            summary.data,
+            spec_line(summary),
             None if summary.epochs_done is None else f"{summary.epochs_done}/{summary.epochs}",
             summary.val_f1,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +13,8 @@ from ahekit.evaluation.metrics import class_scores, macro_f1
 from ahekit.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
+
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Comparison:
     """Two runs on the images they share.
 
     Attributes:
-        figures: "accuracy", "balanced_accuracy" and "macro_f1".
+        figures: Those of `FIGURES`.
         f1: By class, in the order of the class names; None for a class without images.
         only_first: Images that the first alone names rightly, as indices; `only_second` likewise.
         p_value: Exact McNemar test of equal accuracy.
@@ -96,21 +97,21 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
     only_first, only_second = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
     discordant = len(only_first) + len(only_second)
     p_value = float(binomtest(len(only_first), discordant).pvalue) if discordant else 1.0
-    scores = _paired_scores(first, second, samples=samples, seed=seed)
-    figures = {name: _difference(*scores[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
-    whole, drawn = scores["f1"]
+    whole, drawn = _paired_scores(first, second, samples=samples, seed=seed)
+    found = [_difference(whole[..., place], drawn[..., place]) for place in range(whole.shape[-1])]
+    figures, by_class = found[: len(FIGURES)], found[len(FIGURES) :]
     supported = np.bincount(first.labels, minlength=len(first.class_names)) > 0
-    by_class = tuple(
-        _difference(whole[..., index], drawn[..., index]) if supported[index] else None
-        for index in range(len(first.class_names))
+    return Comparison(
+        figures=dict(zip(FIGURES, figures, strict=True)),
+        f1=tuple(found if has else None for found, has in zip(by_class, supported, strict=True)),
+        only_first=only_first,
+        only_second=only_second,
+        p_value=p_value,
     )
-    return Comparison(figures, by_class, only_first, only_second, p_value)
 
 
-def _paired_scores(
-    first: Predictions, second: Predictions, *, samples: int, seed: int
-) -> dict[str, tuple[Floats, Floats]]:
-    """Figures of both runs `(2, ...)` on all images, and on the resamples `(samples, 2, ...)`."""
+def _paired_scores(first: Predictions, second: Predictions, *, samples: int, seed: int) -> tuple[Floats, Floats]:
+    """Both runs' `FIGURES` and F1 by class on all images, `(2, 3 + C)`, and on resamples, `(samples, 2, 3 + C)`."""
     size = len(first.class_names)
     # A row per true class, a column per pair of answers: drawing from it draws images with both runs' answers.
     pairs = np.bincount(first.labels * size**2 + first.predicted * size + second.predicted, minlength=size**3)
@@ -118,31 +119,20 @@ def _paired_scores(
     counts = pairs.reshape(size, -1)[:, used]
     sides = [np.equal(answers[:, None], np.arange(size)) for answers in (used // size, used % size)]
 
-    def both(statistic: Callable[[NDArray[np.int64]], Floats]) -> Callable[[NDArray[np.int64]], Floats]:
-        return lambda drawn: np.stack(
-            [statistic(np.rint(drawn @ side.astype(np.float64)).astype(np.int64)) for side in sides], axis=1
-        )
+    def both(drawn: NDArray[np.int64]) -> Floats:
+        weights = drawn.astype(np.float64)
+        return np.stack([_scores(np.rint(weights @ side.astype(np.float64))) for side in sides], axis=1)
 
-    statistics: dict[str, Callable[[NDArray[np.int64]], Floats]] = {
-        "accuracy": lambda drawn: np.trace(drawn, axis1=1, axis2=2) / drawn.sum(axis=(1, 2)),
-        "balanced_accuracy": _balanced,
-        "macro_f1": macro_f1,
-        "f1": lambda drawn: class_scores(drawn)[2],
-    }
     samples = affordable_samples(samples, max(size, int(np.sqrt(counts.size))))
-    return {
-        name: (
-            both(statistic)(counts[None])[0],
-            bootstrap(counts, both(statistic), samples=samples, seed=seed),
-        )
-        for name, statistic in statistics.items()
-    }
+    return both(counts[None])[0], bootstrap(counts, both, samples=samples, seed=seed)
 
 
-def _balanced(counts: NDArray[np.int64]) -> Floats:
-    recall = class_scores(counts)[1]
-    values: Floats = recall[:, counts[0].sum(axis=1) > 0].mean(axis=1)
-    return values
+def _scores(counts: Floats) -> Floats:
+    """`FIGURES` and F1 by class, `(B, 3 + C)`, from confusion counts `(B, C, C)`."""
+    _, recall, f1 = class_scores(counts)
+    supported = counts[0].sum(axis=1) > 0
+    accuracy = np.trace(counts, axis1=1, axis2=2) / counts.sum(axis=(1, 2))
+    return np.column_stack([accuracy, recall[:, supported].mean(axis=1), macro_f1(counts), f1])
 
 
 def _difference(whole: Floats, drawn: Floats) -> Difference:

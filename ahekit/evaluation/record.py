@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predictions import Predictions
+from ahekit.protocols import Visualization
 from ahekit.spec import RunSpec
 
 
@@ -28,6 +29,9 @@ class RunRecord:
         data_root: The dataset's folder, for thumbnails; None when it is no longer there.
         status: What the trainer noted: why it ended, and `best`, the epoch whose weights were chosen.
         faults: What of the run can't be read, a line each; it is empty here.
+        look: What the visualizer of that name, with those parameters, sees in the run's network: in one test image of
+            each class, where it looks at images. The network is loaded when this is called, and an `AhekitError` says
+            what it lacks. None: nobody may look.
     """
 
     name: str
@@ -40,6 +44,7 @@ class RunRecord:
     data_root: Path | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    look: Callable[[str, Mapping[str, Any]], Visualization] | None = None
 
     @property
     def epochs(self) -> list[Mapping[str, Any]]:

@@ -1,23 +1,29 @@
-"""From a run's record to a report: every reporter's section, and what is missing."""
+"""From the records of runs to a report: every reporter's section, and what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from ahekit import plugin_files
-from ahekit.errors import AhekitError, PluginError, UnknownNameError
+from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
+from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.record import RunRecord
-from ahekit.protocols import ReporterPlugin
 from ahekit.registry import REPORTERS
-from ahekit.reporting.facts import run_facts
+from ahekit.reporting.facts import run_facts, run_line
 from ahekit.reporting.sections import Section
 from ahekit.validation import validate
 
+Task = Literal["report", "compare"]
+
 _ON_SAMPLE = " (sample of drawings)"
+_UNFIT: Mapping[Task, str] = {
+    "report": "this section compares runs; name two or more",
+    "compare": "this section is of the report on one run; name one",
+}
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,9 @@ class Report:
     """All that is rendered.
 
     Attributes:
-        run: The run's name.
-        subtitle: Which model on which data.
-        facts: Label and value of what the run was.
+        run: The run's name; of several that are compared, the first one's.
+        subtitle: Which model on which data, or how many images are compared on.
+        facts: Label and value of what the run was, or each run's name and what it was.
         sections: In the order of their reporters.
     """
 
@@ -59,7 +65,7 @@ def build_report(
     skip: Collection[str] = (),
     params: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Report:
-    """Ask every registered reporter for its section.
+    """Ask every registered reporter that reports on one run for its section.
 
     A reporter that breaks costs its own section alone, and the report says so; one that was asked for by name in
     `only` breaks with its traceback.
@@ -71,13 +77,62 @@ def build_report(
 
     Raises:
         UnknownNameError: `only`, `skip` or `params` hold a name that no reporter has.
+        UsageError: `only` or `params` name a reporter that only compares.
         SpecError: A parameter is wrong.
         PluginError: A plugin file doesn't load.
     """
+    sections, missing = _ask("report", record, only=only, skip=skip, params=params or {})
+    facts = run_facts(record)
+    return Report(
+        run=record.name,
+        title=f"Run {record.name}" + (_ON_SAMPLE if record.is_sample else ""),
+        subtitle=" · ".join(value for label, value in facts if label in ("Model", "Data")),
+        facts=facts,
+        sections=tuple(_marked(section) if record.is_sample else section for section in sections),
+        missing=(*(Missing("run", fault) for fault in _faults(record)), *missing),
+    )
+
+
+def build_comparison(
+    records: Collection[RunRecord],
+    *,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Report:
+    """Ask every registered reporter that compares for its section on runs and the test images they share.
+
+    The first run is the one that the others are compared with. Arguments and errors are those of `build_report`, and:
+
+    Raises:
+        RunError: Fewer than two runs hold test predictions, they share no image, or know different classes.
+    """
+    runs = ComparedRuns.of(records)
+    sections, missing = _ask("compare", runs, only=only, skip=skip, params=params or {})
+    is_sample = any(record.is_sample for record in runs.records.values())
+    faults = [Missing(record.name, fault) for record in runs.records.values() for fault in _faults(record)]
+    return Report(
+        run=runs.names[0],
+        title=f"{len(runs.names)} runs compared" + (_ON_SAMPLE if is_sample else ""),
+        subtitle=f"on the {len(runs.first.ids):,d} test images they share",
+        facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
+        sections=tuple(_marked(section) if is_sample else section for section in sections),
+        missing=(*(Missing(name, reason) for name, reason in runs.unfit.items()), *faults, *missing),
+    )
+
+
+def _ask(
+    task: Task,
+    given: RunRecord | ComparedRuns,
+    *,
+    only: Collection[str],
+    skip: Collection[str],
+    params: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[Section], list[Missing]]:
+    """The sections of the reporters that can do a task, in their order, and what is missing."""
     plugin_files.raise_broken()
-    given = params or {}
-    _check_names([*only, *skip, *given])
-    missing = [*_run_missing(record)]
+    _check_names([*only, *skip, *params])
+    missing: list[Missing] = []
     sections: list[tuple[int, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
         try:
@@ -85,24 +140,29 @@ def build_report(
         except PluginError as error:
             missing.append(Missing(name, str(error)))
             continue
-        values = validate(reporter.Params, given.get(name, {}), where=name)
-        made = _section(name, reporter, record, values, is_strict=name in only)
+        if not hasattr(reporter, task):
+            if name in {*only, *params}:
+                raise UsageError(f"{name}: {_UNFIT[task]}")
+            continue
+        values = validate(reporter.Params, params.get(name, {}), where=name)
+        made = _section(name, getattr(reporter, task), given, values, is_strict=name in only)
         if isinstance(made, Missing):
             missing.append(made)
         else:
             sections.append((reporter.order, made))
-    in_order = tuple(section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name)))
-    title = f"Run {record.name}" + (_ON_SAMPLE if record.is_sample else "")
-    facts = run_facts(record)
-    subtitle = " · ".join(value for label, value in facts if label in ("Model", "Data"))
-    return Report(record.name, title, subtitle, facts, in_order, tuple(missing))
+    return [section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name))], missing
 
 
 def _section(
-    name: str, reporter: ReporterPlugin, record: RunRecord, params: BaseModel, *, is_strict: bool
+    name: str,
+    make: Callable[[Any, BaseModel], Section],
+    given: RunRecord | ComparedRuns,
+    params: BaseModel,
+    *,
+    is_strict: bool,
 ) -> Section | Missing:
     try:
-        section = replace(reporter.report(record, params), name=name)
+        return replace(make(given, params), name=name)
     except AhekitError as error:
         return Missing(name, str(error))
     except Exception as error:
@@ -110,7 +170,6 @@ def _section(
             raise
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         return Missing(name, f"its reporter broke ({reason}); `--only {name}` shows where")
-    return _marked(section) if record.is_sample else section
 
 
 def _check_names(names: Collection[str]) -> None:
@@ -121,18 +180,18 @@ def _check_names(names: Collection[str]) -> None:
             raise UnknownNameError("reporter", name, known, hint=hint)
 
 
-def _run_missing(record: RunRecord) -> Iterator[Missing]:
+def _faults(record: RunRecord) -> Iterator[str]:
+    """What of a run isn't whole, a line each."""
     if record.state != "finished":
         because = f" ({record.status['reason']})" if record.status.get("reason") else ""
         reached = f"after {len(record.epochs)} of {record.spec.train.epochs} epochs"
         is_running = record.state == "running"
         state = "still running" if is_running else record.state
         on = "" if is_running else f"; `ahekit resume {record.name}` goes on from there"
-        yield Missing("run", f"{state}{because} {reached}, reported as far as it got{on}")
-    for fault in record.faults:
-        yield Missing("run", fault)
+        yield f"{state}{because} {reached}, reported as far as it got{on}"
+    yield from record.faults
     if not record.manifest:
-        yield Missing("run", "manifest.json is missing or can't be read: nothing is known of data, split and machine")
+        yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"
 
 
 def _marked(section: Section) -> Section:

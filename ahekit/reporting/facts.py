@@ -27,6 +27,12 @@ def run_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
     return tuple((label, value) for label, value in found if value)
 
 
+def run_line(record: RunRecord) -> str:
+    """What a run was, in one line."""
+    spec, name = record.spec, _dig(record.manifest, "data", "name")
+    return f"{spec.model.name} on {name or 'unknown data'}, recipe {spec.recipe}, seed {spec.seed}, {record.state}"
+
+
 def _model(record: RunRecord) -> str:
     total, trainable = (_dig(record.manifest, "parameters", key) for key in ("total", "trainable"))
     if not isinstance(total, int):

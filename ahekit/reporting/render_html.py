@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
+from PIL import Image
 
 from ahekit import __version__
 from ahekit.reporting.build import Report
@@ -17,6 +20,15 @@ from ahekit.reporting.drawing import Pictures, picture_name
 from ahekit.reporting.sections import Cell, format_cell
 
 _CSS_DOTS_PER_INCH = 96
+_SHORT_TEXT = 28  # characters of a cell that isn't broken into lines: a class, a run's name
+_WIDE_FIGURE = 6.5  # inches; on a narrow screen wider ones are moved sideways rather than shrunk beyond reading
+_LONG_TABLE = 15  # rows; longer ones scroll in a box of their own
+_WEBP_QUALITY = 88
+# matplotlib's SVG: comments repeat each text, and pictures stand as PNGs in lines of base64.
+_IDLE = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", re.DOTALL)
+_PATH = re.compile(r'\bd="([^"]*)"')
+_EMBEDDED = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+_URI_SAFE = "!$'()*+,-./:;=?@[]_~"
 
 
 def render_html(report: Report, pictures: Pictures) -> str:
@@ -36,6 +48,9 @@ def render_html(report: Report, pictures: Pictures) -> str:
         picture_name=picture_name,
         format_cell=format_cell,
         data_uri=_data_uri,
+        long_table=_LONG_TABLE,
+        wide_figure=_WIDE_FIGURE,
+        short_text=_SHORT_TEXT,
         pixels=lambda inches: round(inches * _CSS_DOTS_PER_INCH),
         version=__version__,
     )
@@ -66,5 +81,31 @@ def _with_code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _data_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+def _data_uri(svg: bytes) -> Markup:
+    """An SVG as an address without spaces or double quotes: text, and so a quarter shorter than base64."""
+    text = _PATH.sub(_shorter, _EMBEDDED.sub(_lighter, _IDLE.sub("", svg.decode())))
+    text = re.sub("([>:;]) ", lambda space: space[1], " ".join(text.replace('"', "'").split()))
+    return Markup("data:image/svg+xml,") + Markup(quote(text, safe=_URI_SAFE))
+
+
+def _shorter(found: re.Match[str]) -> str:
+    """A path with commas between its numbers, which an address needn't encode, and nothing around its letters."""
+    return f'd="{re.sub(",?([A-Za-z]),?", lambda letter: letter[1], ",".join(found[1].split()))}"'
+
+
+def _lighter(found: re.Match[str]) -> str:
+    return _light_picture(found[1])
+
+
+@lru_cache(maxsize=1024)
+def _light_picture(encoded: str) -> str:
+    """A PNG's address as that of a lossy WebP where that is less than half its bytes, as it is for photographs.
+
+    The themes show the same photographs, so each is asked for twice.
+    """
+    png = base64.b64decode(encoded)
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.save(file, "webp", quality=_WEBP_QUALITY, method=4)
+    kind, content = ("webp", file.getvalue()) if len(file.getvalue()) < len(png) / 2 else ("png", png)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

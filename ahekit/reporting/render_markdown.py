@@ -27,7 +27,7 @@ def render_markdown(report: Report, figures: str) -> str:
     for section in report.sections:
         blocks += _section(section, figures)
     if report.facts:
-        blocks += ["## What the run was", "\n".join(f"- **{label}:** {_text(value)}" for label, value in report.facts)]
+        blocks += ["## What was run", "\n".join(f"- **{label}:** {_text(value)}" for label, value in report.facts)]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -9,12 +9,17 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as MplFigure
 
 from ahekit.errors import PluginError
 from ahekit.reporting.sections import Figure
 
 PNG_DPI = 150
+
+# matplotlib's blues begin with a navy that outshines a dark page; these begin with the page's panels.
+_NIGHT = LinearSegmentedColormap.from_list("ahekit-night", ["#1d2530", "#2a5f8f", "#6cb6ea", "#f4faff"])
+mpl.colormaps.register(_NIGHT, force=True)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ DARK = Theme(
     muted="#9aa5b3",
     grid="#2b323c",
     lines=("#56b4e9", "#ff8f3f", "#2fcf9f", "#e39ac6", "#f0c040", "#cfd6df"),
-    ramp="Blues_r",
+    ramp=_NIGHT.name,
 )
 
 
@@ -80,6 +85,8 @@ def style(theme: Theme) -> Any:
         "xtick.labelcolor": theme.text,
         "ytick.labelcolor": theme.text,
         "image.cmap": theme.ramp,
+        # Several pictures on one set of axes stay as they are instead of being drawn into one at the page's size.
+        "image.composite_image": False,
         "lines.linewidth": 1.8,
         "font.family": "DejaVu Sans",
         "font.size": 10,

@@ -1,4 +1,4 @@
-"""Drawing learning curves: a line per split, named at its end."""
+"""Drawing learning curves: a line per split, named at its end, or a line per run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "val": {"color": "C2", "linestyle": (0, (4, 1.5)), "linewidth": 1.6},
     "test": {"color": "C1", "linestyle": "-", "linewidth": 2.4},
 }
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1, 1, 1)))
 _LABEL_GAP = 0.078  # least distance of two labels, as a share of the axis
 _DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
 
@@ -60,6 +61,19 @@ def draw_curves(
     if mark is not None:
         _mark(axes, *mark, is_late=mark[0] > (epochs[0] + epochs[-1]) / 2)
     _name_lines(axes, lines, low=low, high=high)
+
+
+def draw_overlaid(figure: Figure, *, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw several runs' curves of one metric, (epoch, value) each."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = figure.add_subplot()
+    for number, (name, line) in enumerate(lines.items()):
+        dashes = _DASHES[number % len(_DASHES)]
+        axes.plot(*zip(*line, strict=True), label=name, linestyle=dashes, marker="o" if len(line) == 1 else "")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
 
 
 def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:

@@ -225,8 +225,9 @@ def _draw_coverage(figure: MplFigure, *, coverage: Floats, error: Floats) -> Non
     axes.plot(coverage, error, drawstyle="steps-pre")
     for number, target in enumerate(TARGETS, start=1):
         axes.axhline(1 - target, color=f"C{number}", linewidth=1, linestyle=(0, (4, 2)))
-        axes.annotate(f"{target:.0%} right", (0.01, 1 - target), va="bottom", fontsize=9, color=f"C{number}")
+        axes.text(1.01, 1 - target, f"{target:.0%} right", va="center", fontsize=9, color=f"C{number}")
     axes.set(xlim=(0, 1), xlabel="images answered", ylabel="wrong among them")
+    axes.grid(axis="x", visible=False)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.compared import ComparedRuns
+from ahekit.evaluation.comparison import Difference
+from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import (
     ClassScores,
     confusion_counts,
@@ -23,6 +25,7 @@ from ahekit.evaluation.resampling import CLASS_FIGURES, resample
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
 from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
+from ._draw_differences import difference_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -39,8 +42,17 @@ _COLUMNS = (
 )
 
 
+_DIFFERENCE_COLUMNS = (
+    Column("Class"),
+    Column("Run"),
+    Column("F1 of A", ".3f", "right"),
+    Column("F1", ".3f", "right"),
+    *(Column(name, "+z.3f", "right") for name in ("Difference", "From", "To")),
+)
+
+
 class PerClass:
-    """Precision, recall, F1 and support of every class, with macro and weighted averages."""
+    """Precision, recall, F1 and support of every class with averages; of several runs, how F1 differs by class."""
 
     order = 20
 
@@ -74,6 +86,40 @@ class PerClass:
             },
         )
 
+    def compare(self, runs: ComparedRuns, params: BootstrapParams) -> Section:
+        """Every class's F1 on the shared images against that of the first run."""
+        pairs = runs.against_first(samples=params.resamples, seed=params.seed)
+        rows = tuple(
+            (shown(class_name), runs.letter(name), *_difference(found))
+            for name, pair in pairs.items()
+            for class_name, found in zip(runs.first.class_names, pair.f1, strict=True)
+        )
+        changes = [(row[4], row[0], row[1]) for row in rows if isinstance(row[4], float)]
+        down, up = min(changes), max(changes)
+        note = "From, to: paired 95% interval of the difference; a class is a comparison of its own among many."
+        return Section(
+            name="classes",
+            title="Class by class",
+            reading=f"Against A, F1 changes between {down[0]:+.3f} (run {down[2]}, {down[1]}) and {up[0]:+.3f} "
+            f"(run {up[2]}, {up[1]}).",
+            tables=(Table("F1 by class against A", _DIFFERENCE_COLUMNS, rows, note),),
+            figures=(
+                difference_figure(
+                    {f"{runs.letter(name)}: {name}": pair.f1 for name, pair in pairs.items()},
+                    [shown(name) for name in runs.first.class_names],
+                    name="f1",
+                    title="Differences of F1 from A, by class",
+                    caption="Bars are paired 95% intervals.",
+                ),
+            ),
+        )
+
+
+def _difference(found: Difference | None) -> tuple[Cell, ...]:
+    if found is None:
+        return (None,) * 5
+    return found.first, found.second, found.value, found.interval.low, found.interval.high
+
 
 def _intervals(predictions: Predictions, params: BootstrapParams) -> dict[str, list[Interval]]:
     resampled = resample(predictions, samples=params.resamples, seed=params.seed)
@@ -97,16 +143,34 @@ def _table(
     note = "Support: images of the class. 95%: stratified bootstrap over all images, one resampling for all figures."
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
+    note += _certainty(scores, by_figure["recall"])
     return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
+
+
+def _certainty(scores: list[ClassScores], intervals: list[Interval]) -> str:
+    """What an interval without width means: always or never found, a class leaves the bootstrap nothing to vary."""
+    found = []
+    for score, interval in zip(scores, intervals, strict=True):
+        if score.support and not _has_width(interval):
+            right = round(score.recall * score.support)
+            found.append(f"{shown(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}")
+    if not found:
+        return ""
+    return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(found)}."
+
+
+def _has_width(interval: Interval) -> bool:
+    return interval.high > interval.low
 
 
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     measured = [pair for pair in zip(scores, intervals, strict=True) if pair[0].support]
     measured.sort(key=lambda pair: pair[0].f1)
     (weakest, interval), strongest = measured[0], measured[-1][0]
+    sure = f", with 95% confidence between {interval.low:.3f} and {interval.high:.3f}" if _has_width(interval) else ""
     sentences = [
-        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}, with 95% confidence between "
-        f"{interval.low:.3f} and {interval.high:.3f} on its {counted(weakest.support, 'image')}. {_weakness(weakest)}"
+        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
+        f"{counted(weakest.support, 'image')}. {_weakness(weakest)}"
     ]
     if len(measured) > 1:
         sentences.append(f"The strongest is {shown(strongest.name)} with F1 {strongest.f1:.3f}.")

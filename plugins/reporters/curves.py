@@ -8,13 +8,14 @@ from functools import partial
 
 import numpy as np
 
+from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.metrics import METRIC_NAMES
 from ahekit.evaluation.record import MissingRecord, RunRecord, measure
 from ahekit.protocols import NoParams
 from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
-from ._common import SPLIT_NAMES, counted
-from ._draw_curves import draw_curves
+from ._common import SPLIT_NAMES, counted, listed
+from ._draw_curves import draw_curves, draw_overlaid
 from ._trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
 
 TITLES = {
@@ -24,6 +25,7 @@ TITLES = {
     "recall": "Recall (macro)",
     "f1": "F1 (macro)",
 }
+_OVERLAID = ("accuracy", "f1", "loss")  # what the curves of several runs show
 _LOSS_TOLERANCE = 0.01  # nats
 _FEW_EPOCHS = 4  # fewer, and a curve has no shape to speak of
 
@@ -43,7 +45,7 @@ class _Curves:
 
 
 class LearningCurves:
-    """Train, validation and test over the epochs: loss, accuracy, precision, recall, F1."""
+    """Loss, accuracy, precision, recall and F1 over the epochs; of several runs, their test curves overlaid."""
 
     order = 30
     Params = NoParams
@@ -65,6 +67,47 @@ class LearningCurves:
                 "trends": {metric: asdict(trend) for metric, trend in curves.trends.items()},
             },
         )
+
+    def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
+        """Overlay the runs' curves on test.
+
+        Raises:
+            MissingRecord: No epoch of any run was measured on test.
+        """
+        figures = tuple(figure for metric in _OVERLAID if (figure := _overlaid(runs, metric)) is not None)
+        if not figures:
+            raise MissingRecord("no epoch was measured on test")
+        ends = {runs.letter(name): _points(record, "accuracy") for name, record in runs.records.items()}
+        spoken = listed([f"{line[-1][1]:.3f} ({letter})" for letter, line in ends.items() if line])
+        reading = "Test over the epochs, each run on its own test images; nothing was chosen on these curves."
+        if spoken:
+            reading += f" Accuracy ends at {spoken}."
+        return Section(name="curves", title="Learning curves", reading=reading, figures=figures)
+
+
+def _overlaid(runs: ComparedRuns, metric: str) -> Figure | None:
+    lines = {f"{runs.letter(name)}: {name}": _points(record, metric) for name, record in runs.records.items()}
+    lines = {name: line for name, line in lines.items() if line}
+    if not lines:
+        return None
+    spoken = ", ".join(f"{name} ending at {line[-1][1]:.3f}" for name, line in lines.items())
+    return Figure(
+        name=f"{metric}-overlaid",
+        title=f"{TITLES[metric]} on test over the epochs",
+        alt=f"Line chart with {spoken}.",
+        draw=partial(draw_overlaid, lines=lines),
+        size=(5.4, 3.6 + 0.2 * len(lines)),
+        data={name: [list(point) for point in line] for name, line in lines.items()},
+    )
+
+
+def _points(record: RunRecord, metric: str) -> list[tuple[int, float]]:
+    measured = ((row.get("epoch"), measure(row, "test", metric)) for row in record.epochs)
+    return [
+        (epoch, value)
+        for epoch, value in measured
+        if isinstance(epoch, int) and value is not None and np.isfinite(value)
+    ]
 
 
 def _read(record: RunRecord) -> _Curves:
@@ -202,7 +245,12 @@ def _caption(curves: _Curves, metric: str) -> str:
     on = SPLIT_NAMES[curves.judge].capitalize()
     best = "lowest" if metric == "loss" else "best"
     away = f", {abs(read.gap):.3f} {'above' if read.gap < 0 else 'below'} train" if read.gap is not None else ""
-    return f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
+    words = f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
+    if len(curves.epochs) < _FEW_EPOCHS:
+        return words
+    end = f"settles around epoch {read.plateau_epoch}" if read.plateau_epoch else "hasn't settled by the end"
+    last = min(LAST_EPOCHS, len(curves.epochs))
+    return f"{words} It {end}; over the last {last} epochs it spans {read.swing:.3f}."
 
 
 def _spoken(lines: dict[str, Curve]) -> str:

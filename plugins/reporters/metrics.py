@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarise
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord, measure
 from ahekit.evaluation.resampling import resample
-from ahekit.reporting.sections import Cell, Column, Section, Table
+from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
 
 from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
 
 _Rows = Mapping[str, Mapping[str, float | None]]
 """Figures by split and metric; None where not measured."""
@@ -26,6 +33,8 @@ _COLUMNS = (
     Column("Recall", ".3f", "right"),
     Column("F1", ".3f", "right"),
 )
+# Colours are those of the learning curves; the shapes tell the splits apart as well.
+_MARKS = {"train_online": ("C0", "|"), "train": ("C0", "s"), "val": ("C2", "D"), "test": ("C1", "o")}
 _INTERVAL_COLUMNS = (
     Column("Figure"),
     Column("Value", ".3f", "right"),
@@ -78,7 +87,8 @@ class FinalMetrics:
             title="Final metrics",
             reading=_reading(record, verdict, rows),
             tables=tuple(tables),
-            verdict=_first_words(verdict) if verdict else "",
+            figures=(_figure(rows, verdict),),
+            verdict=_first_words(verdict) if verdict else _words_so_far(record, rows),
             values={"splits": rows, "verdict": _values(verdict) if verdict else None},
         )
 
@@ -194,6 +204,64 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
             f"of {val_f1:.3f}" + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)
+
+
+def _words_so_far(record: RunRecord, rows: _Rows) -> str:
+    val_f1 = rows.get("val", {}).get("f1")
+    known = f"; macro-F1 on validation is {val_f1:.3f} so far" if val_f1 is not None else ""
+    return f"There is no verdict yet: the run is {record.state} and has no final predictions{known}."
+
+
+def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
+    """Accuracy and macro-F1 of each split on one scale, with the intervals of the split that judges."""
+    data = {
+        label: {split: value for split, row in rows.items() if (value := row[key]) is not None}
+        for key, label in (("accuracy", "accuracy"), ("f1", "macro-F1"))
+    }
+    intervals = {"accuracy": verdict.accuracy_interval, "macro-F1": verdict.f1_interval} if verdict else {}
+    spoken = "; ".join(
+        f"{label}: " + ", ".join(f"{SPLIT_NAMES[split]} {value:.3f}" for split, value in values.items())
+        for label, values in data.items()
+    )
+    judge = SPLIT_NAMES[verdict.split] if verdict else ""
+    return Figure(
+        name="headline",
+        title="Accuracy and macro-F1 on every split",
+        alt=f"Dot plot of {spoken}.",
+        draw=partial(_draw, data=data, intervals=intervals, judge=verdict.split if verdict else None),
+        size=(7.6, 2.0),
+        data={"values": data, "intervals": {label: [found.low, found.high] for label, found in intervals.items()}},
+        caption=(f"Bars are the 95% intervals on {judge}. " if judge else "")
+        + "The nearer train lies to test, the less the network has merely learnt its training images by heart.",
+    )
+
+
+def _draw(
+    figure: MplFigure, *, data: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Interval], judge: str | None
+) -> None:
+    axes = figure.add_subplot()
+    places = {label: len(data) - place for place, label in enumerate(data)}
+    for label, interval in intervals.items():
+        axes.hlines(places[label], interval.low, interval.high, color=_MARKS[str(judge)][0], linewidth=9, alpha=0.3)
+    for split, (colour, marker) in _MARKS.items():
+        points = [(values[split], places[label]) for label, values in data.items() if split in values]
+        if points:
+            face = colour if split in (judge, "train") else "none"
+            axes.plot(
+                *zip(*points, strict=True),
+                marker,
+                color=colour,
+                markersize=8,
+                markerfacecolor=face,
+                label=SPLIT_NAMES[split],
+            )
+    lowest = min(value for values in data.values() for value in values.values())
+    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0), ylim=(0.4, len(data) + 0.6))
+    axes.set_yticks([*places.values()], [*places], fontsize=11)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=9)
 
 
 def _first_words(verdict: _Verdict) -> str:

@@ -25,6 +25,7 @@ _COLUMNS = (
 )
 _SURE = 0.9
 _NAMED_CLASSES = 4
+_GOOD_JUDGE = 0.9  # accuracy below which a network's doubts say more about itself than about the labels
 
 
 class Mistakes:
@@ -128,10 +129,17 @@ def _reading(predictions: Predictions, worst: NDArray[np.int64], doubted: set[in
         f"{_SURE:.0%} or more.",
     ]
     if doubted:
-        classes = sorted({names[predictions.labels[index]] for index in doubted})
-        some = listed(classes) if len(classes) <= _NAMED_CLASSES else f"{len(classes)} classes"
-        sentences.append(
-            f"{counted(len(doubted), 'label')} deserve a second look (of {some}): there the network is as sure of "
-            "another class as it is of that class's own images."
-        )
+        sentences.append(_doubts(predictions, doubted, names))
     return " ".join(sentences)
+
+
+def _doubts(predictions: Predictions, doubted: set[int], names: list[str]) -> str:
+    classes = sorted({names[predictions.labels[index]] for index in doubted})
+    some = listed(classes) if len(classes) <= _NAMED_CLASSES else f"{len(classes)} classes"
+    sentence = (
+        f"To look at again: {counted(len(doubted), 'label')} (of {some}), where the network is as sure of another "
+        "class as it is of that class's own images."
+    )
+    known = predictions.labels >= 0
+    accuracy = float((predictions.predicted == predictions.labels)[known].mean())
+    return sentence + (f" With {accuracy:.0%} right, most are its own faults." if accuracy < _GOOD_JUDGE else "")

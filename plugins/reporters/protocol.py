@@ -66,13 +66,13 @@ def _facts(record: RunRecord) -> dict[str, str]:
     versions = {"ahekit": record.manifest.get("ahekit"), **(record.manifest.get("versions") or {})}
     facts = {
         "dataset": str(data.get("name") or ""),
-        "fingerprint (SHA-256 of ids and files)": str(data.get("fingerprint") or ""),
+        "fingerprint": f"{data['fingerprint']} (SHA-256 of ids and files)" if data.get("fingerprint") else "",
         "edition": _edition_text(record),
         "images": _counts(data.get("counts")),
         "refused": counted(len(data.get("refused") or []), "file"),
         "split": _split(record),
         "epoch chosen on": "validation macro-F1; test was measured for the curves, and nothing was chosen on it",
-        "temperature and thresholds chosen on": "validation",
+        "thresholds chosen on": "validation, as was the temperature",
         "seed": str(spec.seed),
         "training cost": f"{passes:,d} image passes" if passes else "",
         "time": f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else "",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ahekit.cli.report import parse_formats
-from ahekit.errors import UnknownNameError
+from ahekit.errors import RunError, UnknownNameError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.run import Run
 from ahekit.spec import RunSpec
@@ -37,6 +37,9 @@ class Weather:
         table = Table("Rain", (Column("Day"), Column("mm", ".1f", "right")), (("Monday", 3.25),))
         return Section("weather", "Weather", "It rained.", (table,), (Figure("rain", "Rain", "Rising.", draw),))
 '''
+
+
+MEAGRE = ("--skip", "leaks", "--skip", "inside")  # what a run without images or checkpoints can't have
 
 
 def write_run(root: Path, *, epochs: int = 5, finished: bool = True, kind: str = "folder") -> Run:
@@ -76,7 +79,7 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     newest.path.rename(newest.path.with_name("29991231-235959-cnn5-ffff"))
     newest = Run(runs / "29991231-235959-cnn5-ffff")
 
-    outcome = cli("report", "--runs", runs, "--skip", "leaks")
+    outcome = cli("report", "--runs", runs, *MEAGRE)
 
     assert outcome.code == 0
     assert outcome.err == ""
@@ -98,6 +101,7 @@ def assert_all_written(run: Run) -> None:
         "classes-scores.png",
         "confusion-matrix.png",
         *(f"curves-{name}.png" for name in pictures),
+        "metrics-headline.png",
     ]
     for line in (run.path / "report" / "report.md").read_text().splitlines():
         if line.startswith("!["):
@@ -196,7 +200,7 @@ def test_without_a_run_the_way_to_one_is_told(cli: Cli, runs: Path) -> None:
 def test_interrupted_run_is_reported_as_far_as_it_got(cli: Cli, runs: Path) -> None:
     run = write_run(runs, epochs=3, finished=False)
 
-    outcome = cli("report", run.path, "--format", "console,json", "--skip", "leaks")
+    outcome = cli("report", run.path, "--format", "console,json", *MEAGRE)
 
     assert outcome.code == 0
     assert "There are no final predictions yet; after epoch 2" in outcome.out
@@ -263,7 +267,7 @@ def test_damaged_run_is_reported_with_what_is_missing(
     run = write_run(runs)
     damage(run)
 
-    outcome = cli("report", run.path, "--format", "console,json", "--skip", "leaks")
+    outcome = cli("report", run.path, "--format", "console,json", *MEAGRE)
 
     assert outcome.code == 0
     for line in warnings:
@@ -313,7 +317,7 @@ def test_third_party_reporter_appears_in_every_rendering(cli: Cli, runs: Path, t
 def test_quiet_report_writes_and_says_nothing(cli: Cli, runs: Path) -> None:
     run = write_run(runs)
 
-    outcome = cli("report", run.path, "--quiet", "--format", "json,console", "--skip", "leaks")
+    outcome = cli("report", run.path, "--quiet", "--format", "json,console", *MEAGRE)
 
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     assert (run.path / "report" / "report.json").is_file()
@@ -364,13 +368,57 @@ def test_several_runs_are_compared_with_the_first(cli: Cli, runs: Path) -> None:
     assert json.loads(page.read_text())["sections"][0]["values"]["shared_images"] == 30
 
 
-def test_choosing_sections_of_a_comparison_is_refused(cli: Cli, runs: Path) -> None:
-    first, second = write_run(runs), write_run(runs)
+def test_sections_of_a_comparison_are_chosen_and_set_as_those_of_one_run(cli: Cli, runs: Path) -> None:
+    paths = [write_run(runs).path for _ in range(2)]
+    choice = ("--only", "differences", "--set", "differences.resamples=150", "--format", "console")
 
-    outcome = cli("report", first.path, second.path, "--only", "metrics")
+    chosen = cli("report", *paths, *choice)
+    refused = cli("report", *paths, "--only", "metrics")
 
-    assert outcome.code == 2
-    assert "for the report on one run" in outcome.err
+    assert (chosen.code, chosen.err) == (0, "")
+    assert "WHAT DIFFERS" in chosen.out
+    assert "SEEDS" not in chosen.out
+    assert refused.code == 2
+    assert refused.err == "ahekit: metrics: this section is of the report on one run; name one\n"
+
+
+def test_long_tables_go_on_in_the_pages(cli: Cli, runs: Path) -> None:
+    names = tuple(map(str, range(30)))
+    run = write_run(runs)
+    labels = np.arange(60) % 30
+    logits = np.eye(30, dtype=np.float32)[labels]
+    run.write_predictions("test", Predictions(tuple(map(str, range(60))), labels, logits, names))
+
+    outcome = cli("report", run.path, "--only", "classes", "--format", "console,json")
+
+    shown = [line for line in outcome.out.splitlines() if line.split()[:1] and line.split()[0] in names]
+    assert len({line.split()[0] for line in shown}) == 20
+    assert "12 more rows are in the other formats." in outcome.out
+    table = json.loads((run.path / "report" / "report.json").read_text())["sections"][0]["tables"][0]
+    assert len(table["rows"]) == 32
+
+
+def test_network_is_looked_into_for_the_section_that_shows_it_and_for_no_other(
+    cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(runs)
+    asked: list[str] = []
+
+    def look_into(run: Run, name: str, params: Any) -> Any:
+        asked.append(name)
+        raise RunError("no checkpoint yet")
+
+    monkeypatch.setattr("ahekit.visualizing.look_into", look_into)
+
+    cli("report", run.path, "--format", "json", "--only", "metrics")
+    assert asked == []
+    outcome = cli("report", run.path, "--format", "json", "--only", "inside")
+
+    assert asked == ["gradcam"]
+    assert outcome.code == 0
+    assert outcome.err == (
+        "warning: inside: No class activation maps: no checkpoint yet; nor were class images made or units measured\n"
+    )
 
 
 def test_page_is_opened_when_asked_for(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

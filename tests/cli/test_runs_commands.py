@@ -37,17 +37,29 @@ def stopped(root: Path) -> Run:
     return run
 
 
-def test_runs_are_listed_with_state_model_epochs_and_best_validation_f1(
+def test_runs_are_listed_with_state_spec_epochs_and_best_validation_f1(
     cli: Callable[..., Any], root: Path, stopped: Run
 ) -> None:
     finished = Run.create(root, RunSpec(), {})
     finished.write_status("finished")
     done = cli("runs", "--runs", root)
-    lines = [line.split() for line in done.out.splitlines()]
+    text = " ".join(done.out.split())
     assert (done.code, done.err) == (0, "")
-    assert lines.index([finished.name, "finished", "cnn5", "–", f"0/{EPOCHS}", "–"]) < lines.index(
-        [stopped.name, "interrupted", "cnn5", "sample", "3/20", "0.7500"]
-    )
+    assert text.index(f"{finished.name} finished cnn5 on unknown") < text.index(f"{stopped.name} interrupted cnn5 on")
+    assert f" 0/{EPOCHS} –" in text
+    assert " 3/20 0.7500" in text
+    assert json.loads(cli("runs", "--runs", root, "--json").out)[1] == {
+        "name": stopped.name,
+        "state": "interrupted",
+        "model": "cnn5",
+        "data": "sample",
+        "recipe": "strong",
+        "seed": 7,
+        "epochs_done": 3,
+        "epochs": 20,
+        "val_f1": 0.75,
+        "problem": "",
+    }
     assert done.out.startswith(f"Runs in {root}, newest first\n")
 
 

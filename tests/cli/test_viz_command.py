@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -391,3 +392,31 @@ def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class
     outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
     assert outcome.code == 1
     assert outcome.err == "ahekit: visualizer 'odd' returned a int, not a Visualization\n"
+
+
+def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path, class_folder: Path) -> None:
+    run = write_run(runs, class_folder)
+    cli("viz", "class-image", "--set", "steps=2", "--run", run.path)
+
+    outcome = cli("report", run.path, "--only", "inside", "--format", "json,html,png")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    (section,) = json.loads((run.path / "report" / "report.json").read_text())["sections"]
+    maps, images = section["figures"]
+    assert [line[0] for line in maps["data"]["lines"]] == list(CLASSES)
+    assert all(name.startswith(f"test/{label}/") for name, label in zip(maps["data"]["ids"], CLASSES, strict=True))
+    assert [line[0] for line in images["data"]["lines"]] == list(CLASSES)
+    assert section["values"]["activation_maps"]["method"].startswith("Grad-CAM of ")
+    assert (run.path / "figures" / "inside-maps.png").is_file()
+
+
+def test_report_says_why_a_network_cannot_be_looked_into(cli: Cli, runs: Path, class_folder: Path) -> None:
+    bare = write_run(runs, class_folder, checkpoint=False)
+    homeless = write_run(runs, class_folder)
+    shutil.rmtree(class_folder)
+
+    lines = [cli("report", run.path, "--only", "inside", "--format", "json").err for run in (bare, homeless)]
+
+    assert "No class activation maps: " in lines[0]
+    assert "has no checkpoint yet" in lines[0]
+    assert "its test images can't be found" in lines[1]

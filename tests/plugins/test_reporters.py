@@ -77,8 +77,9 @@ def make_record(**changes: Any) -> RunRecord:
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:
-    reporter = REPORTERS.get(name)
-    return reporter.report(record, validate(reporter.Params, params))
+    reporter: Any = REPORTERS.get(name)
+    section: Section = reporter.report(record, validate(reporter.Params, params))
+    return section
 
 
 def column(table: Table, name: str) -> list[Any]:
@@ -285,8 +286,13 @@ def test_curves_show_the_five_metrics_on_all_splits() -> None:
     assert figures[1].data["epoch"] == list(range(1, 9))
     assert figures[1].data["test"] == [0.5, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
     assert figures[1].data.keys() == {"epoch", "train_online", "train", "val", "test"}
-    assert figures[1].caption == "Test: best 0.700 at epoch 3, 0.700 at the end, 0.200 below train."
-    assert figures[0].caption == "Test: lowest 0.800 at epoch 3, 0.800 at the end, 0.700 above train."
+    settled = "over the last 5 epochs it spans 0.000."
+    assert figures[1].caption == (
+        f"Test: best 0.700 at epoch 3, 0.700 at the end, 0.200 below train. It settles around epoch 3; {settled}"
+    )
+    assert figures[0].caption == (
+        f"Test: lowest 0.800 at epoch 3, 0.800 at the end, 0.700 above train. It settles around epoch 4; {settled}"
+    )
 
 
 def test_plateau_and_harmless_gap_are_read() -> None:
@@ -413,3 +419,30 @@ def test_gap_has_to_exceed_what_a_small_test_set_explains() -> None:
 )
 def test_names_of_lines_are_moved_apart_and_stay_within(places: list[float], expected: list[float]) -> None:
     assert spread(places, gap=0.1) == pytest.approx(expected)
+
+
+def test_interval_without_width_is_called_no_certainty() -> None:
+    never = make_predictions([(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), *[(2, 0)] * 5])
+
+    section = report("classes", make_record(predictions={"test": never}))
+
+    assert section.reading.startswith("The weakest class is vault: F1 0.000 on its 5 images.")
+    # Wilson's upper end of 0 in 5: z^2 / (5 + z^2), z = 1.959964.
+    assert "Wilson's interval of the recall is, of vault (0 of 5) 0.000–0.434." in section.tables[0].note
+
+
+def test_headline_figure_has_every_split_and_the_intervals_of_test() -> None:
+    section = report("metrics", make_record())
+    data = section.figures[0].data
+
+    assert data["values"]["accuracy"] == {"train_online": pytest.approx(0.8), "train": 0.6, "val": 0.6, "test": 0.6}
+    assert data["intervals"]["accuracy"] == section.values["verdict"]["accuracy_interval"]
+
+
+def test_run_without_predictions_says_that_there_is_no_verdict_yet() -> None:
+    section = report("metrics", make_record(predictions={}, state="running", status={}))
+
+    assert section.verdict == (
+        "There is no verdict yet: the run is running and has no final predictions; macro-F1 on validation is 0.710 so "
+        "far."
+    )

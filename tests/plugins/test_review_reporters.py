@@ -75,8 +75,9 @@ def record(tmp_path: Path) -> RunRecord:
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:
-    reporter = REPORTERS.get(name)
-    return reporter.report(record, validate(reporter.Params, params))
+    reporter: Any = REPORTERS.get(name)
+    section: Section = reporter.report(record, validate(reporter.Params, params))
+    return section
 
 
 def column(table: Table, name: str) -> list[Any]:
@@ -219,7 +220,7 @@ def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
     assert facts["training cost"] == "42 image passes"
     assert facts["time"] == "2.0 minutes"
     assert facts["seed"] == "7"
-    assert facts["fingerprint (SHA-256 of ids and files)"] == record.manifest["data"]["fingerprint"]
+    assert facts["fingerprint"] == f"{record.manifest['data']['fingerprint']} (SHA-256 of ids and files)"
     assert "the dataset's own test images" in str(facts["split"])
     assert ("seed", "0", "7") in section.tables[1].rows
     assert len(section.tables) == 2
@@ -236,3 +237,7 @@ def test_published_results_stand_beside_a_run_on_ahe64_with_their_caveats(record
     assert table.rows[0][:2] == ("this run", "0.750")
     assert ("larger fine-tuned networks", "0.944–0.949") in {row[:2] for row in table.rows}
     assert "8 of the 1,404 test images" in table.note
+
+
+def test_doubts_of_a_weak_network_are_told_as_its_own_faults(record: RunRecord) -> None:
+    assert "With 75% right, most are its own faults." in report("mistakes", record).reading

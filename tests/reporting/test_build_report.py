@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from ahekit.errors import PluginError, SpecError, UnknownNameError
+from ahekit.errors import PluginError, SpecError, UnknownNameError, UsageError
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
@@ -49,13 +49,23 @@ def test_sections_stand_in_the_order_of_their_reporters(make_record: MakeRecord)
 
 def test_skipped_reporter_is_neither_asked_nor_missing(make_record: MakeRecord) -> None:
     register("mine", 1, lambda record, params: section())
-    others = [name for name in REPORTERS.names() if name != "mine"]
+    others = [name for name in REPORTERS.names() if name != "mine" and hasattr(REPORTERS.get(name), "report")]
 
     report = build_report(make_record(), skip=["mine"])
 
     assert "mine" not in [found.name for found in report.sections]
     # What the run's files tell of it needs no predictions.
     assert sorted(missing.section for missing in report.missing) == [name for name in others if name != "protocol"]
+
+
+def test_reporter_that_only_compares_is_left_out_unless_it_is_named(make_record: MakeRecord) -> None:
+    report = build_report(make_record(), skip=["metrics"])
+
+    assert "seeds" not in [missing.section for missing in report.missing]
+    choices: tuple[dict[str, Any], ...] = ({"only": ["seeds"]}, {"params": {"seeds": {}}})
+    for choice in choices:
+        with pytest.raises(UsageError, match="seeds: this section compares runs; name two or more"):
+            build_report(make_record(), **choice)
 
 
 def test_missing_record_becomes_a_line_and_the_others_go_on(make_record: MakeRecord) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ahekit.errors import RunError
+from ahekit.errors import RunError, UsageError
+from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
-from ahekit.reporting.comparison import build_comparison
+from ahekit.protocols import NoParams
+from ahekit.registry import REPORTERS
+from ahekit.reporting.build import Missing, Report, build_comparison
 from ahekit.reporting.files import report_files
 from ahekit.reporting.sections import Section
+from ahekit.reporting.style import render_figure
 from ahekit.spec import RunSpec
 
 Make = Callable[..., RunRecord]
@@ -28,6 +35,13 @@ def predictions(wrong: list[int], *, ids: range = range(12)) -> Predictions:
 def epochs(accuracy: float) -> list[dict[str, Any]]:
     block = {"loss": 1.0, "accuracy": accuracy, "f1": accuracy}
     return [{"type": "epoch", "epoch": number, "test": block} for number in (1, 2)]
+
+
+FEW = {name: {"resamples": 200} for name in ("differences", "classes")}
+
+
+def compared(records: list[RunRecord]) -> Report:
+    return build_comparison(records, params=FEW)
 
 
 def section(sections: tuple[Section, ...], name: str) -> Section:
@@ -47,7 +61,7 @@ def two(make_record: Make) -> RunRecord:
 
 
 def test_difference_of_two_runs_with_mcnemar_and_images(one: RunRecord, two: RunRecord) -> None:
-    report = build_comparison([one, two], samples=200)
+    report = compared([one, two])
 
     table = section(report.sections, "differences").tables[1]
     assert table.rows[0][:2] == ("B", "accuracy")
@@ -67,7 +81,7 @@ def test_difference_of_two_runs_with_mcnemar_and_images(one: RunRecord, two: Run
 def test_seeds_of_one_spec_are_grouped(one: RunRecord, two: RunRecord, make_record: Make) -> None:
     other = make_record(name="three", spec=RunSpec(recipe="assignment"), predictions=one.predictions)
 
-    table = section(build_comparison([one, two, other], samples=100).sections, "seeds").tables[0]
+    table = section(compared([one, two, other]).sections, "seeds").tables[0]
 
     assert [row[1] for row in table.rows] == ["0, 1", "0, 1"]
     assert table.rows[0][3] == pytest.approx(9 / 12)
@@ -77,7 +91,7 @@ def test_seeds_of_one_spec_are_grouped(one: RunRecord, two: RunRecord, make_reco
 def test_runs_on_different_images_are_compared_on_those_they_share(one: RunRecord, make_record: Make) -> None:
     other = make_record(name="two", predictions={"test": predictions([], ids=range(3, 15))})
 
-    report = build_comparison([one, other], samples=100)
+    report = compared([one, other])
 
     assert report.subtitle == "on the 9 test images they share"
     assert "tested on different images: only those that all of them were tested on count" in report.sections[0].reading
@@ -86,7 +100,7 @@ def test_runs_on_different_images_are_compared_on_those_they_share(one: RunRecor
 def test_run_without_test_predictions_is_missing_and_said_so(one: RunRecord, two: RunRecord, make_record: Make) -> None:
     broken = make_record(name="broken", state="interrupted")
 
-    assert build_comparison([one, two, broken], samples=100).missing[0].section == "broken"
+    assert compared([one, two, broken]).missing[0].section == "broken"
     with pytest.raises(RunError, match=r"takes two different runs .*broken: no predictions on test"):
         build_comparison([one, broken])
     with pytest.raises(RunError, match="one run was named twice"):
@@ -94,19 +108,94 @@ def test_run_without_test_predictions_is_missing_and_said_so(one: RunRecord, two
 
 
 def test_curves_are_overlaid_and_every_format_is_written(one: RunRecord, two: RunRecord) -> None:
-    report = build_comparison([one, two], samples=100)
+    report = compared([one, two])
 
-    assert section(report.sections, "curves").figures[0].data.keys() == {"A: one", "B: two"}
+    curves = section(report.sections, "curves")
+    assert curves.figures[0].data.keys() == {"A: one", "B: two"}
+    assert curves.reading.endswith("Accuracy ends at 0.667 (A) and 0.833 (B).")
     _, files = report_files(report, ["html", "md", "json"])
     assert {"report.html", "report.md", "report.json", "figures/curves-loss_overlaid.png"} <= files.keys()
 
 
-def test_long_lists_of_disagreements_keep_both_sides(
-    one: RunRecord, two: RunRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ahekit.reporting.comparison._LISTED", 2)
+def test_long_lists_of_disagreements_keep_both_sides(one: RunRecord, two: RunRecord) -> None:
+    report = build_comparison([one, two], params={"disagreements": {"listed": 2}})
 
-    table = section(build_comparison([one, two], samples=50).sections, "disagreements").tables[0]
+    table = section(report.sections, "disagreements").tables[0]
 
     assert [row[0] for row in table.rows] == ["5.jpg", "1.jpg"]
     assert table.note == "2 of 4: at most 1 of each kind."
+
+
+def test_images_that_one_run_alone_names_rightly_are_shown(one: RunRecord, two: RunRecord, tmp_path: Path) -> None:
+    for number in range(12):
+        Image.new("RGB", (8, 8), (number * 20, 0, 0)).save(tmp_path / f"{number}.jpg")
+
+    shown = section(compared([one, replace(two, data_root=tmp_path)]).sections, "disagreements").figures
+
+    assert [figure.title for figure in shown] == ["Right by A, wrong by B", "Right by B, wrong by A"]
+    assert [figure.data["ids"] for figure in shown] == [["5.jpg"], ["1.jpg", "2.jpg", "3.jpg"]]
+    assert shown[1].data["lines"][0] == ["b", "A: c"]
+    assert render_figure(shown[1], form="svg").startswith(b"<?xml")
+
+
+def test_verdict_of_two_runs_is_how_they_differ_and_of_more_which_is_best(
+    one: RunRecord, two: RunRecord, make_record: Make
+) -> None:
+    perfect = make_record(name="three", predictions={"test": predictions([])})
+
+    assert compared([one, two]).verdict.startswith("B (two) is better than A (one): accuracy 0.833")
+    assert compared([one, two, perfect]).verdict == (
+        "Most accurate of the 3 runs is C (three), with 100.0% of 12 images right. Better than A by more than the "
+        "choice of test images explains: C."
+    )
+
+
+def test_runs_of_different_specs_have_no_spread_over_seeds(one: RunRecord, make_record: Make) -> None:
+    other = make_record(name="other", spec=RunSpec(recipe="assignment"), predictions=one.predictions)
+
+    found = section(compared([one, other]).sections, "seeds")
+
+    assert found.tables == ()
+    assert "Every run here is the only one of its spec" in found.reading
+
+
+def test_a_comparison_has_the_sections_that_were_chosen_with_their_parameters(one: RunRecord, two: RunRecord) -> None:
+    only = build_comparison([one, two], only=["classes"], params={"classes": {"resamples": 123}})
+    skip = build_comparison([one, two], skip=["differences", "classes", "seeds"])
+
+    assert [found.name for found in only.sections] == ["classes"]
+    assert [found.name for found in skip.sections] == ["curves", "disagreements"]
+    with pytest.raises(UsageError, match="leaks: this section is of the report on one run; name one"):
+        build_comparison([one, two], only=["leaks"])
+
+
+@pytest.mark.usefixtures("no_plugin_files")
+def test_a_stranger_s_reporter_compares_too(one: RunRecord, two: RunRecord) -> None:
+    @REPORTERS.register("letters")
+    class Letters:
+        """Names of runs."""
+
+        Params, order = NoParams, 1
+
+        def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
+            return Section("", "Letters", " ".join(f"{runs.letter(name)}={name}" for name in runs.names))
+
+    found = compared([one, two]).sections[0]
+
+    assert (found.name, found.reading) == ("letters", "A=one B=two")
+
+
+def test_comparison_on_drawings_says_so(one: RunRecord, two: RunRecord) -> None:
+    drawn = replace(two, manifest={"data": {"name": "sample", "kind": "sample"}})
+
+    report = compared([one, drawn])
+
+    assert report.title == "2 runs compared (sample of drawings)"
+    assert all(found.title.endswith("(sample of drawings)") for found in report.sections)
+
+
+def test_what_a_compared_run_lacks_stands_under_its_name(one: RunRecord, two: RunRecord) -> None:
+    report = compared([one, replace(two, faults=("history.jsonl, line 1: not a row",))])
+
+    assert report.missing == (Missing("two", "history.jsonl, line 1: not a row"),)
+    assert report.facts[1] == ("B: two", "cnn5 on mine, recipe strong, seed 1, finished")

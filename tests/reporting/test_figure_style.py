@@ -48,6 +48,7 @@ def test_ramp_goes_steadily_away_from_the_background(theme: Theme) -> None:
     steps = np.diff([luminance((red, green, blue)) for red, green, blue in ramp])
 
     assert (steps < 0).all() if theme is LIGHT else (steps > 0).all()
+    assert contrast(mpl.colors.to_hex(ramp[0]), theme.background) < 1.2, "an empty cell doesn't shine"
 
 
 @THEMES

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -105,9 +107,32 @@ def test_picture_on_the_page_has_size_alt_text_and_both_themes(small_report: Rep
     assert source["media"] == "screen and (prefers-color-scheme: dark)"
     for uri in (image["src"], source["srcset"]):
         kind, _, content = (uri or "").partition(",")
-        assert kind == "data:image/svg+xml;base64"
-        assert ElementTree.fromstring(base64.b64decode(content)).tag.endswith("svg")
+        assert kind == "data:image/svg+xml"
+        # In a srcset a space would end the address.
+        assert " " not in content
+        assert ElementTree.fromstring(unquote(content)).tag.endswith("svg")
     assert image["src"] != source["srcset"]
+
+
+def test_photographs_on_the_page_are_light_and_drawings_exact(small_report: Report, line_figure: Figure) -> None:
+    rows = np.linspace(0, 255, 96)
+    photograph = np.random.default_rng(0).normal(rows[:, None, None], 12, (96, 96, 3)).clip(0, 255).astype(np.uint8)
+    drawing = np.zeros((96, 96, 3), dtype=np.uint8)
+    drawing[20:40, 20:40] = (200, 30, 30)
+
+    def draw(figure: MplFigure) -> None:
+        for axes, picture in zip(figure.subplots(1, 2), (photograph, drawing), strict=True):
+            axes.imshow(picture, interpolation="none")
+
+    section = replace(small_report.sections[0], figures=(replace(line_figure, draw=draw),))
+    page = page_of(replace(small_report, sections=(section,)))
+
+    svg = unquote((page.all("img")[0]["src"] or "").partition(",")[2])
+    kinds = re.findall(r"data:image/(\w+);base64,([\w+/=]+)", svg)
+    assert [kind for kind, _ in kinds] == ["webp", "png"]
+    shown = [np.asarray(Image.open(BytesIO(base64.b64decode(content))).convert("RGB")) for _, content in kinds]
+    assert np.abs(shown[0].astype(int) - photograph).mean() < 12
+    assert np.array_equal(shown[1], drawing)
 
 
 def test_links_to_sections_lead_somewhere(small_report: Report) -> None:
