@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,23 @@ def class_odds(targets: Tensor) -> Objective:
     return Objective(value)
 
 
+def embedding_match(embed: Callable[[Tensor], Tensor], means: Tensor, variances: Tensor, targets: Tensor) -> Objective:
+    """How near each image's embedding is to those of its class: less the mean squared distance in each dimension.
+
+    Distances are in units of the class's own variance there, to which the mean variance of the class is added: a
+    dimension that is silent in the class would otherwise count without bound.
+
+    Args:
+        embed: A network's input to its embedding, `(B, D)`.
+        means: Of each class's training images, `(C, D)`.
+        variances: Likewise.
+        targets: `(B,)`.
+    """
+    wanted = means[targets]
+    spread = variances[targets] + variances[targets].mean(1, keepdim=True) + 1e-12
+    return Objective(lambda view: -((embed(view.shown) - wanted).square() / spread).mean(1))
+
+
 def unit(path: str, number: int) -> Objective:
     """The mean output of one unit (a channel's over its places) of a module."""
     return Objective(lambda view: view.outputs[path][:, number].flatten(1).mean(1), (path,))
@@ -46,6 +65,29 @@ def total_variation() -> Objective:
 def distance_from_gray() -> Objective:
     """Mean squared distance of pixels from the middle of their range [0, 1]; subtract it for tame colours."""
     return Objective(lambda view: (view.images - 0.5).square().mean((1, 2, 3)))
+
+
+def likeness(path: str, groups: Tensor) -> Objective:
+    """How alike the images of one group are in a layer; subtract it to get different ones.
+
+    For each image the mean cosine between its and the others' products of channels (Gram matrices), as the diversity
+    term of Feature Visualization, https://distill.pub/2017/feature-visualization/. Zero for an image alone in its
+    group. It makes images depend on each other.
+
+    Args:
+        path: Of a module whose output is maps.
+        groups: Number of each image's group, `(B,)`.
+    """
+    same = (groups[:, None] == groups[None, :]).float()
+    same.fill_diagonal_(0)
+
+    def value(view: View) -> Tensor:
+        maps = view.outputs[path].flatten(2)
+        products = torch.nn.functional.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1)
+        others = same.to(products)
+        return (products @ products.T * others).sum(1) / others.sum(1).clamp(min=1)
+
+    return Objective(value, (path,))
 
 
 def statistics_gap(module: nn.Module) -> Objective:

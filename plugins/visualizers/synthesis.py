@@ -1,8 +1,8 @@
 """Images made by optimisation: parameters are rendered, transformed, shown to the network and improved.
 
 The parts are callables that anybody can bring: a parameterisation (`parameterisations`) is a tensor and a function
-that renders it; a transform (`transforms`) maps images to images; an `Objective` says of each image how good it is.
-Objectives add up and scale:
+that renders it; a transform (`transforms`) maps images to images; an `Objective` (`objectives`) says of each image
+how good it is. Objectives add up and scale:
 
     wanted = class_odds(targets) - 0.5 * total_variation()
     synthesise(module, parameters, render, wanted, transforms=[random_affine(rotation=0.1), to_input], steps=200)
@@ -20,7 +20,23 @@ from torch import Tensor, nn
 from ahekit.hooks import evaluating, find_module, observing
 
 Render = Callable[[Tensor], Tensor]
-Transform = Callable[[Tensor, torch.Generator], Tensor]
+Watch = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a transform is applied.
+
+    Attributes:
+        random: What it draws from.
+        share: Of the steps that are done, in [0, 1); 1 for a finished image.
+    """
+
+    random: torch.Generator
+    share: float = 1.0
+
+
+Transform = Callable[[Tensor, Moment], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,12 +45,14 @@ class View:
 
     Attributes:
         images: As rendered, before any transform, `(B, 3, H, W)`.
-        logits: `(B, C)`, of the transformed images.
+        shown: What the network was given, `(B, 3, H, W)`.
+        logits: `(B, C)`.
         inputs: What went into the modules that the objective asked for, by path.
         outputs: What came out of them.
     """
 
     images: Tensor
+    shown: Tensor
     logits: Tensor
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
@@ -73,6 +91,7 @@ def synthesise(
     transforms: Sequence[Transform] = (),
     random: torch.Generator | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda done, images: None,
 ) -> Tensor:
     """Improve parameters by Adam until their images please the objective; no parameter of the network is touched.
 
@@ -84,6 +103,8 @@ def synthesise(
         transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
             network's input.
         progress: Called with the steps done and their number.
+        watch: Called with the steps done and the images after so many, before any transform: from 0, the start, to
+            the last.
 
     Returns:
         The parameters found.
@@ -101,14 +122,19 @@ def synthesise(
     with evaluating(module), torch.enable_grad(), observing(watched, observe):
         for step in range(steps):
             images = shown = render(parameters)
+            watch(step, images.detach())
             for transform in transforms:
-                shown = transform(shown, random)
+                shown = transform(shown, Moment(random, step / steps))
+            # The layout in which convolutions on a processor are quickest.
+            shown = shown.contiguous(memory_format=torch.channels_last)
             logits = module(shown)
             inputs = {path: pair[0] for path, pair in seen.items()}
             outputs = {path: pair[1] for path, pair in seen.items()}
-            value = objective.value(View(images, logits, inputs, outputs)).sum()
+            value = objective.value(View(images, shown, logits, inputs, outputs)).sum()
             # Only the image's gradient: the network's parameters cost nothing on the way back.
             (parameters.grad,) = torch.autograd.grad(-value, parameters)
             optimizer.step()
             progress(step + 1, steps)
-    return parameters.detach()
+    found = parameters.detach()
+    watch(steps, render(found))
+    return found
