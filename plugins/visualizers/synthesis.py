@@ -89,6 +89,7 @@ def synthesise(
     steps: int,
     lr: float,
     transforms: Sequence[Transform] = (),
+    views: int = 1,
     random: torch.Generator | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Watch = lambda done, images: None,
@@ -102,6 +103,8 @@ def synthesise(
         parameters: Where to start; left as it is.
         transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
             network's input.
+        views: Times that images are transformed and shown at each step; what the objective says is averaged.
+        random: What transforms draw from; None: from a source of seed 0.
         progress: Called with the steps done and their number.
         watch: Called with the steps done and the images after so many, before any transform: from 0, the start, to
             the last.
@@ -121,20 +124,31 @@ def synthesise(
     watched = {path: find_module(module, path) for path in dict.fromkeys(objective.modules)}
     with evaluating(module), torch.enable_grad(), observing(watched, observe):
         for step in range(steps):
-            images = shown = render(parameters)
+            images = render(parameters)
             watch(step, images.detach())
-            for transform in transforms:
-                shown = transform(shown, Moment(random, step / steps))
-            # The layout in which convolutions on a processor are quickest.
-            shown = shown.contiguous(memory_format=torch.channels_last)
-            logits = module(shown)
-            inputs = {path: pair[0] for path, pair in seen.items()}
-            outputs = {path: pair[1] for path, pair in seen.items()}
-            value = objective.value(View(images, shown, logits, inputs, outputs)).sum()
+            moment = Moment(random, step / steps)
+            values = [objective.value(_view(module, images, transforms, moment, seen)) for _ in range(views)]
             # Only the image's gradient: the network's parameters cost nothing on the way back.
-            (parameters.grad,) = torch.autograd.grad(-value, parameters)
+            (parameters.grad,) = torch.autograd.grad(-torch.stack(values).mean(0).sum(), parameters)
             optimizer.step()
             progress(step + 1, steps)
     found = parameters.detach()
     watch(steps, render(found))
     return found
+
+
+def _view(
+    module: nn.Module,
+    images: Tensor,
+    transforms: Sequence[Transform],
+    moment: Moment,
+    seen: Mapping[str, tuple[Tensor, Tensor]],
+) -> View:
+    shown = images
+    for transform in transforms:
+        shown = transform(shown, moment)
+    # The layout in which convolutions on a processor are quickest.
+    shown = shown.contiguous(memory_format=torch.channels_last)
+    logits = module(shown)
+    inputs, outputs = ({path: pair[place] for path, pair in seen.items()} for place in (0, 1))
+    return View(images, shown, logits, inputs, outputs)
