@@ -27,13 +27,13 @@ from ._layers import check_unit
 from ._target import class_index
 from ._training_images import batch_count, class_statistics, find_nearest
 from .parameterisations import as_it_is, fourier, noise
-from .synthesis import Objective, Watch, synthesise
+from .synthesis import Objective, Watch, annealed, synthesise
 from .transforms import fading_blur, normalised, random_affine
 
 ASCENT_STD = 5.0
 _SEEDS_APART = 100_003  # more than any network has classes: no two images share a seed
 _ROBUST_ONLY = (
-    *("objective", "variety", "rotation", "shift", "blur"),
+    *("objective", "variety", "views", "decay", "rotation", "shift", "blur"),
     *("smoothness", "tameness", "statistics"),
 )
 
@@ -50,7 +50,7 @@ class ClassImageParams(BaseModel):
     unit: int | None = Field(None, ge=0, description="unit of the layer to make an image for, instead of a class")
     diversity: int = Field(1, ge=1, description="images for each class, from different starts")
     steps: int | None = Field(None, ge=1, description="steps of Adam; none: 1000 of ascent, 400 of robust")
-    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.01 of ascent, 0.05 of robust")
+    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.01 of ascent, 0.08 of robust, falling")
     init: Path | None = Field(None, description="picture that ascent starts from; none: noise")
     objective: Literal["odds", "logit", "embedding"] = Field(
         "odds",
@@ -62,12 +62,14 @@ class ClassImageParams(BaseModel):
         ge=0,
         description="robust: weight of the likeness of images of one class, taken off where there are several",
     )
+    views: int = Field(1, ge=1, description="robust: times that images are moved and shown at each step")
+    decay: float = Field(1.2, ge=0, description="robust: power of the frequency that detail starts and moves less by")
     rotation: float = Field(0.15, ge=0, description="robust: largest random turn, radians")
     shift: float = Field(0.12, ge=0, lt=1, description="robust: largest random shift, as a share of the image")
     blur: float = Field(
         0.0, ge=0, lt=0.3, description="robust: blur at the start, as a share of the image; gone halfway"
     )
-    smoothness: float = Field(4.0, ge=0, description="robust: weight of the total variation that is taken off")
+    smoothness: float = Field(2.0, ge=0, description="robust: weight of the total variation that is taken off")
     tameness: float = Field(2.0, ge=0, description="robust: weight of the squared distance from gray, taken off")
     statistics: float = Field(4.0, ge=0, description="robust: weight of the gap to BatchNorm's statistics, taken off")
     nearest: bool = Field(True, description="find the nearest training image of each, in a pass over all of them")
@@ -264,7 +266,7 @@ def _robust(
     watch: Watch,
 ) -> Tensor:
     preprocessing, device = given.model.preprocessing, given.images.device
-    parameters, render = fourier(wanted.seeds, preprocessing.size)
+    parameters, render = fourier(wanted.seeds, preprocessing.size, decay=params.decay)
     objective = _purpose(given, wanted, params, training, progress) - _prior(given, wanted, params)
     moves = random_affine(rotation=params.rotation, shift=params.shift)
     found = synthesise(
@@ -273,7 +275,8 @@ def _robust(
         render,
         objective,
         steps=_steps(params),
-        lr=params.lr or 5e-2,
+        lr=annealed(params.lr or 8e-2),
+        views=params.views,
         transforms=[fading_blur(params.blur), moves, normalised(preprocessing)],
         random=torch.Generator().manual_seed(wanted.seeds[0]),
         progress=progress,

@@ -10,6 +10,7 @@ how good it is. Objectives add up and scale:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +88,7 @@ def synthesise(
     objective: Objective,
     *,
     steps: int,
-    lr: float,
+    lr: float | Callable[[float], float],
     transforms: Sequence[Transform] = (),
     views: int = 1,
     random: torch.Generator | None = None,
@@ -101,6 +102,7 @@ def synthesise(
 
     Args:
         parameters: Where to start; left as it is.
+        lr: Adam's learning rate, or a function of the share of the steps that are done (`annealed`).
         transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
             network's input.
         views: Times that images are transformed and shown at each step; what the objective says is averaged.
@@ -113,7 +115,8 @@ def synthesise(
         The parameters found.
     """
     parameters = parameters.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([parameters], lr=lr)
+    optimizer = torch.optim.Adam([parameters])
+    rate = lr if callable(lr) else lambda share: lr
     random = random or torch.Generator().manual_seed(0)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -127,6 +130,7 @@ def synthesise(
             images = render(parameters)
             watch(step, images.detach())
             moment = Moment(random, step / steps)
+            optimizer.param_groups[0]["lr"] = rate(moment.share)
             values = [objective.value(_view(module, images, transforms, moment, seen)) for _ in range(views)]
             # Only the image's gradient: the network's parameters cost nothing on the way back.
             (parameters.grad,) = torch.autograd.grad(-torch.stack(values).mean(0).sum(), parameters)
@@ -135,6 +139,11 @@ def synthesise(
     found = parameters.detach()
     watch(steps, render(found))
     return found
+
+
+def annealed(lr: float, *, least: float = 0.1) -> Callable[[float], float]:
+    """A learning rate that falls along half a cosine to a share of itself, so that images settle."""
+    return lambda share: lr * (least + (1 - least) * (1 + math.cos(math.pi * share)) / 2)
 
 
 def _view(

@@ -198,6 +198,22 @@ def test_class_images_of_a_vanished_dataset_lack_the_nearest_training_images_alo
         assert len(arrays["probability"]) == 3
 
 
+def test_parts_of_ones_own_work_as_documented(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    page = (Path(__file__).parents[2] / "docs" / "class-images.md").read_text(encoding="utf-8")
+    file = tmp_path / "stripes.py"
+    file.write_text(page.split("```python\n")[1].split("```")[0])
+
+    outcome = cli("viz", "stripes", "--plugin", file, "--runs", runs, "--out", tmp_path / "out")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    with np.load(tmp_path / "out" / "stripes.npz") as stored:
+        images = stored["images"]
+    assert images.shape == (3, 16, 16, 3)
+    assert (images == images[:, :1]).all()
+    assert images.std() > 1
+
+
 def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: Path) -> None:
     write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
     other = write_run(runs, class_folder, stamp="20260102-000000-cnn5-0002")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from ahekit_plugins.visualizers import objectives
 from ahekit_plugins.visualizers.parameterisations import as_it_is, colour_matrix, fourier, noise
-from ahekit_plugins.visualizers.synthesis import Moment, Objective, View, synthesise
+from ahekit_plugins.visualizers.synthesis import Moment, Objective, View, annealed, synthesise
 from ahekit_plugins.visualizers.transforms import fading_blur, gaussian_blur, normalised, random_affine
 from torch import Tensor, nn
 
@@ -69,6 +69,15 @@ def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are
     weight = module[0].weight[0].sum()
     # A single number has no other way to go than along the sign of the filter's sum.
     torch.testing.assert_close(found, weight.sign().expand(2) * 0.4, atol=0.02, rtol=0)
+
+
+def test_learning_rate_may_fall() -> None:
+    net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
+    bright = Objective(lambda view: view.images.mean((1, 2, 3)))
+    found = synthesise(net, torch.zeros(1, 3, 1, 1), as_it_is, bright, steps=2, lr=lambda share: 1 - share)
+    torch.testing.assert_close(found, torch.full((1, 3, 1, 1), 1.0 + 0.5))
+    rate = annealed(0.5)
+    assert [rate(share) for share in (0, 0.5, 1)] == pytest.approx([0.5, 0.275, 0.05])
 
 
 def test_views_are_averaged() -> None:
