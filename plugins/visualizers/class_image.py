@@ -134,8 +134,8 @@ class ClassImage:
         else:
             optimised = _robust(given, wanted, params, training, progress=tell, watch=watch)
         images = as_pixels(optimised)
-        look = training is not None and params.nearest
-        scores = score(given, images, wanted, find_nearest(given, training, images, told=tell) if look else None)
+        look = training if params.nearest else None
+        scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
         arrays = {"images": images, "targets": np.array(wanted.classes), **scores.arrays()}
         notes = scores.notes()
         if params.method == "ascent":

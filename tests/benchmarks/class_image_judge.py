@@ -20,12 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
+from ahekit.registry import MODELS
 from ahekit.run import runs_root
 from ahekit.training.trained import Trained, find_trained
+from ahekit.validation import validate
 from ahekit.visualizing import look
 
+STORED = ("images", "judge_right", "judge_probability", "probability", "moved_probability")
 ROBUST, ASCENT = {"method": "robust"}, {"method": "ascent"}
 
 
@@ -73,30 +75,26 @@ def measure(trained: Trained, judge: Trained, params: Mapping[str, Any], seeds: 
         look(trained, "class-image", params={**params, "nearest": False}, seed=seed, judge=judge).arrays
         for seed in seeds
     ]
-    names = ("images", "judge_right", "judge_probability", "probability", "moved_probability")
-    return Outcome(*(np.concatenate([one[name] for one in seen]) for name in names), time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    images, right, confidence, own, moved = (np.concatenate([one[name] for one in seen]) for name in STORED)
+    return Outcome(images, right, confidence, own, moved, seconds)
 
 
 def drawn_anew(trained: Trained) -> Trained:
-    """The run's network as it was built, before any training."""
-    from ahekit.registry import MODELS
-    from ahekit.validation import validate
-
+    """The run's network as it was built, before any training; `trained` stays as it is."""
     torch.manual_seed(0)
-    plugin, spec = MODELS.get(trained.run.spec.model.name), trained.run.spec
-    params = validate(plugin.Params, {**spec.model.params}, where="model.params")
-    built = plugin.build(params, num_classes=len(trained.class_names), image_size=trained.built.preprocessing.size)
-    module: nn.Module = built.module.to(trained.compute.device).eval()
-    return replace(trained, built=replace(built, module=module, preprocessing=trained.built.preprocessing))
+    spec, plugin = trained.run.spec, MODELS.get(trained.run.spec.model.name)
+    params = validate(plugin.Params, spec.model.params, where="model.params")
+    size = trained.built.preprocessing.size
+    built = plugin.build(params, num_classes=len(trained.class_names), image_size=size)
+    built.module.to(trained.compute.device).eval()
+    return replace(trained, built=replace(built, preprocessing=trained.built.preprocessing))
 
 
 def row(name: str, outcome: Outcome, class_names: Sequence[str]) -> str:
-    by_class = outcome.right.reshape(-1, len(class_names)).sum(0)
-    missed = [
-        f"{name} {hits}"
-        for name, hits in zip(class_names, by_class, strict=True)
-        if hits < len(outcome.right) // len(class_names)
-    ]
+    seeds = len(outcome.right) // len(class_names)
+    hits = outcome.right.reshape(seeds, -1).sum(0)
+    missed = [f"{label} {count}" for label, count in zip(class_names, hits, strict=True) if count < seeds]
     return (
         f"{name}: judge right {int(outcome.right.sum())} of {len(outcome.right)}, its mean probability of the class "
         f"{outcome.confidence.mean():.2f}; own {outcome.own.mean():.2f}, moved {outcome.moved.mean():.2f}; "

@@ -55,7 +55,8 @@ def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are
     shares: list[float] = []
 
     def flat(parameters: Tensor) -> Tensor:
-        return parameters.view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+        images: Tensor = parameters.view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+        return images
 
     def darken(images: Tensor, moment: Moment) -> Tensor:
         shares.append(moment.share)
