@@ -1,9 +1,10 @@
-"""What a run's training images say of synthesised ones, streamed: each class's embeddings, and the nearest images."""
+"""What a run's training images say of synthesised ones, streamed: what is typical of a class, and the nearest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,14 @@ from ahekit.hooks import evaluating
 from ahekit.protocols import SplitImages, VisualizerInput
 
 BATCH = 128
+PER_CLASS = 128
+
+
+class Moments(NamedTuple):
+    """Of features of each class's images, `(C, F)` each."""
+
+    means: Tensor
+    variances: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,39 +76,65 @@ def find_nearest(
     )
 
 
-def class_statistics(
-    given: VisualizerInput, images: SplitImages, *, told: Callable[[], None] = lambda: None
-) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the embeddings of each class's images, `(C, D)` each; one pass.
+def class_moments(
+    given: VisualizerInput,
+    images: SplitImages,
+    describe: Callable[[Tensor], Mapping[str, Tensor]],
+    *,
+    told: Callable[[], None] = lambda: None,
+) -> dict[str, Moments]:
+    """Mean and variance of features of each class's images; one pass over a sample of them.
 
-    A class without images has means and variances of zero.
+    The sample is up to `PER_CLASS` images of each class, evenly spread over it. A class without images has means and
+    variances of zero.
 
     Args:
+        describe: Inputs of the network to features by name, `(B, F)` each.
         told: Called after each batch of `BATCH` images.
     """
-    classes = len(given.class_names)
-    counts, sums, squares = torch.zeros(classes, 1, dtype=torch.float64), torch.zeros(()), torch.zeros(())
-    for part, pixels in images.batches(BATCH):
-        embeddings = torch.from_numpy(_embed(given, pixels)).double()
+    classes, sums = len(given.class_names), dict[str, Tensor]()
+    chosen = sample(images)
+    for start in range(0, len(chosen), BATCH):
+        part = chosen[start : start + BATCH]
         member = torch.nn.functional.one_hot(torch.from_numpy(images.labels[part]), classes).double().T
-        counts = counts + member.sum(1, keepdim=True)
-        sums, squares = sums + member @ embeddings, squares + member @ embeddings.square()
+        with evaluating(given.model.module), torch.inference_mode():
+            features = describe(_inputs(given, images.take(part)))
+        for name, values in features.items():
+            double = values.double().cpu()
+            added = torch.stack([member @ double, member @ double.square()])
+            sums[name] = sums[name] + added if name in sums else added
         told()
-    means = sums / counts.clamp(min=1)
-    variances = (squares / counts.clamp(min=1) - means.square()).clamp(min=0)
-    device = given.images.device
-    return means.float().to(device), variances.float().to(device)
+    counts = torch.from_numpy(np.bincount(images.labels[chosen], minlength=classes)).clamp(min=1).view(-1, 1)
+    return {name: _moments(both / counts, given) for name, both in sums.items()}
 
 
-def batch_count(images: SplitImages) -> int:
-    """How often a pass over the images tells that it goes on."""
-    return -(-len(images) // BATCH)
+def sample(images: SplitImages) -> NDArray[np.int64]:
+    """Numbers of up to `PER_CLASS` images of each class, evenly spread over it."""
+    chosen = [np.zeros(0, np.int64)]
+    for label in np.unique(images.labels):
+        numbers = np.flatnonzero(images.labels == label)
+        chosen.append(numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), PER_CLASS)).astype(np.int64)])
+    return np.concatenate(chosen)
+
+
+def batch_count(images: int) -> int:
+    """How often a pass over so many images tells that it goes on."""
+    return -(-images // BATCH)
+
+
+def _moments(both: Tensor, given: VisualizerInput) -> Moments:
+    mean, square = both
+    variance = (square - mean.square()).clamp(min=0)
+    return Moments(mean.float().to(given.images.device), variance.float().to(given.images.device))
+
+
+def _inputs(given: VisualizerInput, pixels: NDArray[np.uint8]) -> Tensor:
+    return normalise(pixels, given.model.preprocessing).to(given.images.device)
 
 
 def _embed(given: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    inputs = normalise(pixels, given.model.preprocessing).to(given.images.device)
     with evaluating(given.model.module), torch.inference_mode():
-        embeddings: NDArray[np.float32] = given.model.embed(inputs).float().cpu().numpy()
+        embeddings: NDArray[np.float32] = given.model.embed(_inputs(given, pixels)).float().cpu().numpy()
     return embeddings
 
 

@@ -24,17 +24,17 @@ from . import objectives
 from ._class_figure import columns, figure, mosaic
 from ._class_scores import Wanted, likeness_note, measure_of, score
 from ._layers import check_unit
+from ._robust import learn, learns_from_images, make_robust
 from ._target import class_index
-from ._training_images import batch_count, class_statistics, find_nearest
-from .parameterisations import as_it_is, fourier, noise
-from .synthesis import Objective, Watch, annealed, synthesise
-from .transforms import fading_blur, normalised, random_affine
+from ._training_images import batch_count, find_nearest, sample
+from .parameterisations import as_it_is, noise
+from .synthesis import Objective, Watch, synthesise
 
 ASCENT_STD = 5.0
 _SEEDS_APART = 100_003  # more than any network has classes: no two images share a seed
 _ROBUST_ONLY = (
     *("objective", "variety", "views", "decay", "rotation", "shift", "blur"),
-    *("smoothness", "tameness", "statistics"),
+    *("smoothness", "tameness", "statistics", "typicality"),
 )
 
 
@@ -72,6 +72,12 @@ class ClassImageParams(BaseModel):
     smoothness: float = Field(2.0, ge=0, description="robust: weight of the total variation that is taken off")
     tameness: float = Field(2.0, ge=0, description="robust: weight of the squared distance from gray, taken off")
     statistics: float = Field(4.0, ge=0, description="robust: weight of the gap to BatchNorm's statistics, taken off")
+    typicality: float = Field(
+        4.0,
+        ge=0,
+        description="robust: weight of the distance from what is typical of the class, taken off: mean and variance of "
+        "each channel, measured on its training images",
+    )
     nearest: bool = Field(True, description="find the nearest training image of each, in a pass over all of them")
     every: int | None = Field(None, ge=1, description="steps from frame to frame of an animation; none: no animation")
     animation: Literal["gif", "webp"] = Field("gif", description="form of the animation")
@@ -98,8 +104,9 @@ class ClassImage:
     `ascent`: gradient ascent on pixels, https://arxiv.org/abs/1312.6034 without its regulariser. Uniform noise in
     [0, 1) (or a picture) is divided by 5 once (mean 0, standard deviation 5) and given to the network as it is; Adam
     raises the class's logit; the outcome times 255, clipped, is the picture. `robust`: the class's log odds by Fourier
-    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray and the gap to
-    BatchNorm's statistics. Every image made is shown and scored; none is picked out.
+    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray, the gap to
+    BatchNorm's statistics, and the distance from what is typical of the class's training images. Every image made is
+    shown and scored; none is picked out.
     """
 
     Params = ClassImageParams
@@ -125,14 +132,14 @@ class ClassImage:
         """
         wanted = _wanted(given, params)
         training, missing = _training_images(given, params)
-        passes = 0 if training is None else params.nearest + (params.objective == "embedding")
-        tell = _counter(given, _steps(params) + passes * (batch_count(training) if training else 0))
+        tell = _counter(given, _steps(params) + _passes(training, params))
         frames: dict[int, NDArray[np.uint8]] = {}
-        watch = _filming(frames, params.every, _steps(params))
+        told: dict[str, Any] = {"progress": tell, "watch": _filming(frames, params.every, _steps(params))}
         if params.method == "ascent":
-            optimised = _ascend(given, wanted, params, progress=tell, watch=watch)
+            optimised = _ascend(given, wanted, params, **told)
         else:
-            optimised = _robust(given, wanted, params, training, progress=tell, watch=watch)
+            moments = learn(given, params, training, tell) if training and learns_from_images(params) else {}
+            optimised = make_robust(given, wanted, params, moments, steps=_steps(params), **told)
         images = as_pixels(optimised)
         look = training if params.nearest else None
         scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
@@ -209,8 +216,8 @@ def _unit_layer(given: VisualizerInput, unit: int) -> tuple[str, str]:
 
 
 def _training_images(given: VisualizerInput, params: ClassImageParams) -> tuple[SplitImages | None, tuple[str, ...]]:
-    """The run's training images where something is to be done with them, or why there are none."""
-    if not params.nearest and params.objective != "embedding":
+    """The run's training images where something is to be done with them, or a note why there are none."""
+    if not params.nearest and not learns_from_images(params):
         return None, ()
     try:
         if given.split is None:
@@ -221,8 +228,18 @@ def _training_images(given: VisualizerInput, params: ClassImageParams) -> tuple[
     except RunError as error:
         if params.objective == "embedding":
             raise
-        return None, (f"nearest training images not looked for: {error}",)
+        left = ["the nearest training images are not looked for"] if params.nearest else []
+        left += ["what is typical of each class is left out"] if learns_from_images(params) else []
+        return None, (f"{', and '.join(left)}: {error}",)
     return images, ()
+
+
+def _passes(training: SplitImages | None, params: ClassImageParams) -> int:
+    """How often the passes over the training images tell that they go on."""
+    if training is None:
+        return 0
+    learnt = batch_count(len(sample(training))) if learns_from_images(params) else 0
+    return learnt + (batch_count(len(training)) if params.nearest else 0)
 
 
 def _steps(params: ClassImageParams) -> int:
@@ -254,67 +271,6 @@ def _ascend(given: VisualizerInput, wanted: Wanted, params: ClassImageParams, **
     else:
         objective = objectives.class_logit(torch.tensor(wanted.classes, device=starts.device))
     return ascend(given.model.module, starts, objective, steps=_steps(params), lr=lr, **told)
-
-
-def _robust(
-    given: VisualizerInput,
-    wanted: Wanted,
-    params: ClassImageParams,
-    training: SplitImages | None,
-    *,
-    progress: Callable[..., None],
-    watch: Watch,
-) -> Tensor:
-    preprocessing, device = given.model.preprocessing, given.images.device
-    parameters, render = fourier(wanted.seeds, preprocessing.size, decay=params.decay)
-    objective = _purpose(given, wanted, params, training, progress) - _prior(given, wanted, params)
-    moves = random_affine(rotation=params.rotation, shift=params.shift)
-    found = synthesise(
-        given.model.module,
-        parameters.to(device),
-        render,
-        objective,
-        steps=_steps(params),
-        lr=annealed(params.lr or 8e-2),
-        views=params.views,
-        transforms=[fading_blur(params.blur), moves, normalised(preprocessing)],
-        random=torch.Generator().manual_seed(wanted.seeds[0]),
-        progress=progress,
-        watch=watch,
-    )
-    return render(found)
-
-
-def _purpose(
-    given: VisualizerInput,
-    wanted: Wanted,
-    params: ClassImageParams,
-    training: SplitImages | None,
-    told: Callable[[], None],
-) -> Objective:
-    """What robust images are made for."""
-    if wanted.unit:
-        return objectives.unit(*wanted.unit)
-    targets = torch.tensor(wanted.classes, device=given.images.device)
-    if params.objective == "embedding":
-        assert training is not None
-        means, variances = class_statistics(given, training, told=told)
-        return objectives.embedding_match(given.model.embed, means, variances, targets)
-    return {"odds": objectives.class_odds, "logit": objectives.class_logit}[params.objective](targets)
-
-
-def _prior(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> Objective:
-    """What is taken off: what keeps robust images like photographs, and unlike each other."""
-    module = given.model.module
-    prior = params.smoothness * objectives.total_variation() + params.tameness * objectives.distance_from_gray()
-    if params.statistics:
-        # The gap is shared out over the batch; times its size it weighs on each image as on one alone.
-        prior += params.statistics * len(wanted.names) * objectives.statistics_gap(module)
-    convolutions = [path for path, part in module.named_modules() if isinstance(part, nn.Conv2d)]
-    if params.diversity > 1 and params.variety and convolutions:
-        groups = torch.tensor(wanted.classes, device=given.images.device)
-        prior += params.variety * objectives.likeness(convolutions[len(convolutions) // 2], groups)
-    return prior
 
 
 def _headings(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> tuple[str, str]:

@@ -29,21 +29,36 @@ def class_odds(targets: Tensor) -> Objective:
     return Objective(value)
 
 
-def embedding_match(embed: Callable[[Tensor], Tensor], means: Tensor, variances: Tensor, targets: Tensor) -> Objective:
-    """How near each image's embedding is to those of its class: less the mean squared distance in each dimension.
+def class_distance(
+    describe: Callable[[View], Tensor],
+    means: Tensor,
+    variances: Tensor,
+    targets: Tensor,
+    *,
+    floor: float,
+    modules: tuple[str, ...] = (),
+) -> Objective:
+    """How far each image is from the images of its class: mean squared distance over features; subtract it.
 
-    Distances are in units of the class's own variance there, to which the mean variance of the class is added: a
-    dimension that is silent in the class would otherwise count without bound.
+    A feature's distance is in units of its variance in the class, to which a share of its mean variance in all classes
+    is added, for what is silent in one class would count without bound. About 1 for an image of the class.
 
     Args:
-        embed: A network's input to its embedding, `(B, D)`.
-        means: Of each class's training images, `(C, D)`.
+        describe: A view to features `(B, F)` of its images.
+        means: Of each class's images, `(C, F)`.
         variances: Likewise.
         targets: `(B,)`.
+        floor: The share.
+        modules: What `describe` needs to see.
     """
     wanted = means[targets]
-    spread = variances[targets] + variances[targets].mean(1, keepdim=True) + 1e-12
-    return Objective(lambda view: -((embed(view.shown) - wanted).square() / spread).mean(1))
+    spread = variances[targets] + floor * variances.mean(0) + 1e-12
+    return Objective(lambda view: ((describe(view) - wanted).square() / spread).mean(1), modules)
+
+
+def channel_features(maps: Tensor) -> Tensor:
+    """Mean and logarithm of the variance of each channel of maps `(B, C, H, W)` over its places, `(B, 2 C)`."""
+    return torch.cat([maps.mean((2, 3)), (maps.var((2, 3), unbiased=False) + 1e-6).log()], 1)
 
 
 def unit(path: str, number: int) -> Objective:

@@ -192,7 +192,7 @@ def test_class_images_of_a_vanished_dataset_lack_the_nearest_training_images_alo
     outcome = cli("viz", "class-image", "--runs", runs, "--set", "steps=1")
 
     assert outcome.code == 0
-    assert "nearest training images not looked for" in outcome.out
+    assert "the nearest training images are not looked for" in outcome.out
     with np.load(stored) as arrays:
         assert "nearest_id" not in arrays
         assert len(arrays["probability"]) == 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers._training_images import BATCH, class_statistics, find_nearest
+from ahekit_plugins.visualizers._training_images import BATCH, PER_CLASS, class_moments, find_nearest, sample
 from numpy.typing import NDArray
 
 from ahekit.errors import RunError
@@ -65,20 +65,44 @@ def test_a_memorised_image_is_found_by_its_pixels(given: Make, change: str) -> N
     assert nearest.copy_correlation[0] > 0.99
 
 
-def test_class_statistics_are_those_of_all_images(given: Make) -> None:
+def test_class_moments_are_those_of_all_images(given: Make) -> None:
     looked_at, pixels = given(), noisy(BATCH + 10)
-    means, variances = class_statistics(looked_at, as_split(pixels))
+    told: list[None] = []
+
+    found = class_moments(
+        looked_at,
+        as_split(pixels),
+        lambda inputs: {"embedding": looked_at.model.embed(inputs), "first": inputs[:, 0, 0]},
+        told=lambda: told.append(None),
+    )
+
     of_class = embeddings(looked_at, pixels)[1::3]
-    np.testing.assert_allclose(means[1], of_class.mean(0), atol=1e-5)
-    np.testing.assert_allclose(variances[1], of_class.var(0), atol=1e-5)
+    np.testing.assert_allclose(found["embedding"].means[1], of_class.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found["embedding"].variances[1], of_class.var(0), atol=1e-5)
+    lines = (pixels[2::3, 0, :, 0] / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(found["first"].means[2], lines.mean(0), atol=1e-5)
+    assert len(told) == 2
 
 
-def test_class_without_images_has_no_statistics(given: Make) -> None:
+def test_class_without_images_has_no_moments(given: Make) -> None:
     images = replace(as_split(noisy(4)), labels=np.array([0, 0, 2, 2]))
-    means, variances = class_statistics(given(), images)
+    looked_at = given()
+    means, variances = class_moments(looked_at, images, lambda inputs: {"": looked_at.model.embed(inputs)})[""]
     assert not means[1].any()
     assert not variances[1].any()
     assert means[2].any()
+
+
+def test_sample_is_spread_over_each_class_and_bounded() -> None:
+    labels = np.array([1] * (3 * PER_CLASS) + [0] * 2)
+    images = SplitImages(
+        "train", np.zeros((0, 1, 1, 3), np.uint8), np.arange(len(labels)), ("x",) * len(labels), labels
+    )
+    chosen = sample(images)
+    assert chosen[:2].tolist() == [3 * PER_CLASS, 3 * PER_CLASS + 1]
+    assert len(chosen) == 2 + PER_CLASS
+    assert (chosen[2], chosen[-1]) == (0, 3 * PER_CLASS - 1)
+    assert np.diff(chosen[2:]).min() >= 2
 
 
 def test_nearest_training_images_are_stored_told_and_shown(given: Make, visualize: Make) -> None:
@@ -108,7 +132,10 @@ def test_without_the_dataset_a_note_says_so_and_the_rest_goes_on(given: Make, vi
         raise RunError(f"20260101-cnn5: its {name} images can't be found")
 
     seen = visualize("class-image", replace(given(), split=gone), steps=1)
-    assert seen.notes[-1] == ("nearest training images not looked for: 20260101-cnn5: its train images can't be found")
+    assert seen.notes[-1] == (
+        "the nearest training images are not looked for, and what is typical of each class is left out: "
+        "20260101-cnn5: its train images can't be found"
+    )
     assert "nearest_id" not in seen.arrays
     assert len(seen.arrays["probability"]) == 3
 
@@ -117,7 +144,7 @@ def test_nobody_looks_for_the_nearest_when_told_not_to(given: Make, visualize: M
     def opened(name: str) -> SplitImages:
         raise AssertionError
 
-    seen = visualize("class-image", replace(given(), split=opened), steps=1, nearest=False)
+    seen = visualize("class-image", replace(given(), split=opened), steps=1, nearest=False, typicality=0)
     assert len(seen.notes) == 1
 
 

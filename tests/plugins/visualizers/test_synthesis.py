@@ -109,13 +109,21 @@ def test_log_odds_by_hand() -> None:
     assert objectives.class_odds(torch.tensor([0])).value(view).item() == pytest.approx(2 - np.log(2))
 
 
-def test_embedding_match_by_hand() -> None:
+def test_class_distance_by_hand() -> None:
     means = torch.tensor([[0.0, 0.0], [1.0, 3.0]])
-    variances = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
-    match = objectives.embedding_match(lambda x: x.mean((2, 3)), means, variances, torch.tensor([1, 1]))
+    variances = torch.tensor([[1.0, 1.0], [3.0, 0.0]])
+    distance = objectives.class_distance(
+        lambda view: view.shown.mean((2, 3)), means, variances, torch.tensor([1, 1]), floor=1.0
+    )
     shown = torch.tensor([[1.0, 3.0], [6.0, 0.0]]).view(2, 2, 1, 1)
-    # The second image is off by 5 and 3; variances of class 1 are 3 and 1, to each of which their mean, 2, is added.
-    assert match.value(seen_as(shown, shown=shown)).tolist() == pytest.approx([0.0, -(25 / 5 + 9 / 3) / 2])
+    # The second image is off by 5 and 3; variances of class 1 are 3 and 0, those of both classes 2 and 1/2 on average.
+    assert distance.value(seen_as(shown)).tolist() == pytest.approx([0.0, (25 / 5 + 9 / 0.5) / 2])
+
+
+def test_channel_features_by_hand() -> None:
+    maps = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])
+    features = objectives.channel_features(maps)[0].tolist()
+    assert features == pytest.approx([2.0, 2.0, np.log(1 + 1e-6), np.log(1e-6)], abs=1e-5)
 
 
 def test_likeness_is_of_one_group_alone() -> None:
