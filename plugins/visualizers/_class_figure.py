@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,23 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
     )
 
 
-def mosaic(
-    frames: Sequence[NDArray[np.uint8]], steps: Sequence[int], names: Sequence[str], *, across: int
-) -> NDArray[np.uint8]:
-    """Each frame's pictures `(B, S, S, 3)` side by side with their names, `(T, H, W, 3)` uint8."""
+def mosaic(frames: Mapping[int, NDArray[np.uint8]], names: Sequence[str], *, across: int) -> NDArray[np.uint8]:
+    """The pictures `(B, S, S, 3)` after some steps, side by side with their names; `(T, H, W, 3)` uint8.
+
+    Args:
+        frames: By the number of steps.
+    """
     font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), 12)
-    size = frames[0].shape[1]
+    last = max(frames)
+    size = frames[last].shape[1]
     side = size * max(1, -(-_SIDE // size))
     down = -(-len(names) // across)
     shape = (across * (side + _GAP) + _GAP, down * (side + _LINE) + _LINE + _GAP)
     sheets = []
-    for pictures, step in zip(frames, steps, strict=True):
+    for step, pictures in frames.items():
         sheet = Image.new("RGB", shape, _PAPER)
         pen = ImageDraw.Draw(sheet)
-        pen.text((_GAP, 3), f"step {step} of {steps[-1]}", fill=_INK, font=font)
+        pen.text((_GAP, 3), f"step {step} of {last}", fill=_INK, font=font)
         for place, picture in enumerate(pictures):
             x, y = _GAP + place % across * (side + _GAP), _LINE + place // across * (side + _LINE)
             sheet.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (x, y))

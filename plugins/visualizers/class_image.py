@@ -140,31 +140,22 @@ class ClassImage:
         else:
             moments = learn(given, params, training, tell) if training and learns_from_images(params) else {}
             optimised = make_robust(given, wanted, params, moments, steps=_steps(params), **told)
-        images = as_pixels(optimised)
-        look = training if params.nearest else None
+        images, look = as_pixels(optimised), training if params.nearest else None
         scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
         arrays = {"images": images, "targets": np.array(wanted.classes), **scores.arrays()}
-        notes = scores.notes()
+        notes = [*scores.notes(), *missing]
         if params.method == "ascent":
-            measure = measure_of(given, wanted)
-            own = np.array([float(measure(image[None], place)[0]) for place, image in enumerate(optimised)])
-            arrays[f"input_{wanted.kind}"] = own
+            arrays[f"input_{wanted.kind}"] = own = _of_inputs(given, wanted, optimised)
             notes.insert(1, f"as the network was given them, before they became pictures: {own.mean():.2f}")
         if params.diversity > 1:
             notes.append(likeness_note(images, wanted.names))
-        across = columns(len(images), params.diversity)
-        name, title = _headings(given, wanted, params)
-        animations = []
         if params.every:
             arrays |= {"frames": np.stack(list(frames.values())), "frame_steps": np.array(list(frames))}
-            film = mosaic(list(frames.values()), list(frames), wanted.names, across=across)
-            animations.append(Animation(name, film, form=params.animation))
-        return Visualization(
-            arrays,
-            (figure(images, scores, name=name, title=title, across=across),),
-            (*notes, *missing),
-            tuple(animations),
-        )
+        name, title = _headings(given, wanted, params)
+        across = columns(len(images), params.diversity)
+        shown = figure(images, scores, name=name, title=title, across=across)
+        films = [Animation(name, mosaic(frames, wanted.names, across=across), params.animation)] if params.every else []
+        return Visualization(arrays, (shown,), tuple(notes), tuple(films))
 
 
 def ascend(module: nn.Module, starts: Tensor, objective: Objective, **options: Any) -> Tensor:
@@ -271,6 +262,12 @@ def _ascend(given: VisualizerInput, wanted: Wanted, params: ClassImageParams, **
     else:
         objective = objectives.class_logit(torch.tensor(wanted.classes, device=starts.device))
     return ascend(given.model.module, starts, objective, steps=_steps(params), lr=lr, **told)
+
+
+def _of_inputs(given: VisualizerInput, wanted: Wanted, inputs: Tensor) -> NDArray[Any]:
+    """What images are made for, of the network's own inputs."""
+    measure = measure_of(given, wanted)
+    return np.array([float(measure(image[None], place)[0]) for place, image in enumerate(inputs)])
 
 
 def _headings(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> tuple[str, str]:

@@ -1,10 +1,11 @@
 """How many class images a second network names rightly: robust ones, those of ascent, and those of a random network.
 
-    python tests/benchmarks/class_image_judge.py RUN --judge RUN [--runs FOLDER] [--seeds 0,1,2] [--out FOLDER]
+    python tests/benchmarks/class_image_judge.py RUN --judge RUN --out FOLDER [--runs FOLDER] [--seeds 0,1,2]
 
-All classes for each seed; every image counts, none is picked out. The judge has no part in making them. The control's
-images are made as the robust ones, from the same network with its weights drawn anew. Each kind's images are written as
-one sheet, a row for each seed.
+All classes for each seed; every image counts, none is picked out. The judge has no part in making them: they are made
+first and lie in FOLDER, as arrays and as one sheet for each kind, a row for each seed; images that lie there already
+are judged as they are. The control's images are made as the robust ones, for the same network with its weights drawn
+anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,59 +26,47 @@ from ahekit.registry import MODELS
 from ahekit.run import runs_root
 from ahekit.training.trained import Trained, find_trained
 from ahekit.validation import validate
-from ahekit.visualizing import look
+from ahekit.visualizing import judge_pictures, look
 
-STORED = ("images", "judge_right", "judge_probability", "probability", "moved_probability")
-ROBUST, ASCENT = {"method": "robust"}, {"method": "ascent"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of one kind of image, all seeds after each other."""
-
-    images: NDArray[np.uint8]
-    right: NDArray[np.bool_]
-    confidence: NDArray[np.float32]
-    own: NDArray[np.float64]
-    moved: NDArray[np.float64]
-    seconds: float
+STORED = ("images", "targets", "probability", "moved_probability")
+KINDS: dict[str, dict[str, Any]] = {"robust": {}, "ascent": {"method": "ascent"}, "control": {}}
+Arrays = dict[str, NDArray[Any]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="whose network the images are made for")
-    parser.add_argument("--judge", required=True, help="run of another architecture")
+    parser.add_argument("--judge", help="run of another architecture; without it images are made and not judged")
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=Path)
-    parser.add_argument("--checkpoint", default="best")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--kinds", default="robust,ascent,control")
-    parser.add_argument("--set", action="append", default=[], help="NAME=NUMBER of the robust recipe, to try another")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the robust recipe, to try another")
     options = parser.parse_args()
     root, seeds = runs_root(options.runs), [int(seed) for seed in options.seeds.split(",")]
-    trained = find_trained(root, run=options.run, checkpoint=options.checkpoint)[0]
-    judge = find_trained(root, run=options.judge)[0]
-    robust = ROBUST | dict(assignment.split("=", 1) for assignment in options.set)
-    kinds = {"robust": (trained, robust), "ascent": (trained, ASCENT), "control": (drawn_anew(trained), robust)}
-    print(f"{trained.run.name}, {trained.checkpoint.name}; judge: {judge.run.name}, {judge.checkpoint.name}")
-    for name in options.kinds.split(","):
-        network, params = kinds[name]
-        outcome = measure(network, judge, params, seeds)
-        print(row(name, outcome, trained.class_names), flush=True)
-        if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet(outcome.images, len(seeds))).save(options.out / f"{name}.png")
+    trained = find_trained(root, run=options.run)[0]
+    judge = find_trained(root, run=options.judge)[0] if options.judge else None
+    print(f"{trained.run.name}, {trained.checkpoint.name}; seeds {options.seeds}")
+    if judge:
+        print(f"judge: {judge.run.name}, {judge.checkpoint.name}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for kind in options.kinds.split(","):
+        tried = {} if kind == "ascent" else dict(assignment.split("=", 1) for assignment in options.set)
+        file = options.out / f"{kind}.npz"
+        if not file.exists():
+            network = drawn_anew(trained) if kind == "control" else trained
+            np.savez(file, **make(network, KINDS[kind] | tried, seeds))  # type: ignore[arg-type]
+        with np.load(file) as stored:
+            made = dict(stored)
+        Image.fromarray(sheet(made["images"], len(seeds))).save(file.with_suffix(".png"))
+        print(row(kind, made, judge, trained.class_names), flush=True)
 
 
-def measure(trained: Trained, judge: Trained, params: Mapping[str, Any], seeds: Sequence[int]) -> Outcome:
+def make(trained: Trained, params: Mapping[str, Any], seeds: Sequence[int]) -> Arrays:
     begun = time.perf_counter()
-    seen = [
-        look(trained, "class-image", params={**params, "nearest": False}, seed=seed, judge=judge).arrays
-        for seed in seeds
-    ]
-    seconds = time.perf_counter() - begun
-    images, right, confidence, own, moved = (np.concatenate([one[name] for one in seen]) for name in STORED)
-    return Outcome(images, right, confidence, own, moved, seconds)
+    seen = [look(trained, "class-image", params={**params, "nearest": False}, seed=seed).arrays for seed in seeds]
+    arrays = {name: np.concatenate([one[name] for one in seen]) for name in STORED}
+    return arrays | {"seconds": np.array(time.perf_counter() - begun)}
 
 
 def drawn_anew(trained: Trained) -> Trained:
@@ -91,15 +80,17 @@ def drawn_anew(trained: Trained) -> Trained:
     return replace(trained, built=replace(built, preprocessing=trained.built.preprocessing))
 
 
-def row(name: str, outcome: Outcome, class_names: Sequence[str]) -> str:
-    seeds = len(outcome.right) // len(class_names)
-    hits = outcome.right.reshape(seeds, -1).sum(0)
-    missed = [f"{label} {count}" for label, count in zip(class_names, hits, strict=True) if count < seeds]
-    return (
-        f"{name}: judge right {int(outcome.right.sum())} of {len(outcome.right)}, its mean probability of the class "
-        f"{outcome.confidence.mean():.2f}; own {outcome.own.mean():.2f}, moved {outcome.moved.mean():.2f}; "
-        f"{outcome.seconds:.0f} s; not always right: {', '.join(missed) or 'none'}"
-    )
+def row(kind: str, made: Arrays, judge: Trained | None, class_names: Sequence[str]) -> str:
+    own, moved = made["probability"].mean(), made["moved_probability"].mean()
+    told = f"{kind}: own probability {own:.2f}, moved {moved:.2f}, made in {made['seconds']:.0f} s"
+    if judge is None:
+        return told
+    verdict, targets = judge_pictures(judge, class_names, made["images"]), made["targets"]
+    right = verdict.argmax(1) == targets
+    by_class = [f"{name} {right[targets == number].sum()}" for number, name in enumerate(class_names)]
+    mean = verdict[np.arange(len(targets)), targets].mean()
+    named = f"the judge names {right.sum()} of {len(right)} rightly (mean probability of the class {mean:.2f})"
+    return f"{told}; {named}: {', '.join(by_class)}"
 
 
 def sheet(images: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
