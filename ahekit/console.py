@@ -258,14 +258,17 @@ def _live(*columns: Any, **options: Any) -> Progress:
 
 
 def _plain_progress(description: str, total: int | None) -> Callable[..., None]:
-    done, spoken, known = 0, monotonic(), total
+    done, begun, known = 0, monotonic(), total
+    spoken = begun
 
     def advance(n: int = 1, total: int | None = None) -> None:
         nonlocal done, spoken, known
         done, known = done + n, known if total is None else total
         if monotonic() - spoken >= PLAIN_INTERVAL:
             spoken = monotonic()
-            say(f"{description}: {done:,d}" + (f" of {known:,d}" if known is not None else ""))
+            each = (spoken - begun) / max(done, 1)
+            left = "" if known is None else f" of {known:,d}, {_duration(each * (known - done))} left"
+            say(f"{description}: {done:,d}{left}")
 
     return advance
 

@@ -206,13 +206,31 @@ class VisualizerInput:
 
 
 @dataclass(frozen=True)
+class Animation:
+    """Pictures that follow each other.
+
+    Attributes:
+        name: File stem, unique within the visualization.
+        frames: `(T, H, W, 3)` uint8.
+        form: File format.
+        milliseconds: That a frame is shown; the last one stays five times as long.
+    """
+
+    name: str
+    frames: np.ndarray
+    form: Literal["gif", "webp"] = "gif"
+    milliseconds: int = 300
+
+
+@dataclass(frozen=True)
 class Visualization:
-    """What a visualizer returns: arrays by name, figures that show them, lines to say about them, and tables."""
+    """What a visualizer returns: arrays by name, figures that show them, lines to say about them, tables, animations."""
 
     arrays: Mapping[str, np.ndarray]
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    animations: tuple[Animation, ...] = ()
 
 
 class VisualizerPlugin(Protocol):

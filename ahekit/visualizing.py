@@ -32,7 +32,7 @@ from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, PluginError, RunError
 from ahekit.evaluation.predict import predict_logits
 from ahekit.hooks import resolve_layer
-from ahekit.protocols import Preprocessing, SplitImages, Visualization, VisualizerInput
+from ahekit.protocols import Animation, Preprocessing, SplitImages, Visualization, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import Run
@@ -221,7 +221,7 @@ def visualization_files(
     layers: Collection[str] = (),
     svg: bool = False,
 ) -> dict[str, bytes]:
-    """A visualization as files by name: a PNG (and an SVG) for each figure, and all arrays in one `.npz`.
+    """A visualization as files by name: a PNG (and an SVG) for each figure, animations, and all arrays in one `.npz`.
 
     Each figure's heading names the run and its checkpoint. Beside the visualizer's arrays stand `class_names` and,
     where pictures were looked at, their `image_ids` and `labels`.
@@ -235,6 +235,8 @@ def visualization_files(
         for figure in seen.figures
         for form in forms
     }
+    for animation in seen.animations:
+        files[f"{_file_name(f'{name}-{animation.name}')}.{animation.form}"] = render_animation(animation)
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
         arrays |= _named(pictures)
@@ -242,6 +244,15 @@ def visualization_files(
     np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
     return files
+
+
+def render_animation(animation: Animation) -> bytes:
+    """An animation as a GIF or WebP file that plays for ever."""
+    first, *others = [Image.fromarray(frame) for frame in animation.frames]
+    durations = [animation.milliseconds] * len(others) + [5 * animation.milliseconds]
+    content = io.BytesIO()
+    first.save(content, animation.form, save_all=True, append_images=others, duration=durations, loop=0)
+    return content.getvalue()
 
 
 def _heading(title: str, origin: str, width: float) -> str:

@@ -259,8 +259,8 @@ def test_progress_says_a_line_every_half_minute_where_there_is_no_terminal(
             clock(20)
             advance(1000, total=12000)
     assert capsys.readouterr().out.splitlines() == [
-        "decoding images: 2,000 of 12,000",
-        "decoding images: 4,000 of 12,000",
+        "decoding images: 2,000 of 12,000, 3:20 left",
+        "decoding images: 4,000 of 12,000, 2:40 left",
     ]
 
 

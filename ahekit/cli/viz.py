@@ -89,6 +89,10 @@ def viz(
     diversity: Annotated[
         int | None, typer.Option("--diversity", metavar="N", help="Images for each class.", rich_help_panel=OWN)
     ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option("--every", metavar="N", help="Animate, with a frame every so many steps.", rich_help_panel=OWN),
+    ] = None,
     show_units: Annotated[
         int | None, typer.Option("--show-units", metavar="N", help="Units a figure shows.", rich_help_panel=OWN)
     ] = None,
@@ -136,7 +140,7 @@ def viz(
 
     console.configure(quiet=quiet, json=json)
     flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    more = {"show_units": show_units, "init": init, "diversity": diversity, "check": check or None}
+    more = {"show_units": show_units, "init": init, "diversity": diversity, "every": every, "check": check or None}
     params = parameters({**flags, **more}, assignments or [])
     trained, passed = find_trained(
         runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"

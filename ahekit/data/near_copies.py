@@ -53,11 +53,7 @@ def find_near_copies(images: NDArray[np.uint8], *, threshold: float = 0.98) -> P
     if not 0 < threshold <= 1:
         raise UsageError(f"near-copy threshold: must be greater than 0 and at most 1 (got {threshold})")
     gray = _gray_thumbnails(images)
-    centred = gray - gray.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1)
-    flat = lengths < _FLAT * _SIDE
-    # Zero rows correlate with nothing, and no division makes a NaN.
-    units = np.where(flat[:, None], 0, centred / np.where(flat, 1, lengths)[:, None]).astype(np.float32)
+    units, flat = _directions(gray)
     found, count = [_pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1)], 0
     for part in chain(_correlated(units, threshold), _same_gray(gray.mean(axis=1), np.flatnonzero(flat))):
         found.append(part)
@@ -69,6 +65,17 @@ def find_near_copies(images: NDArray[np.uint8], *, threshold: float = 0.98) -> P
             )
     pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs["second"], pairs["first"]))]
+
+
+def thumbnail_directions(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Unit vectors `(N, 256)` whose products are the correlations that near-copies are told by.
+
+    An image without any structure has none: its vector is zero.
+
+    Args:
+        images: `(N, S, S, 3)` uint8 RGB of any size S.
+    """
+    return _directions(_gray_thumbnails(images))[0]
 
 
 def cached_near_copies(images: NDArray[np.uint8], *, threshold: float, folder: Path | None) -> Pairs:
@@ -124,6 +131,15 @@ def _gray_thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         gray = np.asarray(images[start : start + _BLOCK], dtype=np.float32) @ _GRAY
         parts.append((average @ gray @ average.T).reshape(len(gray), -1))
     return np.concatenate(parts)
+
+
+def _directions(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Centred thumbnails of unit length, and which of them have no structure."""
+    centred = gray - gray.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    flat = lengths < _FLAT * _SIDE
+    # Zero rows correlate with nothing, and no division makes a NaN.
+    return np.where(flat[:, None], 0, centred / np.where(flat, 1, lengths)[:, None]).astype(np.float32), flat
 
 
 def _area_average(size: int) -> NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,28 +11,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
-from ahekit.data.augment import normalise, to_float
+from ahekit.data.augment import to_float
 from ahekit.data.classes import display_name
 from ahekit.data.decode import decode
-from ahekit.errors import UsageError
+from ahekit.errors import RunError, UsageError
 from ahekit.hooks import capture, evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-from ahekit.reporting.sections import Figure
+from ahekit.protocols import Animation, SplitImages, Visualization, VisualizerInput
 
 from . import objectives
-from ._draw import Tile, Tiles
+from ._class_figure import columns, figure, mosaic
+from ._class_scores import Wanted, likeness_note, measure_of, score
 from ._layers import check_unit
+from ._robust import learn, learns_from_images, make_robust
 from ._target import class_index
-from .parameterisations import as_it_is, fourier
-from .synthesis import Objective, synthesise
-from .transforms import normalised, random_affine
+from ._training_images import batch_count, find_nearest, sample
+from .parameterisations import as_it_is, noise
+from .synthesis import Objective, Watch, synthesise
 
 ASCENT_STD = 5.0
-FRESH = 32
-_ACROSS = 5
 _SEEDS_APART = 100_003  # more than any network has classes: no two images share a seed
+_ROBUST_ONLY = (
+    *("objective", "variety", "views", "decay", "rotation", "shift", "blur"),
+    *("smoothness", "tameness", "statistics", "typicality"),
+)
 
 
 class ClassImageParams(BaseModel):
@@ -47,70 +50,52 @@ class ClassImageParams(BaseModel):
     unit: int | None = Field(None, ge=0, description="unit of the layer to make an image for, instead of a class")
     diversity: int = Field(1, ge=1, description="images for each class, from different starts")
     steps: int | None = Field(None, ge=1, description="steps of Adam; none: 1000 of ascent, 400 of robust")
-    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.01 of ascent, 0.05 of robust")
+    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.01 of ascent, 0.08 of robust, falling")
     init: Path | None = Field(None, description="picture that ascent starts from; none: noise")
+    objective: Literal["odds", "logit", "embedding"] = Field(
+        "odds",
+        description="robust, what makes a class: odds: its logit less the others'; logit: its logit alone; embedding: "
+        "nearness to the embeddings of its training images",
+    )
+    variety: float = Field(
+        2.0,
+        ge=0,
+        description="robust: weight of the likeness of images of one class, taken off where there are several",
+    )
+    views: int = Field(1, ge=1, description="robust: times that images are moved and shown at each step")
+    decay: float = Field(1.2, ge=0, description="robust: power of the frequency that detail starts and moves less by")
     rotation: float = Field(0.15, ge=0, description="robust: largest random turn, radians")
     shift: float = Field(0.12, ge=0, lt=1, description="robust: largest random shift, as a share of the image")
-    smoothness: float = Field(4.0, ge=0, description="robust: weight of the total variation that is taken off")
+    blur: float = Field(
+        0.0, ge=0, lt=0.3, description="robust: blur at the start, as a share of the image; gone halfway"
+    )
+    smoothness: float = Field(2.0, ge=0, description="robust: weight of the total variation that is taken off")
     tameness: float = Field(2.0, ge=0, description="robust: weight of the squared distance from gray, taken off")
     statistics: float = Field(4.0, ge=0, description="robust: weight of the gap to BatchNorm's statistics, taken off")
+    typicality: float = Field(
+        4.0,
+        ge=0,
+        description="robust: weight of the distance from what is typical of the class, taken off: mean and variance of "
+        "each channel, measured on its training images",
+    )
+    nearest: bool = Field(True, description="find the nearest training image of each, in a pass over all of them")
+    every: int | None = Field(None, ge=1, description="steps from frame to frame of an animation; none: no animation")
+    animation: Literal["gif", "webp"] = Field("gif", description="form of the animation")
 
     @model_validator(mode="after")
-    def _start_suits_method(self) -> ClassImageParams:
+    def _what_is_set_has_an_effect(self) -> ClassImageParams:
+        given = self.model_fields_set
         if self.init is not None and self.method != "ascent":
             raise ValueError("init: a picture to start from goes with --method ascent only")
+        if self.init is not None and self.diversity > 1:
+            raise ValueError("diversity: from one picture ascent makes one image; leave out init or diversity")
+        if self.method == "ascent" and (idle := [name for name in _ROBUST_ONLY if name in given]):
+            raise ValueError(f"{idle[0]}: goes with --method robust only")
+        if self.unit is not None and (idle := [name for name in ("objective", "target") if name in given]):
+            raise ValueError(f"{idle[0]}: goes with classes, not with a unit")
+        if self.every is None and "animation" in given:
+            raise ValueError("animation: goes with --every, the steps from frame to frame")
         return self
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What images are made for.
-
-    Attributes:
-        names: Of each image.
-        classes: Class index of each image; -1 for a unit.
-        seeds: Of each image's start.
-    """
-
-    names: tuple[str, ...]
-    classes: tuple[int, ...]
-    seeds: tuple[int, ...]
-    objective: Objective
-    robust_objective: Objective
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How each picture does, `(B,)` each.
-
-    Attributes:
-        probability: The network's own, of the class it was made for.
-        moved_probability: Its mean under 32 fresh random transforms.
-        judge_probability: A second network's, of the same class; None: nobody was asked.
-        judge_right: Whether that network finds the class the likeliest.
-    """
-
-    probability: NDArray[Any]
-    moved_probability: NDArray[Any]
-    judge_probability: NDArray[Any] | None = None
-    judge_right: NDArray[Any] | None = None
-
-    def note(self) -> str:
-        """All in one line."""
-        own = f"mean probability of the wanted class {self.probability.mean():.2f}"
-        moved = f"under random transforms {self.moved_probability.mean():.2f}"
-        if self.judge_right is None:
-            return f"{own}, {moved}"
-        return (
-            f"{own}, {moved}; the judge names {int(self.judge_right.sum())} of {len(self.judge_right)} images rightly"
-        )
-
-    def text(self, place: int) -> str:
-        """Of one picture, to be printed under it."""
-        text = f"p {self.probability[place]:.2f}, moved {self.moved_probability[place]:.2f}"
-        if self.judge_probability is None or self.judge_right is None:
-            return text
-        return f"{text}\njudge {self.judge_probability[place]:.2f}, {'right' if self.judge_right[place] else 'wrong'}"
 
 
 class ClassImage:
@@ -119,8 +104,9 @@ class ClassImage:
     `ascent`: gradient ascent on pixels, https://arxiv.org/abs/1312.6034 without its regulariser. Uniform noise in
     [0, 1) (or a picture) is divided by 5 once (mean 0, standard deviation 5) and given to the network as it is; Adam
     raises the class's logit; the outcome times 255, clipped, is the picture. `robust`: the class's log odds by Fourier
-    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray and the gap to
-    BatchNorm's statistics. Every image made is shown; none is picked out.
+    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray, the gap to
+    BatchNorm's statistics, and the distance from what is typical of the class's training images. Every image made is
+    shown and scored; none is picked out.
     """
 
     Params = ClassImageParams
@@ -130,31 +116,49 @@ class ClassImage:
         """Make the images and score each one.
 
         Returns:
-            Arrays `images` `(B, S, S, 3)` uint8, `targets` `(B,)` (-1 for a unit) and, for classes, the scores of
-            `Scores` by name. Scores are of the pictures as they are written, given to the network as any picture is.
+            Arrays, one row for each image: `images` `(B, S, S, 3)` uint8; `targets`, class indices (-1 for a unit); and
+            what is found of the pictures as they are written, given to the network as any picture is: `probability`
+            and `moved_probability` of the class (of a unit `activation` and `moved_activation`), of ascent
+            `input_probability` before they became pictures; with a judge `judge_class`, `judge_confidence`, and of
+            classes `judge_probability` and `judge_right`; with the training images `nearest_id`, `nearest_class` and
+            `nearest_cosine` (by embedding), `copy_id` and `copy_correlation` (by pixels). With `every`, `frames`
+            `(T, B, S, S, 3)` and `frame_steps` `(T,)`.
 
         Raises:
             UnknownNameError: There is no such class.
             UsageError: There is no such unit, or a layer without one.
             DataError: The picture to start from can't be read.
+            RunError: `objective=embedding`, and the training images are gone.
         """
         wanted = _wanted(given, params)
-        optimised = _ascend(given, wanted, params) if params.method == "ascent" else _robust(given, wanted, params)
-        images = _as_pixels(optimised)
-        scores = None if params.unit is not None else _scores(given, images, wanted)
-        arrays: dict[str, NDArray[Any]] = {"images": images, "targets": np.array(wanted.classes)}
-        notes = []
-        if scores is not None:
-            arrays |= {name: value for name, value in vars(scores).items() if value is not None}
-            notes.append(scores.note())
-        if scores is not None and params.method == "ascent":
-            p = _own_input_probability(given, optimised, wanted)
-            arrays["input_probability"] = p
-            notes.append(f"as the network was given them, before they became pictures: {p.mean():.2f}")
-        return Visualization(arrays, (_figure(given, wanted, params, images, scores),), tuple(notes))
+        training, missing = _training_images(given, params)
+        tell = _counter(given, _steps(params) + _passes(training, params))
+        frames: dict[int, NDArray[np.uint8]] = {}
+        told: dict[str, Any] = {"progress": tell, "watch": _filming(frames, params.every, _steps(params))}
+        if params.method == "ascent":
+            optimised = _ascend(given, wanted, params, **told)
+        else:
+            moments = learn(given, params, training, tell) if training and learns_from_images(params) else {}
+            optimised = make_robust(given, wanted, params, moments, steps=_steps(params), **told)
+        images, look = as_pixels(optimised), training if params.nearest else None
+        scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
+        arrays = {"images": images, "targets": np.array(wanted.classes), **scores.arrays()}
+        notes = [*scores.notes(), *missing]
+        if params.method == "ascent":
+            arrays[f"input_{wanted.kind}"] = own = _of_inputs(given, wanted, optimised)
+            notes.insert(1, f"as the network was given them, before they became pictures: {own.mean():.2f}")
+        if params.diversity > 1:
+            notes.append(likeness_note(images, wanted.names))
+        if params.every:
+            arrays |= {"frames": np.stack(list(frames.values())), "frame_steps": np.array(list(frames))}
+        name, title = _headings(given, wanted, params)
+        across = columns(len(images), params.diversity)
+        shown = figure(images, scores, name=name, title=title, across=across)
+        films = [Animation(name, mosaic(frames, wanted.names, across=across), params.animation)] if params.every else []
+        return Visualization(arrays, (shown,), tuple(notes), tuple(films))
 
 
-def ascend(module: torch.nn.Module, starts: Tensor, objective: Objective, **options: Any) -> Tensor:
+def ascend(module: nn.Module, starts: Tensor, objective: Objective, **options: Any) -> Tensor:
     """Gradient ascent on images from `starts` `(B, 3, H, W)` in [0, 1], divided by 5 once; see `ClassImage`.
 
     Args:
@@ -166,30 +170,28 @@ def ascend(module: torch.nn.Module, starts: Tensor, objective: Objective, **opti
     return synthesise(module, starts / ASCENT_STD, as_it_is, objective, **options)
 
 
-def noise(seeds: Sequence[int], size: int) -> Tensor:
-    """Uniform noise in [0, 1), `(B, 3, S, S)`, a function of each image's own seed."""
-    return torch.stack([torch.rand(3, size, size, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+def as_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Images `(B, 3, H, W)` times 255, clipped and rounded down, `(B, H, W, 3)`."""
+    scaled = images.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255
+    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _wanted(given: VisualizerInput, params: ClassImageParams) -> Wanted:
-    count = params.diversity
+    copies = params.diversity
     if params.unit is not None:
         name, path = _unit_layer(given, params.unit)
-        seeds = tuple(given.seed * _SEEDS_APART + number for number in range(count))
-        objective = objectives.unit(path, params.unit)
-        return Wanted((f"{name} unit {params.unit}",) * count, (-1,) * count, seeds, objective, objective)
+        seeds = tuple(given.seed * _SEEDS_APART + number for number in range(copies))
+        return Wanted((f"{name} unit {params.unit}",) * copies, (-1,) * copies, seeds, (path, params.unit))
     if given.layers:
         raise UsageError("class-image: a layer goes with a unit of it, as in --layer conv4 --unit 17")
     every = range(len(given.class_names))
     classes = list(every) if params.target == "all" else [class_index(given.class_names, params.target)]
-    pairs = [(number, copy) for number in classes for copy in range(count)]
-    targets = torch.tensor([number for number, _ in pairs], device=given.images.device)
+    pairs = [(number, copy) for number in classes for copy in range(copies)]
     return Wanted(
         names=tuple(display_name(given.class_names[number]) for number, _ in pairs),
         classes=tuple(number for number, _ in pairs),
         seeds=tuple((given.seed * 1009 + copy) * _SEEDS_APART + number for number, copy in pairs),
-        objective=objectives.class_logit(targets),
-        robust_objective=objectives.class_odds(targets),
     )
 
 
@@ -204,98 +206,75 @@ def _unit_layer(given: VisualizerInput, unit: int) -> tuple[str, str]:
     return name, path
 
 
-def _ascend(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> Tensor:
-    size = given.model.preprocessing.size
+def _training_images(given: VisualizerInput, params: ClassImageParams) -> tuple[SplitImages | None, tuple[str, ...]]:
+    """The run's training images where something is to be done with them, or a note why there are none."""
+    if not params.nearest and not learns_from_images(params):
+        return None, ()
+    try:
+        if given.split is None:
+            raise RunError("the network comes without a dataset")
+        images = given.split("train")
+        if not len(images):
+            raise RunError("the run has no training images")
+    except RunError as error:
+        if params.objective == "embedding":
+            raise
+        left = ["the nearest training images are not looked for"] if params.nearest else []
+        left += ["what is typical of each class is left out"] if learns_from_images(params) else []
+        return None, (f"{', and '.join(left)}: {error}",)
+    return images, ()
+
+
+def _passes(training: SplitImages | None, params: ClassImageParams) -> int:
+    """How often the passes over the training images tell that they go on."""
+    if training is None:
+        return 0
+    learnt = batch_count(len(sample(training))) if learns_from_images(params) else 0
+    return learnt + (batch_count(len(training)) if params.nearest else 0)
+
+
+def _steps(params: ClassImageParams) -> int:
+    return params.steps or (1000 if params.method == "ascent" else 400)
+
+
+def _counter(given: VisualizerInput, total: int) -> Callable[..., None]:
+    done = count(1)
+    return lambda *_: given.progress(next(done), total)
+
+
+def _filming(frames: dict[int, NDArray[np.uint8]], every: int | None, steps: int) -> Watch:
+    def watch(done: int, images: Tensor) -> None:
+        if every and (done % every == 0 or done == steps):
+            frames[done] = as_pixels(images)
+
+    return watch
+
+
+def _ascend(given: VisualizerInput, wanted: Wanted, params: ClassImageParams, **told: Any) -> Tensor:
     if params.init is None:
-        starts = noise(wanted.seeds, size)
+        starts = noise(wanted.seeds, given.model.preprocessing.size)
     else:
         pixels = to_float(decode(params.init, given.model.preprocessing)[None].copy()) / 255
         starts = pixels.repeat(len(wanted.names), 1, 1, 1)
-    steps, lr = params.steps or 1000, params.lr or 1e-2
-    starts = starts.to(given.images.device)
-    return ascend(given.model.module, starts, wanted.objective, steps=steps, lr=lr, progress=given.progress)
+    starts, lr = starts.to(given.images.device), params.lr or 1e-2
+    if wanted.unit:
+        objective = objectives.unit(*wanted.unit)
+    else:
+        objective = objectives.class_logit(torch.tensor(wanted.classes, device=starts.device))
+    return ascend(given.model.module, starts, objective, steps=_steps(params), lr=lr, **told)
 
 
-def _robust(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> Tensor:
-    module, preprocessing = given.model.module, given.model.preprocessing
-    random = torch.Generator().manual_seed(wanted.seeds[0])
-    parameters, render = fourier(len(wanted.names), preprocessing.size, random=random)
-    objective = (
-        wanted.robust_objective
-        - params.smoothness * objectives.total_variation()
-        - params.tameness * objectives.distance_from_gray()
-    )
-    if params.statistics:
-        # The gap is shared out over the batch; times its size it weighs on each image as on one alone.
-        objective = objective - params.statistics * len(wanted.names) * objectives.statistics_gap(module)
-    found = synthesise(
-        module,
-        parameters.to(given.images.device),
-        render,
-        objective,
-        steps=params.steps or 400,
-        lr=params.lr or 5e-2,
-        transforms=[random_affine(rotation=params.rotation, shift=params.shift), normalised(preprocessing)],
-        random=random,
-        progress=given.progress,
-    )
-    return render(found)
+def _of_inputs(given: VisualizerInput, wanted: Wanted, inputs: Tensor) -> NDArray[Any]:
+    """What images are made for, of the network's own inputs."""
+    measure = measure_of(given, wanted)
+    return np.array([float(measure(image[None], place)[0]) for place, image in enumerate(inputs)])
 
 
-def _as_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """Images times 255, clipped and rounded down, `(B, H, W, 3)`."""
-    scaled = images.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255
-    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
-    return pixels
-
-
-def _scores(given: VisualizerInput, images: NDArray[np.uint8], wanted: Wanted) -> Scores:
-    module, preprocessing, device = given.model.module, given.model.preprocessing, given.images.device
-    move, to_input = random_affine(), normalised(preprocessing)
-    random = torch.Generator().manual_seed(wanted.seeds[0] + 1)
-    plain, moved = [], []
-    with evaluating(module), torch.no_grad():
-        for image, number in zip(images, wanted.classes, strict=True):
-            plain.append(float(module(normalise(image[None], preprocessing).to(device)).softmax(1)[0, number]))
-            copies = (to_float(image[None]) / 255).repeat(FRESH, 1, 1, 1)
-            moved.append(float(module(to_input(move(copies, random), random).to(device)).softmax(1)[:, number].mean()))
-    if given.judge is None:
-        return Scores(np.array(plain), np.array(moved))
-    verdict = given.judge(images)
-    right = verdict.argmax(1) == np.array(wanted.classes)
-    return Scores(np.array(plain), np.array(moved), verdict[np.arange(len(images)), wanted.classes], right)
-
-
-def _own_input_probability(given: VisualizerInput, optimised: Tensor, wanted: Wanted) -> NDArray[Any]:
-    with evaluating(given.model.module), torch.no_grad():
-        probabilities = given.model.module(optimised).softmax(1).cpu().numpy()
-    own: NDArray[Any] = probabilities[np.arange(len(probabilities)), wanted.classes]
-    return own
-
-
-def _figure(
-    given: VisualizerInput,
-    wanted: Wanted,
-    params: ClassImageParams,
-    images: NDArray[np.uint8],
-    scores: Scores | None,
-) -> Figure:
-    tiles: list[Tile | None] = []
-    for place, (image, name) in enumerate(zip(images, wanted.names, strict=True)):
-        tiles.append(Tile(image, "picture", text=f"{name}\n{scores.text(place)}" if scores else name))
-    across = params.diversity if 1 < params.diversity <= 8 else min(_ACROSS, len(tiles))
-    tiles += [None] * (-len(tiles) % across)
-    rows = tuple(tuple(tiles[start : start + across]) for start in range(0, len(tiles), across))
-    table = Tiles(("",) * len(rows), ("",) * across, rows, tile=1.35)
-    what = wanted.names[0] if len(set(wanted.names)) == 1 else f"{len(set(wanted.names))} classes"
-    start = f" from {params.init.name}" if params.init else " from noise"
-    name = params.method + ("" if len(set(wanted.names)) > 1 else f"-{wanted.names[0]}")
-    return Figure(
-        name=name,
-        title=f"Class images by {params.method}{start}: {what}, seed {given.seed}",
-        alt="Synthesised pictures of " + ", ".join(dict.fromkeys(wanted.names)),
-        draw=table.draw,
-        size=table.size,
-        caption="p: the network's own probability of the class for the picture; moved: its mean under 32 fresh random "
-        "turns, scales, shifts and flips.",
-    )
+def _headings(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> tuple[str, str]:
+    """The figure's name and its title."""
+    names = tuple(dict.fromkeys(wanted.names))
+    start = params.init.name if params.init else "noise"
+    what = names[0] if len(names) == 1 else f"{len(names)} classes"
+    name = params.method if len(names) > 1 else f"{params.method}-{names[0]}"
+    kind = "Unit images" if wanted.unit else "Class images"
+    return name, f"{kind} by {params.method} from {start}: {what}, seed {given.seed}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,38 @@ def class_odds(targets: Tensor) -> Objective:
     return Objective(value)
 
 
+def class_distance(
+    describe: Callable[[View], Tensor],
+    means: Tensor,
+    variances: Tensor,
+    targets: Tensor,
+    *,
+    floor: float,
+    modules: tuple[str, ...] = (),
+) -> Objective:
+    """How far each image is from the images of its class: mean squared distance over features; subtract it.
+
+    A feature's distance is in units of its variance in the class, to which a share of its mean variance in all classes
+    is added, for what is silent in one class would count without bound. About 1 for an image of the class.
+
+    Args:
+        describe: A view to features `(B, F)` of its images.
+        means: Of each class's images, `(C, F)`.
+        variances: Likewise.
+        targets: `(B,)`.
+        floor: The share.
+        modules: What `describe` needs to see.
+    """
+    wanted = means[targets]
+    spread = variances[targets] + floor * variances.mean(0) + 1e-12
+    return Objective(lambda view: ((describe(view) - wanted).square() / spread).mean(1), modules)
+
+
+def channel_features(maps: Tensor) -> Tensor:
+    """Mean and logarithm of the variance of each channel of maps `(B, C, H, W)` over its places, `(B, 2 C)`."""
+    return torch.cat([maps.mean((2, 3)), (maps.var((2, 3), unbiased=False) + 1e-6).log()], 1)
+
+
 def unit(path: str, number: int) -> Objective:
     """The mean output of one unit (a channel's over its places) of a module."""
     return Objective(lambda view: view.outputs[path][:, number].flatten(1).mean(1), (path,))
@@ -46,6 +80,29 @@ def total_variation() -> Objective:
 def distance_from_gray() -> Objective:
     """Mean squared distance of pixels from the middle of their range [0, 1]; subtract it for tame colours."""
     return Objective(lambda view: (view.images - 0.5).square().mean((1, 2, 3)))
+
+
+def likeness(path: str, groups: Tensor) -> Objective:
+    """How alike the images of one group are in a layer; subtract it to get different ones.
+
+    For each image the mean cosine between its and the others' products of channels (Gram matrices), as the diversity
+    term of Feature Visualization, https://distill.pub/2017/feature-visualization/. Zero for an image alone in its
+    group. It makes images depend on each other.
+
+    Args:
+        path: Of a module whose output is maps.
+        groups: Number of each image's group, `(B,)`.
+    """
+    same = (groups[:, None] == groups[None, :]).float()
+    same.fill_diagonal_(0)
+
+    def value(view: View) -> Tensor:
+        maps = view.outputs[path].flatten(2)
+        products = torch.nn.functional.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1)
+        others = same.to(products)
+        return (products @ products.T * others).sum(1) / others.sum(1).clamp(min=1)
+
+    return Objective(value, (path,))
 
 
 def statistics_gap(module: nn.Module) -> Objective:

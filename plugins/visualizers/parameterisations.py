@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,31 +20,36 @@ def as_it_is(images: Tensor) -> Tensor:
     return images
 
 
-def fourier(
-    count: int, size: int, *, random: torch.Generator, spread: float = 0.3, decay: float = 1.0
-) -> tuple[Tensor, Render]:
+def noise(seeds: Sequence[int], size: int) -> Tensor:
+    """Uniform noise in [0, 1), `(B, 3, S, S)`, a function of each image's own seed."""
+    return torch.stack([torch.rand(3, size, size, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def fourier(seeds: Sequence[int], size: int, *, spread: float = 0.3, decay: float = 1.0) -> tuple[Tensor, Render]:
     """Images `(B, 3, S, S)` in [0, 1] by their Fourier coefficients, in colours that vary independently.
 
     Coefficients are scaled by 1 / frequency^decay, as in photographs, so that one step changes coarse and fine parts
     alike in proportion. Feature Visualization, https://distill.pub/2017/feature-visualization/.
 
     Args:
-        random: Draws the starting coefficients, image by image.
-        spread: Of the starting image, before colours and sigmoid.
+        seeds: Of each image's starting coefficients.
+        spread: Standard deviation of a starting image, before colours and sigmoid.
     """
     frequencies = torch.sqrt(
         torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None, :].square()
     ).clamp(min=1 / size)
     scale = frequencies**-decay
-    shape = (count, 3, size, size // 2 + 1, 2)
-    start = torch.randn(shape, generator=random)
+    shape = (3, size, size // 2 + 1, 2)
+    start = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     colours = colour_matrix()
-    # The plain inverse transform of unit noise so scaled has this standard deviation.
-    strength = spread / (torch.fft.irfft2(torch.view_as_complex(start) * scale, s=(size, size)).std() + 1e-12)
+    # By Parseval's theorem: a coefficient stands for itself and its conjugate, but for the first column (and the last,
+    # of an even size), of whose planes only the real part counts.
+    counts = torch.full((size // 2 + 1,), 4.0)
+    counts[0] = counts[size // 2 if size % 2 == 0 else 0] = 1.0
+    scale *= spread * size**2 / (counts * scale.square()).sum().sqrt()
 
     def render(parameters: Tensor) -> Tensor:
-        weights = scale.to(parameters) * strength.to(parameters)
-        planes = torch.fft.irfft2(torch.view_as_complex(parameters) * weights, s=(size, size))
+        planes = torch.fft.irfft2(torch.view_as_complex(parameters) * scale.to(parameters), s=(size, size))
         coloured: Tensor = torch.einsum("rc,bchw->brhw", colours.to(parameters), planes).sigmoid()
         return coloured
 

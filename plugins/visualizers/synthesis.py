@@ -1,8 +1,8 @@
 """Images made by optimisation: parameters are rendered, transformed, shown to the network and improved.
 
 The parts are callables that anybody can bring: a parameterisation (`parameterisations`) is a tensor and a function
-that renders it; a transform (`transforms`) maps images to images; an `Objective` says of each image how good it is.
-Objectives add up and scale:
+that renders it; a transform (`transforms`) maps images to images; an `Objective` (`objectives`) says of each image
+how good it is. Objectives add up and scale:
 
     wanted = class_odds(targets) - 0.5 * total_variation()
     synthesise(module, parameters, render, wanted, transforms=[random_affine(rotation=0.1), to_input], steps=200)
@@ -10,6 +10,7 @@ Objectives add up and scale:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,23 @@ from torch import Tensor, nn
 from ahekit.hooks import evaluating, find_module, observing
 
 Render = Callable[[Tensor], Tensor]
-Transform = Callable[[Tensor, torch.Generator], Tensor]
+Watch = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a transform is applied.
+
+    Attributes:
+        random: What it draws from.
+        share: Of the steps that are done, in [0, 1); 1 for a finished image.
+    """
+
+    random: torch.Generator
+    share: float = 1.0
+
+
+Transform = Callable[[Tensor, Moment], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,12 +46,14 @@ class View:
 
     Attributes:
         images: As rendered, before any transform, `(B, 3, H, W)`.
-        logits: `(B, C)`, of the transformed images.
+        shown: What the network was given, `(B, 3, H, W)`.
+        logits: `(B, C)`.
         inputs: What went into the modules that the objective asked for, by path.
         outputs: What came out of them.
     """
 
     images: Tensor
+    shown: Tensor
     logits: Tensor
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
@@ -69,10 +88,12 @@ def synthesise(
     objective: Objective,
     *,
     steps: int,
-    lr: float,
+    lr: float | Callable[[float], float],
     transforms: Sequence[Transform] = (),
+    views: int = 1,
     random: torch.Generator | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda done, images: None,
 ) -> Tensor:
     """Improve parameters by Adam until their images please the objective; no parameter of the network is touched.
 
@@ -81,15 +102,21 @@ def synthesise(
 
     Args:
         parameters: Where to start; left as it is.
+        lr: Adam's learning rate, or a function of the share of the steps that are done (`annealed`).
         transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
             network's input.
+        views: Times that images are transformed and shown at each step; what the objective says is averaged.
+        random: What transforms draw from; None: from a source of seed 0.
         progress: Called with the steps done and their number.
+        watch: Called with the steps done and the images after so many, before any transform: from 0, the start, to
+            the last.
 
     Returns:
         The parameters found.
     """
     parameters = parameters.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([parameters], lr=lr)
+    optimizer = torch.optim.Adam([parameters])
+    rate = lr if callable(lr) else lambda share: lr
     random = random or torch.Generator().manual_seed(0)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -100,15 +127,37 @@ def synthesise(
     watched = {path: find_module(module, path) for path in dict.fromkeys(objective.modules)}
     with evaluating(module), torch.enable_grad(), observing(watched, observe):
         for step in range(steps):
-            images = shown = render(parameters)
-            for transform in transforms:
-                shown = transform(shown, random)
-            logits = module(shown)
-            inputs = {path: pair[0] for path, pair in seen.items()}
-            outputs = {path: pair[1] for path, pair in seen.items()}
-            value = objective.value(View(images, logits, inputs, outputs)).sum()
+            images = render(parameters)
+            watch(step, images.detach())
+            moment = Moment(random, step / steps)
+            optimizer.param_groups[0]["lr"] = rate(moment.share)
+            values = [objective.value(_view(module, images, transforms, moment, seen)) for _ in range(views)]
             # Only the image's gradient: the network's parameters cost nothing on the way back.
-            (parameters.grad,) = torch.autograd.grad(-value, parameters)
+            (parameters.grad,) = torch.autograd.grad(-torch.stack(values).mean(0).sum(), parameters)
             optimizer.step()
             progress(step + 1, steps)
-    return parameters.detach()
+    found = parameters.detach()
+    watch(steps, render(found))
+    return found
+
+
+def annealed(lr: float, *, least: float = 0.1) -> Callable[[float], float]:
+    """A learning rate that falls along half a cosine to a share of itself, so that images settle."""
+    return lambda share: lr * (least + (1 - least) * (1 + math.cos(math.pi * share)) / 2)
+
+
+def _view(
+    module: nn.Module,
+    images: Tensor,
+    transforms: Sequence[Transform],
+    moment: Moment,
+    seen: Mapping[str, tuple[Tensor, Tensor]],
+) -> View:
+    shown = images
+    for transform in transforms:
+        shown = transform(shown, moment)
+    # The layout in which convolutions on a processor are quickest.
+    shown = shown.contiguous(memory_format=torch.channels_last)
+    logits = module(shown)
+    inputs, outputs = ({path: pair[place] for path, pair in seen.items()} for place in (0, 1))
+    return View(images, shown, logits, inputs, outputs)

@@ -253,6 +253,58 @@ def test_split_that_is_empty_or_gone_is_one_clear_line(cli: Cli, runs: Path, cla
     assert len(empty.err.splitlines()) == len(gone.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("form", ["gif", "webp"])
+def test_class_images_are_animated(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path, form: str) -> None:
+    write_run(runs, class_folder)
+    outcome = cli(
+        *("viz", "class-image", "--runs", runs, "--out", tmp_path / "out", "--set", "steps=4", "--every", 2),
+        *("--set", f"animation={form}"),
+    )
+    file = tmp_path / "out" / f"class-image-robust.{form}"
+    assert f"{form}: {file}" in outcome.out
+    with Image.open(file) as animation:
+        assert (animation.format, animation.n_frames) == (form.upper(), 3)  # type: ignore[attr-defined]
+        assert animation.info["loop"] == 0
+
+
+def test_class_images_of_a_vanished_dataset_lack_the_nearest_training_images_alone(
+    cli: Cli, runs: Path, class_folder: Path
+) -> None:
+    run = write_run(runs, class_folder)
+    trained_on = sorted(str(path.relative_to(class_folder)) for path in (class_folder / "train").rglob("*.png"))
+    splits = {"train": trained_on, "val": [], **run.manifest["splits"]}
+    run.write_json("manifest.json", {**run.manifest, "splits": splits})
+    stored = run.path / "figures" / "class-image.npz"
+
+    assert cli("viz", "class-image", "--runs", runs, "--set", "steps=1").code == 0
+    with np.load(stored) as arrays:
+        assert set(arrays["nearest_id"].tolist()) <= set(trained_on)
+    class_folder.rename(class_folder.with_name("elsewhere"))
+    outcome = cli("viz", "class-image", "--runs", runs, "--set", "steps=1")
+
+    assert outcome.code == 0
+    assert "the nearest training images are not looked for" in outcome.out
+    with np.load(stored) as arrays:
+        assert "nearest_id" not in arrays
+        assert len(arrays["probability"]) == 3
+
+
+def test_parts_of_ones_own_work_as_documented(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
+    write_run(runs, class_folder)
+    page = (Path(__file__).parents[2] / "docs" / "class-images.md").read_text(encoding="utf-8")
+    file = tmp_path / "stripes.py"
+    file.write_text(page.split("```python\n")[1].split("```")[0])
+
+    outcome = cli("viz", "stripes", "--plugin", file, "--runs", runs, "--out", tmp_path / "out")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    with np.load(tmp_path / "out" / "stripes.npz") as stored:
+        images = stored["images"]
+    assert images.shape == (3, 16, 16, 3)
+    assert (images == images[:, :1]).all()
+    assert images.std() > 1
+
+
 def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: Path) -> None:
     write_run(runs, class_folder, stamp="20260101-000000-cnn5-0001")
     other = write_run(runs, class_folder, stamp="20260102-000000-cnn5-0002")
@@ -281,6 +333,11 @@ def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: P
         (("--checkpoint", "epoch"), "'epoch' fits 2 checkpoints"),
         (("kernels", "--image", "x.png"), "kernels looks at no pictures; leave out --image"),
         (("--device", "cuda"), "runtime.device: cuda asked for"),
+        (("class-image", "--every", "0"), "class-image.every: must be greater than or equal to 1 (got 0)"),
+        (("class-image", "--unit", "17"), "class-image: a unit needs its layer, one, as in --layer conv4 --unit 17"),
+        (("class-image", "-l", "conv2", "--unit", "17"), "layer conv2 has 6 units, 0 to 5; there is no unit 17"),
+        (("class-image", "--target", "bean"), "no class named 'bean'; did you mean beam?"),
+        (("class-image", "--init", "x.png"), "class-image: init: a picture to start from goes with --method ascent"),
     ],
 )
 def test_wrong_arguments_get_one_clear_line(
@@ -325,6 +382,9 @@ def test_corrupt_picture_is_refused_by_name(cli: Cli, runs: Path, class_folder: 
     write_run(runs, class_folder)
     torn = tmp_path / "torn.png"
     torn.write_bytes(next((class_folder / "test").rglob("*.png")).read_bytes()[:60])
+    refused = cli("viz", "class-image", "--runs", runs, "--method", "ascent", "--init", torn)
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert refused.err.startswith(f"ahekit: {torn}: truncated or damaged PNG")
     for path, reason in ((torn, "truncated or damaged PNG"), (tmp_path / "none.png", "can't be read")):
         outcome = cli("viz", "--runs", runs, "--image", path)
         assert outcome.code == 1

@@ -1,4 +1,4 @@
-"""`class-image` and the parts it is made of."""
+"""`class-image`: what it makes, and which requests it refuses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import numpy as np
 import pytest
 import torch
 from ahekit_plugins.visualizers import objectives
-from ahekit_plugins.visualizers.class_image import ascend, noise
-from ahekit_plugins.visualizers.parameterisations import as_it_is, colour_matrix, fourier
-from ahekit_plugins.visualizers.synthesis import Objective, View, synthesise
-from ahekit_plugins.visualizers.transforms import normalised, random_affine
+from ahekit_plugins.visualizers.class_image import as_pixels, ascend
+from ahekit_plugins.visualizers.parameterisations import noise
 from PIL import Image
-from torch import nn
 
-from ahekit.errors import DataError, SpecError, UnknownNameError, UsageError
-from ahekit.protocols import Preprocessing
-from ahekit.reporting.style import render_figure
+from ahekit.errors import DataError, RunError, SpecError, UnknownNameError, UsageError
+from ahekit.protocols import SplitImages, VisualizerInput
 
 Make = Callable[..., Any]
+
+
+def with_training_images(looked_at: VisualizerInput, count: int = 12) -> VisualizerInput:
+    """Noisy training images, class by class in turn."""
+    pixels = np.random.default_rng(1).integers(0, 256, (count, 12, 12, 3)).astype(np.uint8)
+    ids = tuple(f"train/{number}.png" for number in range(count))
+    images = SplitImages("train", pixels, np.arange(count), ids, np.arange(count) % 3)
+    return replace(looked_at, split={"train": images}.__getitem__)
 
 
 def test_all_classes_at_once_are_each_class_alone(toy: Make) -> None:
@@ -63,14 +67,6 @@ def test_picture_is_the_outcome_times_255_clipped(given: Make, visualize: Make, 
     assert (seen.arrays["images"].min(), seen.arrays["images"].max()) == (24, 75)
 
 
-def test_starts_depend_on_each_images_own_seed() -> None:
-    both = noise([3, 7], 4)
-    assert torch.equal(both[1:], noise([7], 4))
-    assert not torch.equal(both[0], both[1])
-    assert float(both.min()) >= 0
-    assert float(both.max()) < 1
-
-
 def test_one_class_alone_is_its_image_among_all(given: Make, visualize: Make) -> None:
     every = visualize("class-image", given(), method="ascent", steps=5).arrays["images"]
     one = visualize("class-image", given(), method="ascent", steps=5, target="vault").arrays["images"]
@@ -80,8 +76,9 @@ def test_one_class_alone_is_its_image_among_all(given: Make, visualize: Make) ->
 @pytest.mark.parametrize("method", ["ascent", "robust"])
 def test_images_gain_the_class_they_are_made_for(given: Make, visualize: Make, method: str) -> None:
     looked_at = given()
-    few = visualize("class-image", looked_at, method=method, steps=1).arrays["probability"]
-    many = visualize("class-image", looked_at, method=method, steps=60, statistics=0).arrays["probability"]
+    more = {"statistics": 0} if method == "robust" else {}
+    few = visualize("class-image", looked_at, method=method, steps=1, **more).arrays["probability"]
+    many = visualize("class-image", looked_at, method=method, steps=60, **more).arrays["probability"]
     assert many.mean() > few.mean()
 
 
@@ -93,7 +90,67 @@ def test_diverse_images_differ_and_repeat_by_their_seed(given: Make, visualize: 
     np.testing.assert_array_equal(seen.arrays["images"], again.arrays["images"])
 
 
-def test_unit_can_be_the_objective(given: Make, visualize: Make) -> None:
+@pytest.mark.parametrize("objective", ["odds", "logit"])
+def test_objective_is_raised(given: Make, visualize: Make, objective: str) -> None:
+    looked_at = given()
+
+    def reached(steps: int) -> float:
+        seen = visualize("class-image", looked_at, objective=objective, steps=steps, statistics=0, target="vault")
+        images = torch.from_numpy(seen.arrays["images"]).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            logits = looked_at.model.module.eval()((images - 0.5) / 0.25)[0]
+        return float(logits[2] if objective == "logit" else logits[2] - logits[:2].logsumexp(0))
+
+    assert reached(40) > reached(1)
+
+
+def test_embeddings_of_a_class_are_approached(given: Make, visualize: Make) -> None:
+    looked_at = with_training_images(given())
+    near = [
+        visualize("class-image", looked_at, objective="embedding", steps=steps, statistics=0).arrays["nearest_cosine"]
+        for steps in (1, 40)
+    ]
+    assert near[1].mean() > near[0].mean()
+    with pytest.raises(RunError, match="comes without a dataset"):
+        visualize("class-image", given(), objective="embedding", steps=1)
+
+
+def test_channels_become_typical_of_the_class(given: Make, visualize: Make) -> None:
+    """Training images of each class are noise of one colour, which images without any purpose else come near to."""
+    shades = np.array([(160, 10, 10), (10, 160, 10), (10, 10, 160)])
+    noise = np.random.default_rng(0).integers(0, 80, (30, 12, 12, 3))
+    pixels = (shades[np.arange(30) % 3, None, None] + noise).astype(np.uint8)
+    images = SplitImages("train", pixels, np.arange(30), tuple(map(str, range(30))), np.arange(30) % 3)
+    looked_at = replace(given(), split={"train": images}.__getitem__)
+
+    def off_colour(typicality: float) -> float:
+        seen = visualize(
+            *("class-image", looked_at),
+            typicality=typicality,
+            nearest=False,
+            **{"statistics": 0, "smoothness": 0, "tameness": 0, "steps": 80, "lr": 0.3},
+        )
+        return float(np.abs(seen.arrays["images"].mean((1, 2)) - shades - 39.5).mean())
+
+    assert off_colour(30.0) < 0.8 * off_colour(0.0)
+
+
+def test_images_of_a_class_are_less_alike_when_likeness_is_taken_off(given: Make, visualize: Make) -> None:
+    def likeness(variety: float) -> float:
+        images = visualize(
+            "class-image", given(), steps=30, diversity=3, target="altar", variety=variety, statistics=0, lr=0.2
+        ).arrays["images"]
+        module = given().model.module.eval()
+        with torch.no_grad():
+            maps = module[:3]((torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25)
+            maps = module[3][0](maps).flatten(2)
+        products = torch.nn.functional.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1)
+        return float((products @ products.T).triu(1).sum() / 3)
+
+    assert likeness(50.0) < likeness(0.0)
+
+
+def test_unit_can_be_the_objective_and_is_scored_by_its_output(given: Make, visualize: Make) -> None:
     looked_at = given(layers=["conv2"])
     module = looked_at.model.module.eval()
 
@@ -101,7 +158,11 @@ def test_unit_can_be_the_objective(given: Make, visualize: Make) -> None:
         seen = visualize("class-image", looked_at, unit=3, steps=steps, statistics=0)
         images = torch.from_numpy(seen.arrays["images"]).permute(0, 3, 1, 2) / 255
         with torch.no_grad():
-            return float(module[3][0](module[:3]((images - 0.5) / 0.25))[0, 3].mean())
+            output = float(module[3][0](module[:3]((images - 0.5) / 0.25))[0, 3].mean())
+        assert seen.arrays["activation"].tolist() == [pytest.approx(output, abs=1e-4)]
+        assert seen.arrays["targets"].tolist() == [-1]
+        assert "probability" not in seen.arrays
+        return output
 
     assert mean_output(60) > mean_output(1)
 
@@ -119,6 +180,43 @@ def test_requests_that_cannot_be_are_one_clear_line(given: Make, visualize: Make
         visualize("class-image", given(), init=tmp_path / "x.png")
     with pytest.raises(DataError, match=r"x\.png: can't be read"):
         visualize("class-image", given(), method="ascent", init=tmp_path / "x.png")
+    with pytest.raises(SpecError, match=r"class-image\.every: must be greater than or equal to 1 \(got 0\)"):
+        visualize("class-image", given(), every=0)
+
+
+@pytest.mark.parametrize(
+    ("params", "line"),
+    [
+        ({"method": "ascent", "blur": 0.1}, "blur: goes with --method robust only"),
+        ({"method": "ascent", "objective": "logit"}, "objective: goes with --method robust only"),
+        ({"method": "ascent", "init": "x.png", "diversity": 2}, "from one picture ascent makes one image"),
+        ({"unit": 3, "target": "altar"}, "target: goes with classes, not with a unit"),
+        ({"unit": 3, "objective": "logit"}, "objective: goes with classes, not with a unit"),
+        ({"animation": "webp"}, "animation: goes with --every"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(given: Make, visualize: Make, params: dict[str, Any], line: str) -> None:
+    with pytest.raises(SpecError, match=line):
+        visualize("class-image", given(), **params)
+
+
+def test_frames_lead_from_the_start_to_the_image(given: Make, visualize: Make) -> None:
+    seen = visualize("class-image", given(), method="ascent", steps=5, every=2)
+    assert seen.arrays["frame_steps"].tolist() == [0, 2, 4, 5]
+    assert seen.arrays["frames"].shape == (4, 3, 12, 12, 3)
+    np.testing.assert_array_equal(seen.arrays["frames"][0], as_pixels(noise(seeds_of(3), 12) / 5))
+    np.testing.assert_array_equal(seen.arrays["frames"][-1], seen.arrays["images"])
+    (animation,) = seen.animations
+    assert (animation.name, animation.form) == ("ascent", "gif")
+    assert animation.frames.dtype == np.uint8
+    assert animation.frames.shape[0] == 4
+    # Tiles of 12 pixels are enlarged to whole multiples, at least 128.
+    assert animation.frames.shape[2] == 3 * (132 + 6) + 6
+    assert not visualize("class-image", given(), steps=2).animations
+
+
+def seeds_of(classes: int) -> list[int]:
+    return list(range(classes))  # of the run's seed 0
 
 
 def test_ascents_own_score_is_told_beside_that_of_the_picture(given: Make, visualize: Make) -> None:
@@ -130,120 +228,3 @@ def test_ascents_own_score_is_told_beside_that_of_the_picture(given: Make, visua
         expected = looked_at.model.module.eval()(found).softmax(1)[0, 0].item()
     assert seen.arrays["input_probability"].tolist() == [pytest.approx(expected, abs=1e-6)]
     assert seen.notes[1].startswith("as the network was given them")
-
-
-def test_judge_is_asked_about_the_pictures_and_has_no_part_in_them(given: Make, visualize: Make) -> None:
-    asked: list[Any] = []
-
-    def judge(pictures: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        asked.append(pictures)
-        return np.tile(np.array([[0.2, 0.7, 0.1]], np.float32), (len(pictures), 1))
-
-    alone = visualize("class-image", given(), steps=2)
-    judged = visualize("class-image", replace(given(), judge=judge), steps=2)
-
-    np.testing.assert_array_equal(alone.arrays["images"], judged.arrays["images"])
-    np.testing.assert_array_equal(asked[0], judged.arrays["images"])
-    assert judged.arrays["judge_right"].tolist() == [False, True, False]
-    np.testing.assert_allclose(judged.arrays["judge_probability"], [0.2, 0.7, 0.1])
-    assert judged.notes[0].endswith("the judge names 1 of 3 images rightly")
-    assert render_figure(judged.figures[0]).startswith(b"\x89PNG")
-
-
-def test_progress_is_told_step_by_step(toy: Make) -> None:
-    told: list[tuple[int, int]] = []
-    ascend(
-        toy(), noise([0], 12), objectives.class_logit(torch.tensor([0])), steps=3, lr=0.1,
-        progress=lambda done, total: told.append((done, total)),
-    )  # fmt: skip
-    assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-def test_objectives_add_and_scale() -> None:
-    view = View(torch.full((1, 3, 2, 2), 0.75), torch.tensor([[1.0, 2.0, 4.0]]))
-    targets = torch.tensor([2])
-    combined = objectives.class_logit(targets) - 8.0 * objectives.distance_from_gray()
-    assert combined.value(view).tolist() == [4.0 - 8 * 0.0625]
-    both = objectives.unit("a", 0) + objectives.unit("b", 1)
-    assert both.modules == ("a", "b")
-
-
-def test_log_odds_by_hand() -> None:
-    view = View(torch.zeros(1, 3, 2, 2), torch.tensor([[2.0, 0.0, 0.0]]))
-    assert objectives.class_odds(torch.tensor([0])).value(view).item() == pytest.approx(2 - np.log(2))
-
-
-def test_total_variation_by_hand() -> None:
-    images = torch.zeros(1, 1, 2, 2)
-    images[0, 0] = torch.tensor([[0.0, 1.0], [0.0, 3.0]])
-    # Down: 0 and 2, across: 1 and 3.
-    assert objectives.total_variation().value(View(images, torch.zeros(1, 1))).item() == pytest.approx(1 + 2)
-
-
-def test_statistics_gap_is_zero_for_images_with_the_stored_statistics() -> None:
-    net: Any = nn.Sequential(nn.BatchNorm2d(1, eps=0.0))
-    net[0].running_mean.fill_(1.0)
-    net[0].running_var.fill_(4.0)
-    gap = objectives.statistics_gap(net)
-    assert gap.modules == ("0",)
-    fitting = torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1)
-    off = torch.tensor([1.0, 5.0]).view(2, 1, 1, 1)  # the mean is one standard deviation too high
-    values = [
-        gap.value(View(torch.zeros(2, 3, 1, 1), torch.zeros(2, 1), inputs={"0": inputs})).tolist()
-        for inputs in (fitting, off)
-    ]
-    assert values == [pytest.approx([0.0, 0.0], abs=1e-9), pytest.approx([0.5, 0.5], abs=1e-5)]
-
-
-def test_network_without_batchnorm_has_no_statistics_gap() -> None:
-    gap = objectives.statistics_gap(nn.Sequential(nn.ReLU()))
-    assert gap.value(View(torch.zeros(2, 3, 1, 1), torch.zeros(2, 1))).tolist() == [0.0, 0.0]
-
-
-def test_brought_parts_are_used_as_they_are() -> None:
-    net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
-    bright = Objective(lambda view: view.images.mean((1, 2, 3)))
-    found = synthesise(net, torch.zeros(1, 3, 1, 1), as_it_is, bright, steps=3, lr=0.5, transforms=[lambda x, _: 2 * x])
-    torch.testing.assert_close(found, torch.full((1, 3, 1, 1), 1.5))
-
-
-def test_fourier_images_lie_within_the_range_of_pixels_and_repeat() -> None:
-    parameters, render = fourier(2, 9, random=torch.Generator().manual_seed(1))
-    again, _ = fourier(2, 9, random=torch.Generator().manual_seed(1))
-    images = render(parameters)
-    assert images.shape == (2, 3, 9, 9)
-    assert 0 < float(images.min()) < float(images.max()) < 1
-    assert torch.equal(parameters, again)
-
-
-def test_colours_start_from_brightness() -> None:
-    matrix = colour_matrix()
-    # The first plane changes all three colours alike; the planes are independent.
-    assert matrix[:, 0].std().item() == pytest.approx(0, abs=1e-6)
-    product = matrix.T @ matrix
-    torch.testing.assert_close(product, torch.diag(product.diag()), atol=1e-6, rtol=0)
-
-
-def test_transform_of_nothing_leaves_images_alone_and_flips_mirror() -> None:
-    images = torch.rand(8, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    still = random_affine(rotation=0, scale=(1, 1), shift=0, flip=False)(images, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(still, images, atol=1e-5, rtol=0)
-    flipped = random_affine(rotation=0, scale=(1, 1), shift=0)(images, torch.Generator().manual_seed(0))
-    kinds = {
-        "same" if torch.allclose(one, image, atol=1e-5) else "mirrored" if torch.allclose(one, image.flip(2), atol=1e-5)
-        else "other" for one, image in zip(flipped, images, strict=True)
-    }  # fmt: skip
-    assert kinds == {"same", "mirrored"}
-
-
-def test_last_transform_is_the_networks_preprocessing() -> None:
-    transform = normalised(Preprocessing(size=1, mean=(0.5, 0.0, 0.25), std=(0.25, 1.0, 0.5)))
-    assert transform(torch.ones(1, 3, 1, 1), torch.Generator()).flatten().tolist() == [2.0, 1.0, 1.5]
-
-
-@pytest.mark.parametrize("params", [{"method": "ascent"}, {"method": "robust"}, {"diversity": 3}])
-def test_every_image_is_drawn_with_its_scores(given: Make, visualize: Make, params: dict[str, Any]) -> None:
-    seen = visualize("class-image", given(), steps=1, **params)
-    assert "3 classes" in seen.figures[0].title
-    assert len(seen.arrays["probability"]) == len(seen.arrays["images"])
-    assert render_figure(seen.figures[0]).startswith(b"\x89PNG")
