@@ -58,7 +58,8 @@ class Embedding:
             whole.
 
         Raises:
-            UsageError: A layer was named, there is no dataset, the split has fewer than 3 images, or all of them are embedded alike.
+            UsageError: A layer was named, there is no dataset, the split has fewer than 3 images, or all of them are
+                embedded alike.
             RunError: The dataset isn't where it was, or the embeddings aren't finite.
         """
         if given.layers:
