@@ -58,9 +58,12 @@ class Embedding:
             whole.
 
         Raises:
-            UsageError: There is no dataset, the split has fewer than 3 images, or all of them are embedded alike.
+            UsageError: A layer was named, there is no dataset, the split has fewer than 3 images, or all of them are
+                embedded alike.
             RunError: The dataset isn't where it was, or the embeddings aren't finite.
         """
+        if given.layers:
+            raise UsageError("embedding looks at the features before the head; leave out --layer")
         images = open_images(given, params.split, least=FEWEST)
         embeddings, predictions = embed(given, images, params.batch_size)
         if not np.isfinite(embeddings).all():

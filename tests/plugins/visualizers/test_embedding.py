@@ -120,6 +120,8 @@ def test_images_that_can_t_be_laid_out_are_refused_in_a_line(given: Make, split:
     looked_at = given()
     with pytest.raises(UsageError, match=r"the train split has 2 image\(s\) and at least 3 are needed"):
         visualize("embedding", replace(looked_at, split=split(looked_at.pixels[:2])), split="train")
+    with pytest.raises(UsageError, match="leave out --layer"):
+        visualize("embedding", given(layers=["conv1"]))
     with pytest.raises(UsageError, match="the network comes without one"):
         visualize("embedding", replace(looked_at, split=None))
     with pytest.raises(UsageError, match="all images of the test split are embedded alike"):
