@@ -224,7 +224,7 @@ class Animation:
 
 @dataclass(frozen=True)
 class Visualization:
-    """What a visualizer returns: arrays by name, figures that show them, lines to say about them, tables, animations."""
+    """What a visualizer returns: arrays by name, figures that show them, lines to say of them, tables, animations."""
 
     arrays: Mapping[str, np.ndarray]
     figures: tuple[Figure, ...]

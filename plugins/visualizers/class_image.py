@@ -155,7 +155,7 @@ class ClassImage:
         across = columns(len(images), params.diversity)
         shown = figure(images, scores, name=name, title=title, across=across)
         films = [Animation(name, mosaic(frames, wanted.names, across=across), params.animation)] if params.every else []
-        return Visualization(arrays, (shown,), tuple(notes), tuple(films))
+        return Visualization(arrays, (shown,), tuple(notes), animations=tuple(films))
 
 
 def ascend(module: nn.Module, starts: Tensor, objective: Objective, **options: Any) -> Tensor:

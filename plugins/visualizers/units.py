@@ -180,8 +180,8 @@ def _synthesise(
 ) -> NDArray[np.uint8]:
     """An image for each unit, `(B, S, S, 3)`, all made side by side."""
     preprocessing = given.model.preprocessing
-    random = torch.Generator().manual_seed(given.seed)
-    parameters, render = fourier(len(best), preprocessing.size, random=random)
+    seeds = [given.seed * len(best) + number for number in range(len(best))]
+    parameters, render = fourier(seeds, preprocessing.size)
     wanted = (
         one_each([objectives.unit(unit.path, unit.number) for unit in best])
         - SMOOTHNESS * objectives.total_variation()
@@ -195,7 +195,7 @@ def _synthesise(
         steps=steps,
         lr=LR,
         transforms=[random_affine(), normalised(preprocessing)],
-        random=random,
+        random=torch.Generator().manual_seed(given.seed),
         progress=lambda done, total: tick(),
     )
     return (render(found) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
