@@ -29,6 +29,7 @@ _COLUMNS = (
     Column("Of all errors", ".1%", "right"),
 )
 _NUMBERED_CLASSES = 25  # more than that, and the numbers in the cells are too small to read
+_SHARED_CLASSES = 12  # more than that, and there is no room for shares below the numbers
 _VECTOR_CLASSES = 50  # more than that, and a cell as a vector each makes a page of megabytes
 
 
@@ -142,9 +143,18 @@ def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]],
         f"{counts.trace():,d} of {counts.sum():,d} images lie on the diagonal{worst}.",
         draw=partial(_draw, counts=counts, names=names),
         size=(side + 2.6, side + 1.5),
-        data={"class_names": names, "counts": counts.tolist()},
-        caption="Rows are true classes with their number of images, columns what the network said. Colour is the "
-        "share of the row" + (", numbers are images." if len(names) <= _NUMBERED_CLASSES else "."),
+        data={
+            "class_names": names,
+            "counts": counts.tolist(),
+            "row_shares": (counts / np.maximum(counts.sum(axis=1), 1)[:, None]).tolist(),
+        },
+        caption="Rows are true classes with their number of images, columns what the network said. "
+        + (
+            "Colours and percentages are shares of the row"
+            if len(names) <= _SHARED_CLASSES
+            else "Colour is the share of the row"
+        )
+        + (", numbers are images." if len(names) <= _NUMBERED_CLASSES else "."),
     )
 
 
@@ -175,12 +185,19 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     bar.outline.set_visible(False)
     bar.set_label("share of the true class")
     if size <= _NUMBERED_CLASSES:
-        _write_counts(axes, counts, mesh.to_rgba(shares))
+        _write_counts(axes, counts, shares, mesh.to_rgba(shares))
 
 
-def _write_counts(axes: Axes, counts: NDArray[np.int64], colours: NDArray[np.float64]) -> None:
+def _write_counts(
+    axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], colours: NDArray[np.float64]
+) -> None:
+    with_shares = len(counts) <= _SHARED_CLASSES
     for true, guess in np.argwhere(counts):
         # Relative luminance (ITU-R BT.709) of the cell decides between black and white numbers.
         luminance = colours[true, guess, :3] @ (0.2126, 0.7152, 0.0722)
         colour = "black" if luminance > 0.45 else "white"
-        axes.text(guess + 0.5, true + 0.5, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)
+        middle = guess + 0.5, true + (0.4 if with_shares else 0.5)
+        axes.text(*middle, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)
+        if with_shares:
+            share = f"{shares[true, guess]:.0%}"
+            axes.text(guess + 0.5, true + 0.74, share, ha="center", va="center", color=colour, size=6.5)

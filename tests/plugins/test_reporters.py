@@ -266,6 +266,7 @@ def test_confused_pairs_come_most_frequent_first() -> None:
         "and 1 the other way round."
     )
     assert section.values["counts"] == [[3, 0, 1], [0, 1, 2], [0, 1, 2]]
+    assert section.figures[0].data["row_shares"][0] == [0.75, 0, 0.25]
 
 
 def test_number_of_pairs_is_a_parameter() -> None:
