@@ -70,6 +70,11 @@ def list_plugins(
         return
     console.show_table(_table(rows, check=check))
     for row in rows:
+        if row.name.endswith(FAMILY_SUFFIX):
+            console.say(
+                f"{row.name} is many: `ahekit plugins show '{row.name}'` lists those to start with, with their size."
+            )
+    for row in rows:
         if row.problem:
             console.warn(row.problem)
 

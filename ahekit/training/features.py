@@ -141,7 +141,8 @@ def compute_features(features: Features, setup: Setup, prefix: nn.Module) -> Ite
         features.folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(FileLock(features.folder.with_suffix(".lock")))
         stack.enter_context(evaluating(prefix))
-        todo = {view: features.missing(view, indices) for view, indices in wanted.items()}
+        missing = {view: features.missing(view, indices) for view, indices in wanted.items()}
+        todo = {view: indices for view, indices in missing.items() if len(indices)}
         total = sum(map(len, todo.values()))
         _make_room(features, total * size, budget)
         for view, indices in todo.items():

@@ -117,3 +117,36 @@ def test_the_family_is_shown_with_models_to_start_with(cli: Command) -> None:
     }
     assert told["names"] > 1000
     assert "tf_efficientnet_lite0" in cli("plugins", "show", "timm/*").out
+
+
+def test_the_frozen_part_is_computed_once_and_serves_the_next_run(
+    cli: Command, tmp_path: Path, class_folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AHEKIT_HOME", str(tmp_path / "home"))
+    shown, run = started(cli, tmp_path, class_folder, weights, "--freeze", "backbone", "--views", 2)
+    assert "allbeforehead,computedoncefor" in "".join(shown.out.split())
+    assert run.spec.transfer.views == 2
+    stores = list((tmp_path / "home" / "cache" / "features").glob("*/store.json"))
+    written = {path: path.stat().st_mtime_ns for path in stores[0].parent.glob("*.bin")}
+    assert (len(stores), len(written)) == (1, 2)
+
+    again = cli("train", "--spec", run.path / "spec.yaml", "--lr", 0.01, "--runs", tmp_path)
+    assert again.code == 0, again.err
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--freeze", "none", "--views", "2"], "transfer.views: fixed views are for stages that stay frozen"),
+        (["--freeze", "early", "--views", "1", "--feature-cache-gb", "1e-9"], "raise --feature-cache-gb"),
+        (["--freeze", "early", "--views", "-1"], "transfer.views: must be greater than or equal to 0"),
+    ],
+)
+def test_what_cannot_be_computed_once_is_one_line(
+    cli: Command, class_folder: Path, weights: Path, more: list[str], words: str
+) -> None:
+    shown = cli("finetune", "--backbone", BACKBONE, "--weights", weights, "--data", class_folder, *SMALL, *more)
+    assert shown.code == 2
+    assert words in shown.err
+    assert len(shown.err.splitlines()) == 1
