@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=6)
+    parser.add_argument("--contenders", nargs="+", help="only these; by default all")
     given = parser.parse_args()
     fields: dict[str, Any] = {"recipe": "strong", "mix": {"clean_share": 0}}
     if given.model != "cnn5":
@@ -138,6 +139,7 @@ def main() -> None:
     setup = prepare(spec)
     session = start(setup, Processes())
     found = contenders(session, usual_loop(setup, given.dataset / "train"))
+    found = {name: run for name, run in found.items() if name in (given.contenders or found)}
     for run in found.values():
         run(1)
     names, rounds = list(found), []
@@ -148,6 +150,8 @@ def main() -> None:
         rounds.append(rates)
         print("images/s:", ", ".join(f"{name} {rates[name]:.0f}" for name in names), flush=True)
     for over, under in (("ahekit", "bare step"), ("ahekit", "usual loop"), ("window", "apart")):
+        if not {over, under} <= found.keys():
+            continue
         ratios = sorted(rates[over] / rates[under] for rates in rounds)
         print(f"{over} / {under}: median {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
 

@@ -92,7 +92,7 @@ def test_diverse_images_differ_and_repeat_by_their_seed(given: Make, visualize: 
 
 @pytest.mark.parametrize("objective", ["odds", "logit"])
 def test_objective_is_raised(given: Make, visualize: Make, objective: str) -> None:
-    looked_at = given()
+    looked_at = replace(given(), split=None)
 
     def reached(steps: int) -> float:
         seen = visualize("class-image", looked_at, objective=objective, steps=steps, statistics=0, target="vault")
@@ -112,7 +112,7 @@ def test_embeddings_of_a_class_are_approached(given: Make, visualize: Make) -> N
     ]
     assert near[1].mean() > near[0].mean()
     with pytest.raises(RunError, match="comes without a dataset"):
-        visualize("class-image", given(), objective="embedding", steps=1)
+        visualize("class-image", replace(given(), split=None), objective="embedding", steps=1)
 
 
 def test_channels_become_typical_of_the_class(given: Make, visualize: Make) -> None:
