@@ -116,7 +116,7 @@ def test_nearest_training_images_are_stored_told_and_shown(given: Make, visualiz
     hits = int((seen.arrays["nearest_class"] == [0, 1, 2]).sum())
     assert f"is of the wanted class for {hits} of 3" in seen.notes[1]
     assert "no near-copies of a training image" in seen.notes[1]
-    assert seen.figures[0].size[1] > visualize("class-image", given(), steps=1).figures[0].size[1]
+    assert seen.figures[0].size[1] > visualize("class-image", replace(given(), split=None), steps=1).figures[0].size[1]
 
 
 def test_near_copies_are_counted(given: Make, visualize: Make) -> None:
