@@ -60,7 +60,8 @@ def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are
 
     def darken(images: Tensor, moment: Moment) -> Tensor:
         shares.append(moment.share)
-        return images * (1 - moment.share / 2)
+        darker: Tensor = images * (1 - moment.share / 2)
+        return darker
 
     first_channel = Objective(lambda view: view.outputs["0"][:, 0].mean((1, 2)), outputs=("0",))
     module = toy()
