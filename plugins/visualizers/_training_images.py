@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +17,6 @@ from ahekit.protocols import SplitImages, VisualizerInput
 
 BATCH = 128
 PER_CLASS = 128
-
-
-class Moments(NamedTuple):
-    """Of features of each class's images, `(C, F)` each."""
-
-    means: Tensor
-    variances: Tensor
 
 
 @dataclass(frozen=True)
@@ -77,35 +69,27 @@ def find_nearest(
 
 
 def class_moments(
-    given: VisualizerInput,
-    images: SplitImages,
-    describe: Callable[[Tensor], Mapping[str, Tensor]],
-    *,
-    told: Callable[[], None] = lambda: None,
-) -> dict[str, Moments]:
-    """Mean and variance of features of each class's images; one pass over a sample of them.
+    given: VisualizerInput, images: SplitImages, *, told: Callable[[], None] = lambda: None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the embeddings of each class's images, `(C, D)` each; one pass over a sample of them.
 
     The sample is up to `PER_CLASS` images of each class, evenly spread over it. A class without images has means and
     variances of zero.
 
     Args:
-        describe: Inputs of the network to features by name, `(B, F)` each.
         told: Called after each batch of `BATCH` images.
     """
-    classes, sums = len(given.class_names), dict[str, Tensor]()
+    classes, sums = len(given.class_names), torch.zeros(())
     chosen = sample(images)
     for start in range(0, len(chosen), BATCH):
         part = chosen[start : start + BATCH]
         member = torch.nn.functional.one_hot(torch.from_numpy(images.labels[part]), classes).double().T
-        with evaluating(given.model.module), torch.inference_mode():
-            features = describe(_inputs(given, images.take(part)))
-        for name, values in features.items():
-            double = values.double().cpu()
-            added = torch.stack([member @ double, member @ double.square()])
-            sums[name] = sums[name] + added if name in sums else added
+        embeddings = torch.from_numpy(_embed(given, images.take(part))).double()
+        sums = sums + torch.stack([member @ embeddings, member @ embeddings.square()])
         told()
     counts = torch.from_numpy(np.bincount(images.labels[chosen], minlength=classes)).clamp(min=1).view(-1, 1)
-    return {name: _moments(both / counts, given) for name, both in sums.items()}
+    means, squares = (sums / counts).to(given.images.device)
+    return means.float(), (squares - means.square()).clamp(min=0).float()
 
 
 def sample(images: SplitImages) -> NDArray[np.int64]:
@@ -122,19 +106,10 @@ def batch_count(images: int) -> int:
     return -(-images // BATCH)
 
 
-def _moments(both: Tensor, given: VisualizerInput) -> Moments:
-    mean, square = both
-    variance = (square - mean.square()).clamp(min=0)
-    return Moments(mean.float().to(given.images.device), variance.float().to(given.images.device))
-
-
-def _inputs(given: VisualizerInput, pixels: NDArray[np.uint8]) -> Tensor:
-    return normalise(pixels, given.model.preprocessing).to(given.images.device)
-
-
 def _embed(given: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    inputs = normalise(pixels, given.model.preprocessing).to(given.images.device)
     with evaluating(given.model.module), torch.inference_mode():
-        embeddings: NDArray[np.float32] = given.model.embed(_inputs(given, pixels)).float().cpu().numpy()
+        embeddings: NDArray[np.float32] = given.model.embed(inputs).float().cpu().numpy()
     return embeddings
 
 

@@ -24,7 +24,7 @@ from . import objectives
 from ._class_figure import columns, figure, mosaic
 from ._class_scores import Wanted, likeness_note, measure_of, score
 from ._layers import check_unit
-from ._robust import learn, learns_from_images, make_robust
+from ._robust import make_robust
 from ._target import class_index
 from ._training_images import batch_count, find_nearest, sample
 from .parameterisations import as_it_is, noise
@@ -34,7 +34,7 @@ ASCENT_STD = 5.0
 _SEEDS_APART = 100_003  # more than any network has classes: no two images share a seed
 _ROBUST_ONLY = (
     *("objective", "variety", "views", "decay", "rotation", "shift", "blur"),
-    *("smoothness", "tameness", "statistics", "typicality"),
+    *("smoothness", "tameness", "statistics"),
 )
 
 
@@ -49,7 +49,7 @@ class ClassImageParams(BaseModel):
     target: str = Field("all", description="class to make an image for, or all")
     unit: int | None = Field(None, ge=0, description="unit of the layer to make an image for, instead of a class")
     diversity: int = Field(1, ge=1, description="images for each class, from different starts")
-    steps: int | None = Field(None, ge=1, description="steps of Adam; none: 1000 of ascent, 400 of robust")
+    steps: int | None = Field(None, ge=1, description="steps of Adam; none: 1000 of ascent, 300 of robust")
     lr: float | None = Field(None, gt=0, description="learning rate; none: 0.01 of ascent, 0.08 of robust, falling")
     init: Path | None = Field(None, description="picture that ascent starts from; none: noise")
     objective: Literal["odds", "logit", "embedding"] = Field(
@@ -63,8 +63,8 @@ class ClassImageParams(BaseModel):
         description="robust: weight of the likeness of images of one class, taken off where there are several",
     )
     views: int = Field(1, ge=1, description="robust: times that images are moved and shown at each step")
-    decay: float = Field(1.2, ge=0, description="robust: power of the frequency that detail starts and moves less by")
-    rotation: float = Field(0.15, ge=0, description="robust: largest random turn, radians")
+    decay: float = Field(1.1, ge=0, description="robust: power of the frequency that detail starts and moves less by")
+    rotation: float = Field(0.1, ge=0, description="robust: largest random turn, radians")
     shift: float = Field(0.12, ge=0, lt=1, description="robust: largest random shift, as a share of the image")
     blur: float = Field(
         0.0, ge=0, lt=0.3, description="robust: blur at the start, as a share of the image; gone halfway"
@@ -72,12 +72,6 @@ class ClassImageParams(BaseModel):
     smoothness: float = Field(2.0, ge=0, description="robust: weight of the total variation that is taken off")
     tameness: float = Field(2.0, ge=0, description="robust: weight of the squared distance from gray, taken off")
     statistics: float = Field(4.0, ge=0, description="robust: weight of the gap to BatchNorm's statistics, taken off")
-    typicality: float = Field(
-        4.0,
-        ge=0,
-        description="robust: weight of the distance from what is typical of the class, taken off: mean and variance of "
-        "each channel, measured on its training images",
-    )
     nearest: bool = Field(True, description="find the nearest training image of each, in a pass over all of them")
     every: int | None = Field(None, ge=1, description="steps from frame to frame of an animation; none: no animation")
     animation: Literal["gif", "webp"] = Field("gif", description="form of the animation")
@@ -104,9 +98,8 @@ class ClassImage:
     `ascent`: gradient ascent on pixels, https://arxiv.org/abs/1312.6034 without its regulariser. Uniform noise in
     [0, 1) (or a picture) is divided by 5 once (mean 0, standard deviation 5) and given to the network as it is; Adam
     raises the class's logit; the outcome times 255, clipped, is the picture. `robust`: the class's log odds by Fourier
-    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray, the gap to
-    BatchNorm's statistics, and the distance from what is typical of the class's training images. Every image made is
-    shown and scored; none is picked out.
+    coefficients under random turns, scales, shifts and flips, less total variation, distance from gray and the gap to
+    BatchNorm's statistics. Every image made is shown and scored; none is picked out.
     """
 
     Params = ClassImageParams
@@ -138,8 +131,7 @@ class ClassImage:
         if params.method == "ascent":
             optimised = _ascend(given, wanted, params, **told)
         else:
-            moments = learn(given, params, training, tell) if training and learns_from_images(params) else {}
-            optimised = make_robust(given, wanted, params, moments, steps=_steps(params), **told)
+            optimised = make_robust(given, wanted, params, training, steps=_steps(params), **told)
         images, look = as_pixels(optimised), training if params.nearest else None
         scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
         arrays = {"images": images, "targets": np.array(wanted.classes), **scores.arrays()}
@@ -208,7 +200,7 @@ def _unit_layer(given: VisualizerInput, unit: int) -> tuple[str, str]:
 
 def _training_images(given: VisualizerInput, params: ClassImageParams) -> tuple[SplitImages | None, tuple[str, ...]]:
     """The run's training images where something is to be done with them, or a note why there are none."""
-    if not params.nearest and not learns_from_images(params):
+    if not params.nearest and params.objective != "embedding":
         return None, ()
     try:
         if given.split is None:
@@ -219,9 +211,7 @@ def _training_images(given: VisualizerInput, params: ClassImageParams) -> tuple[
     except RunError as error:
         if params.objective == "embedding":
             raise
-        left = ["the nearest training images are not looked for"] if params.nearest else []
-        left += ["what is typical of each class is left out"] if learns_from_images(params) else []
-        return None, (f"{', and '.join(left)}: {error}",)
+        return None, (f"the nearest training images are not looked for: {error}",)
     return images, ()
 
 
@@ -229,12 +219,12 @@ def _passes(training: SplitImages | None, params: ClassImageParams) -> int:
     """How often the passes over the training images tell that they go on."""
     if training is None:
         return 0
-    learnt = batch_count(len(sample(training))) if learns_from_images(params) else 0
+    learnt = batch_count(len(sample(training))) if params.objective == "embedding" else 0
     return learnt + (batch_count(len(training)) if params.nearest else 0)
 
 
 def _steps(params: ClassImageParams) -> int:
-    return params.steps or (1000 if params.method == "ascent" else 400)
+    return params.steps or (1000 if params.method == "ascent" else 300)
 
 
 def _counter(given: VisualizerInput, total: int) -> Callable[..., None]:

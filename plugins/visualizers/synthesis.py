@@ -48,8 +48,8 @@ class View:
         images: As rendered, before any transform, `(B, 3, H, W)`.
         shown: What the network was given, `(B, 3, H, W)`.
         logits: `(B, C)`.
-        inputs: What went into the modules that the objective asked for, by path.
-        outputs: What came out of them.
+        inputs: What went into the modules whose inputs the objective asked for, by path.
+        outputs: What came out of those whose outputs it asked for.
     """
 
     images: Tensor
@@ -65,17 +65,23 @@ class Objective:
 
     Attributes:
         value: A number for each image of a view, `(B,)`.
-        modules: Dotted paths whose inputs and outputs it needs.
+        inputs: Dotted paths of modules whose inputs it needs.
+        outputs: Of modules whose outputs it needs.
     """
 
     value: Callable[[View], Tensor]
-    modules: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     def __add__(self, other: Objective) -> Objective:
-        return Objective(lambda view: self.value(view) + other.value(view), self.modules + other.modules)
+        return Objective(
+            lambda view: self.value(view) + other.value(view),
+            self.inputs + other.inputs,
+            self.outputs + other.outputs,
+        )
 
     def __rmul__(self, weight: float) -> Objective:
-        return Objective(lambda view: weight * self.value(view), self.modules)
+        return Objective(lambda view: weight * self.value(view), self.inputs, self.outputs)
 
     def __sub__(self, other: Objective) -> Objective:
         return self + (-1.0) * other
@@ -118,20 +124,32 @@ def synthesise(
     optimizer = torch.optim.Adam([parameters])
     rate = lr if callable(lr) else lambda share: lr
     random = random or torch.Generator().manual_seed(0)
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    seen_inputs: dict[str, Tensor] = {}
+    seen_outputs: dict[str, Tensor] = {}
 
     def observe(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # A copy: what follows may work in place.
-        seen[name] = inputs[0], output.clone()
+        if name in objective.inputs:
+            seen_inputs[name] = inputs[0]
+        if name in objective.outputs:
+            # A copy: what follows may work in place.
+            seen_outputs[name] = output.clone()
 
-    watched = {path: find_module(module, path) for path in dict.fromkeys(objective.modules)}
+    watched = {path: find_module(module, path) for path in {*objective.inputs, *objective.outputs}}
     with evaluating(module), torch.enable_grad(), observing(watched, observe):
         for step in range(steps):
             images = render(parameters)
             watch(step, images.detach())
             moment = Moment(random, step / steps)
             optimizer.param_groups[0]["lr"] = rate(moment.share)
-            values = [objective.value(_view(module, images, transforms, moment, seen)) for _ in range(views)]
+            values = []
+            for _ in range(views):
+                shown = images
+                for transform in transforms:
+                    shown = transform(shown, moment)
+                # The layout in which convolutions on a processor are quickest.
+                shown = shown.contiguous(memory_format=torch.channels_last)
+                logits = module(shown)
+                values.append(objective.value(View(images, shown, logits, dict(seen_inputs), dict(seen_outputs))))
             # Only the image's gradient: the network's parameters cost nothing on the way back.
             (parameters.grad,) = torch.autograd.grad(-torch.stack(values).mean(0).sum(), parameters)
             optimizer.step()
@@ -144,20 +162,3 @@ def synthesise(
 def annealed(lr: float, *, least: float = 0.1) -> Callable[[float], float]:
     """A learning rate that falls along half a cosine to a share of itself, so that images settle."""
     return lambda share: lr * (least + (1 - least) * (1 + math.cos(math.pi * share)) / 2)
-
-
-def _view(
-    module: nn.Module,
-    images: Tensor,
-    transforms: Sequence[Transform],
-    moment: Moment,
-    seen: Mapping[str, tuple[Tensor, Tensor]],
-) -> View:
-    shown = images
-    for transform in transforms:
-        shown = transform(shown, moment)
-    # The layout in which convolutions on a processor are quickest.
-    shown = shown.contiguous(memory_format=torch.channels_last)
-    logits = module(shown)
-    inputs, outputs = ({path: pair[place] for path, pair in seen.items()} for place in (0, 1))
-    return View(images, shown, logits, inputs, outputs)

@@ -207,7 +207,8 @@ def one_each(parts: Sequence[Objective]) -> Objective:
     def value(view: View) -> Tensor:
         return torch.stack([part.value(view)[place] for place, part in enumerate(parts)])
 
-    return Objective(value, tuple(path for part in parts for path in part.modules))
+    inputs = tuple(path for part in parts for path in part.inputs)
+    return Objective(value, inputs, tuple(path for part in parts for path in part.outputs))
 
 
 def _arrays(

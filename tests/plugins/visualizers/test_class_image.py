@@ -115,26 +115,6 @@ def test_embeddings_of_a_class_are_approached(given: Make, visualize: Make) -> N
         visualize("class-image", replace(given(), split=None), objective="embedding", steps=1)
 
 
-def test_channels_become_typical_of_the_class(given: Make, visualize: Make) -> None:
-    """Training images of each class are noise of one colour, which images without any purpose else come near to."""
-    shades = np.array([(160, 10, 10), (10, 160, 10), (10, 10, 160)])
-    noise = np.random.default_rng(0).integers(0, 80, (30, 12, 12, 3))
-    pixels = (shades[np.arange(30) % 3, None, None] + noise).astype(np.uint8)
-    images = SplitImages("train", pixels, np.arange(30), tuple(map(str, range(30))), np.arange(30) % 3)
-    looked_at = replace(given(), split={"train": images}.__getitem__)
-
-    def off_colour(typicality: float) -> float:
-        seen = visualize(
-            *("class-image", looked_at),
-            typicality=typicality,
-            nearest=False,
-            **{"statistics": 0, "smoothness": 0, "tameness": 0, "steps": 80, "lr": 0.3},
-        )
-        return float(np.abs(seen.arrays["images"].mean((1, 2)) - shades - 39.5).mean())
-
-    assert off_colour(30.0) < 0.8 * off_colour(0.0)
-
-
 def test_images_of_a_class_are_less_alike_when_likeness_is_taken_off(given: Make, visualize: Make) -> None:
     def likeness(variety: float) -> float:
         images = visualize(

@@ -69,25 +69,17 @@ def test_class_moments_are_those_of_all_images(given: Make) -> None:
     looked_at, pixels = given(), noisy(BATCH + 10)
     told: list[None] = []
 
-    found = class_moments(
-        looked_at,
-        as_split(pixels),
-        lambda inputs: {"embedding": looked_at.model.embed(inputs), "first": inputs[:, 0, 0]},
-        told=lambda: told.append(None),
-    )
+    means, variances = class_moments(looked_at, as_split(pixels), told=lambda: told.append(None))
 
     of_class = embeddings(looked_at, pixels)[1::3]
-    np.testing.assert_allclose(found["embedding"].means[1], of_class.mean(0), atol=1e-5)
-    np.testing.assert_allclose(found["embedding"].variances[1], of_class.var(0), atol=1e-5)
-    lines = (pixels[2::3, 0, :, 0] / 255 - 0.5) / 0.25
-    np.testing.assert_allclose(found["first"].means[2], lines.mean(0), atol=1e-5)
+    np.testing.assert_allclose(means[1], of_class.mean(0), atol=1e-5)
+    np.testing.assert_allclose(variances[1], of_class.var(0), atol=1e-5)
     assert len(told) == 2
 
 
 def test_class_without_images_has_no_moments(given: Make) -> None:
     images = replace(as_split(noisy(4)), labels=np.array([0, 0, 2, 2]))
-    looked_at = given()
-    means, variances = class_moments(looked_at, images, lambda inputs: {"": looked_at.model.embed(inputs)})[""]
+    means, variances = class_moments(given(), images)
     assert not means[1].any()
     assert not variances[1].any()
     assert means[2].any()
@@ -133,8 +125,7 @@ def test_without_the_dataset_a_note_says_so_and_the_rest_goes_on(given: Make, vi
 
     seen = visualize("class-image", replace(given(), split=gone), steps=1)
     assert seen.notes[-1] == (
-        "the nearest training images are not looked for, and what is typical of each class is left out: "
-        "20260101-cnn5: its train images can't be found"
+        "the nearest training images are not looked for: 20260101-cnn5: its train images can't be found"
     )
     assert "nearest_id" not in seen.arrays
     assert len(seen.arrays["probability"]) == 3
@@ -144,7 +135,7 @@ def test_nobody_looks_for_the_nearest_when_told_not_to(given: Make, visualize: M
     def opened(name: str) -> SplitImages:
         raise AssertionError
 
-    seen = visualize("class-image", replace(given(), split=opened), steps=1, nearest=False, typicality=0)
+    seen = visualize("class-image", replace(given(), split=opened), steps=1, nearest=False)
     assert len(seen.notes) == 1
 
 

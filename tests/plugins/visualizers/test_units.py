@@ -191,7 +191,7 @@ def test_each_image_is_made_for_its_own_unit() -> None:
     outputs = {"a": torch.arange(12.0).view(2, 3, 2), "b": torch.ones(2, 3, 1) * 7}
     view = View(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(2, 3), {}, outputs)
     objective = one_each([objectives.unit("a", 2), objectives.unit("b", 0)])
-    assert objective.modules == ("a", "b")
+    assert objective.outputs == ("a", "b")
     # Unit 2 of "a" on the first image is 4 and 5.
     assert objective.value(view).tolist() == [4.5, 7.0]
 
