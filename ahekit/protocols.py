@@ -161,7 +161,8 @@ class SplitImages:
 
     def take(self, numbers: Any) -> np.ndarray:
         """Pixels of the images of those numbers within the split, `(B, S, S, 3)` uint8."""
-        return self.pixels[self.places[numbers]]
+        pixels: np.ndarray = self.pixels[self.places[numbers]]
+        return pixels
 
     def batches(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:
         """All images in order: their numbers within the split, and their pixels `(B, S, S, 3)` uint8."""
