@@ -18,6 +18,8 @@ from ._draw import Tile, Tiles
 
 ACROSS = 5
 _SIDE, _GAP, _LINE = 128, 6, 20  # pixels of an animation: a tile's least side, between tiles, a line of words
+_WIDTH, _TITLE, _TITLE_LINE = 6.4, 60, 0.25  # inches, letters of a title on that width, inches of one line more
+_TILE, _LARGEST = 1.55, 2.2  # inches
 _PAPER, _INK = (255, 255, 255), (28, 36, 48)
 
 
@@ -38,13 +40,15 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
         found = [Tile(image, "picture", text=scores.nearest_text(place)) for place, image in enumerate(nearest.pixels)]
         rows = [row for pair in zip(rows, _rows(found, across), strict=True) for row in pair]
         labels = ["made", "nearest\nin\ntraining"] * (len(rows) // 2)
-    table = Tiles(tuple(labels), ("",) * across, tuple(rows), tile=1.55)
+    # Few pictures are drawn larger: the heading, which names the run too, has to fit beside them.
+    tile = min(max(_TILE, _WIDTH / across - 0.06), _LARGEST)
+    table = Tiles(tuple(labels), ("",) * across, tuple(rows), tile=tile)
     return Figure(
         name=name,
         title=title,
         alt="Synthesised pictures of " + ", ".join(dict.fromkeys(names)),
         draw=table.draw,
-        size=table.size,
+        size=(max(table.size[0], _WIDTH), table.size[1] + _TITLE_LINE * (len(title) > _TITLE)),
         data={key: value.tolist() for key, value in scores.arrays().items()},
         caption=f"p: the network's own probability of the class for the picture; moved: its mean under {FRESH} fresh "
         "random turns, scales, shifts and flips; judge: what a second network names, and how surely.",

@@ -172,4 +172,4 @@ def likeness_note(pictures: NDArray[np.uint8], names: Sequence[str]) -> str:
     same = np.array(names)[:, None] == np.array(names)[None, :]
     pairs = same & np.triu(np.ones_like(same), 1)
     mean = (directions @ directions.T)[pairs].mean()
-    return f"images of one class: their pixels correlate by {mean:.2f} on average"
+    return f"images made for the same: their pixels correlate by {mean:.2f} on average"

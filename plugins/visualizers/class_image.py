@@ -263,8 +263,8 @@ def _of_inputs(given: VisualizerInput, wanted: Wanted, inputs: Tensor) -> NDArra
 def _headings(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> tuple[str, str]:
     """The figure's name and its title."""
     names = tuple(dict.fromkeys(wanted.names))
-    start = params.init.name if params.init else "noise"
+    start = f" from {params.init.name}" if params.init else ""
     what = names[0] if len(names) == 1 else f"{len(names)} classes"
     name = params.method if len(names) > 1 else f"{params.method}-{names[0]}"
     kind = "Unit images" if wanted.unit else "Class images"
-    return name, f"{kind} by {params.method} from {start}: {what}, seed {given.seed}"
+    return name, f"{kind} by {params.method}{start}: {what}, seed {given.seed}"
