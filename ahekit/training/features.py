@@ -2,7 +2,7 @@
 
     <cache>/features/<key>/
         store.json          what it is of
-        <view>.bin          (N, …) for all the dataset's images, channels last; holes where nobody asked yet
+        <view>.bin          (N, …) for all the dataset's images, maps channels last; holes where nobody asked yet
         <view>.done         (N,) uint8: 1 where an image is there
 
 The key is what the outputs depend on beside the view: the pixels, their normalisation, the prefix with its weights and
@@ -97,15 +97,15 @@ class Features:
         content, size = rows.contiguous().numpy(), self.plan.bytes_per_view
         for place, row in zip(indices.tolist(), content, strict=True):
             os.pwrite(store.fileno(), row.data, place * size)
-        os.fdatasync(store.fileno())
+        os.fsync(store.fileno())
         for place in indices.tolist():
             os.pwrite(done.fileno(), b"\1", place)
 
     @property
     def _stored_shape(self) -> tuple[int, ...]:
-        # Channels last, the order in which a network on the processor reads maps.
-        first, *places = self.plan.shape
-        return (len(self.pixels.keys), *places, first)
+        shape = self.plan.shape
+        # Maps with their channels last, the order in which a network on the processor reads them.
+        return (len(self.pixels.keys), *(shape[1:] + shape[:1] if len(shape) == 3 else shape))
 
 
 def open_features(setup: Setup, plan: PrefixPlan, prefix: nn.Module, *, cache: Path | None = None) -> Features:

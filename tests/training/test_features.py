@@ -308,3 +308,17 @@ def test_kept_maps_come_back_in_the_order_the_network_reads(make_setup: Make) ->
     with torch.no_grad():
         pixels = session.features.pixels.named(np.array([5, 1]), "plain")
         assert torch.allclose(maps, module[:3].eval()(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 4), (3, 4, 2)])
+def test_outputs_of_any_shape_come_back_as_they_were_written(make_setup: Make, tmp_path: Path, shape: Any) -> None:
+    setup = transferred(make_setup, feature_precision="single")
+    assert setup.prefix is not None
+    features = open_features(setup, replace(setup.prefix, shape=shape), nn.Identity(), cache=tmp_path)
+    features.folder.mkdir(parents=True)
+    outputs, indices = torch.randn(2, *shape), np.array([61, 3])
+    with (features.folder / "plain.bin").open("wb") as store, (features.folder / "plain.done").open("wb") as done:
+        store.truncate(62 * features.plan.bytes_per_view)
+        features.write(indices, outputs, store, done)
+    assert torch.equal(features.named(indices, "plain"), outputs)
+    assert features.missing("plain", np.array([2, 3, 61])).tolist() == [2]
