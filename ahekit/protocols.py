@@ -112,7 +112,10 @@ class ModelPlugin(Protocol):
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A model of a family that is worth starting with.
+    """A model worth starting with: one line of a CSV file of these columns, beside a model plugin's or family's module.
+
+    The file carries the module's name (`nets/family.csv` beside `nets/family.py`), so that `ahekit plugins` and
+    completion know it without importing anything.
 
     Attributes:
         parameters: With a head for ten classes.
@@ -130,7 +133,7 @@ class ModelFamily(Protocol):
     """Resolves many model names at once; its entry-point name ends in `/*` (`timm/*`).
 
     Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
-    A family may have `suggested`, a sequence of `Suggestion`, which `ahekit plugins show` lists.
+    Which of them are worth starting with, a file of `Suggestion`s says.
     """
 
     def names(self) -> Sequence[str]:

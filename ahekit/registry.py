@@ -5,16 +5,19 @@ Names come from package metadata; a plugin is imported only when it is asked for
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ahekit import plugin_files
 from ahekit.errors import PluginError, UnknownNameError
-from ahekit.protocols import ModelPlugin, ReporterPlugin, VisualizerPlugin
+from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
@@ -26,18 +29,50 @@ class Entry:
     """A registered name, who provides it, and how to import it.
 
     Attributes:
-        package: Top-level package that the plugin is imported from; None when it is already imported.
+        module: Module that the plugin is imported from; None when it is already imported.
     """
 
     name: str
     provider: str
     load: Callable[[], Any]
-    package: str | None = None
+    module: str | None = None
 
     @property
     def is_family(self) -> bool:
         """Whether it resolves many names instead of being one plugin."""
         return self.name.endswith(FAMILY_SUFFIX)
+
+    @property
+    def package(self) -> str | None:
+        """Top-level package that the plugin is imported from; None when it is already imported."""
+        return None if self.module is None else self.module.partition(".")[0]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its package could be imported, found out without importing it."""
+        return self.package is None or (self.package.isidentifier() and find_spec(self.package) is not None)
+
+    def suggested(self) -> list[Suggestion]:
+        """The models worth starting with that a file beside its module names; imports nothing.
+
+        Raises:
+            PluginError: There is such a file, and it is no table of suggestions.
+        """
+        if self.module is None or not self.is_there:
+            return []
+        file = _file_beside(self.module, ".csv")
+        if not file.is_file():
+            return []
+        try:
+            with file.open(encoding="utf-8", newline="") as lines:
+                return TypeAdapter(list[Suggestion]).validate_python(list(csv.DictReader(lines)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            row, *column = first["loc"]
+            place = f"line {int(row) + 2}, {'.'.join(map(str, column))}"
+            raise PluginError(f"{file}: no table of suggested models ({place}: {first['msg']})") from error
+        except (OSError, ValueError, csv.Error) as error:
+            raise PluginError(f"{file}: no table of suggested models ({error})") from error
 
 
 class Registry(Generic[P]):
@@ -85,7 +120,7 @@ class Registry(Generic[P]):
         plugin_files.read()
         installed = [
             # Not `point.module`, which fails on a value that is none.
-            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0].partition(".")[0])
+            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0])
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))
@@ -163,6 +198,16 @@ class Registry(Generic[P]):
             hint=hint + "".join(broken),
             listed=[*self.names(), *(family.name for family in families)],
         )
+
+
+def _file_beside(module: str, suffix: str) -> Path:
+    """Where a module's file would be with another suffix; only its top-level package is looked for."""
+    package, *inner = module.split(".")
+    found = find_spec(package)
+    assert found is not None
+    folders = found.submodule_search_locations
+    root = Path(next(iter(folders))) if folders else Path(str(found.origin)).with_suffix("")
+    return root.joinpath(*inner).with_suffix(suffix)
 
 
 def _distribution(point: EntryPoint) -> str:

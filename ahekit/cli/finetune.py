@@ -21,7 +21,7 @@ def finetune(
             metavar="NAME",
             help="Any CNN of timm by its timm name (default resnet18; resnet50, vgg16_bn, inception_v3, "
             "mobilenetv3_large_100, tf_efficientnet_lite0, convnext_atto …), googlenet, or any registered model; "
-            "`ahekit plugins show 'timm/*'` lists more, with parameters, multiply-adds and image size.",
+            "`ahekit plugins` lists those to start with, with parameters, multiply-adds and image size.",
             rich_help_panel=BACKBONE,
             autocompletion=options.complete_models,
         ),

@@ -65,10 +65,14 @@ def training_flags(given: Mapping[str, Any], **more: str) -> dict[str, Any]:
 
 
 def complete_models(incomplete: str) -> list[str]:
-    """Names of registered models, from package metadata."""
+    """Names of registered models and of those worth starting with; imports none of them."""
     from ahekit.registry import MODELS
 
-    return [name for name in MODELS.names() if name.startswith(incomplete)]
+    try:
+        names = {*MODELS.names(), *(model.name for entry in MODELS.entries() for model in entry.suggested())}
+    except AhekitError:
+        return []  # completion has nowhere to say what is wrong
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def complete_runs(incomplete: str) -> list[str]:

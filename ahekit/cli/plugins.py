@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +42,7 @@ class Listed:
     Attributes:
         state: "found" (by its metadata), "ok" (it loads), "broken" or "clash" (another one has its name).
         problem: What is wrong, in one line.
+        suggested: Models worth starting with, of a family or of the one model.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Listed:
     problem: str = ""
     description: str | None = None
     parameters: tuple[str, ...] | None = None
+    suggested: tuple[Suggestion, ...] = ()
 
 
 @app.command("list")
@@ -62,18 +63,17 @@ def list_plugins(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """List every registered plugin; reads package metadata only, unless told to --check."""
+    """List every registered plugin; imports none of them, unless told to --check."""
     console.configure(json=json)
     rows = list(listed(check=check))
     if json:
         console.show_json([asdict(row) for row in rows])
         return
     console.show_table(_table(rows, check=check))
-    for row in rows:
-        if row.name.endswith(FAMILY_SUFFIX):
-            console.say(
-                f"{row.name} is many: `ahekit plugins show '{row.name}'` lists those to start with, with their size."
-            )
+    if suggested := [model for row in rows for model in row.suggested]:
+        families = " and ".join(row.name for row in rows if row.name.endswith(FAMILY_SUFFIX))
+        note = f"{families} resolve many more by name." if families else ""
+        console.show_table(_suggested_table("Networks to start with", suggested, note))
     for row in rows:
         if row.problem:
             console.warn(row.problem)
@@ -86,15 +86,15 @@ def show(
 ) -> None:
     """Show who provides a plugin, what it does and which parameters it takes."""
     console.configure(json=json)
-    for registry, provider, plugin in find(name):
-        facts = {"name": name, "kind": registry.kind, "provider": provider, "description": describe(plugin)}
+    for registry, entry, plugin in find(name):
+        facts = {"name": name, "kind": registry.kind, "provider": entry.provider, "description": describe(plugin)}
         if name.endswith(FAMILY_SUFFIX):
-            _show_family(facts, getattr(plugin, "suggested", ()), count=len(plugin.names()), json=json)
+            _show_family(facts, entry.suggested(), count=len(plugin.names()), json=json)
             continue
         if json:
             console.show_json({**facts, "parameters": plugin.Params.model_json_schema()})
             continue
-        console.say(f"{name}: {registry.kind} of {provider}")
+        console.say(f"{name}: {registry.kind} of {entry.provider}")
         console.say(describe(plugin))
         console.show_table(_parameter_table(registry.kind, parameters(plugin.Params)))
 
@@ -105,15 +105,19 @@ def _show_family(facts: Mapping[str, str], suggested: Sequence[Suggestion], *, c
         return
     console.say(f"{facts['name']}: {facts['kind']}s of {facts['provider']}")
     console.say(facts["description"])
+    note = f"It resolves {count} names. `ahekit plugins show NAME` lists what one takes."
+    console.show_table(_suggested_table("", suggested, note))
+
+
+def _suggested_table(title: str, suggested: Sequence[Suggestion], note: str) -> Table:
     columns = (
-        Column("some of them"),
+        Column("name"),
         Column("parameters", ",d", "right"),
         Column("multiply-adds", ",d", "right"),
         Column("image size", "d", "right"),
     )
     rows = tuple((model.name, model.parameters, model.multiply_adds, model.image_size) for model in suggested)
-    note = f"It resolves {count} names. Parameters: with ten classes. `ahekit plugins show NAME` lists what one takes."
-    console.show_table(Table("", columns, rows, note))
+    return Table(title, columns, rows, f"Parameters: with ten classes. {note}")
 
 
 def listed(*, check: bool) -> Iterator[Listed]:
@@ -131,8 +135,8 @@ def listed(*, check: bool) -> Iterator[Listed]:
         yield Listed(file.name, "file", str(file), "broken", problem)
 
 
-def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
-    """The plugins that go by a name, of any kind: registry, provider, plugin.
+def find(name: str) -> list[tuple[Registry[Any], Entry, Any]]:
+    """The plugins that go by a name, of any kind: registry, entry, plugin.
 
     Raises:
         UnknownNameError: No kind knows the name.
@@ -142,7 +146,7 @@ def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
     for registry in REGISTRIES:
         if any(entry.name == name for entry in registry.entries()):
             entry, plugin = registry.look_up(name)
-            found.append((registry, entry.provider, plugin))
+            found.append((registry, entry, plugin))
     if found:
         return found
     names = [known for registry in REGISTRIES for known in registry.names()]
@@ -151,7 +155,7 @@ def find(name: str) -> list[tuple[Registry[Any], str, Any]]:
         if any(entry.is_family for entry in registry.entries()):
             try:
                 entry, plugin = registry.look_up(name)
-                return [(registry, entry.provider, plugin)]
+                return [(registry, entry, plugin)]
             except UnknownNameError as error:
                 known += error.known
     plugin_files.raise_broken()
@@ -179,20 +183,18 @@ def _listed(registry: Registry[Any], entry: Entry, rivals: list[Entry], *, check
     if rivals:
         problem = f"shares its name with the {registry.kind} of {rivals[0].provider}"
         return replace(row, state="clash", problem=f"{row.kind} {row.name!r} of {row.provider} {problem}")
-    if not check:
+    if not check and not entry.is_there:
         problem = f"{row.kind} {row.name!r} of {row.provider} is broken: no module named {entry.package!r}"
-        return row if _is_there(entry.package) else replace(row, state="broken", problem=problem)
+        return replace(row, state="broken", problem=problem)
     try:
+        row = replace(row, suggested=tuple(entry.suggested()))
+        if not check:
+            return row
         plugin = registry.load(entry)
     except PluginError as error:
         return replace(row, state="broken", problem=str(error))
     fields = () if entry.is_family else tuple(plugin.Params.model_fields)
     return replace(row, state="ok", description=describe(plugin), parameters=fields)
-
-
-def _is_there(package: str | None) -> bool:
-    """Whether a top-level package could be imported, found out without importing it; None: it already is."""
-    return package is None or (package.isidentifier() and find_spec(package) is not None)
 
 
 def _table(rows: list[Listed], *, check: bool) -> Table:

@@ -24,7 +24,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing, Suggestion
+from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
 
 NO_CONVOLUTION = (
     "Attention",
@@ -38,30 +38,8 @@ NO_CONVOLUTION = (
 """Parts of the class names of what mixes pixels by anything but convolutions, in timm and torch."""
 
 
-SUGGESTED = (
-    Suggestion("resnet18", 11_181_642, 1_813_566_464, 224),
-    Suggestion("resnet34", 21_289_802, 3_663_254_528, 224),
-    Suggestion("resnet50", 23_528_522, 4_087_156_736, 224),
-    Suggestion("vgg11_bn", 128_812_810, 7_605_035_008, 224),
-    Suggestion("vgg16_bn", 134_309_962, 15_466_209_280, 224),
-    Suggestion("vgg19_bn", 139_622_218, 19_628_007_424, 224),
-    Suggestion("inception_v3", 21_806_058, 5_711_188_576, 299),
-    Suggestion("mobilenetv2_100", 2_236_682, 299_507_072, 224),
-    Suggestion("mobilenetv3_small_100", 1_528_106, 55_496_640, 224),
-    Suggestion("mobilenetv3_large_100", 4_214_842, 215_322_560, 224),
-    Suggestion("tf_efficientnet_lite0", 3_383_818, 383_920_352, 224),
-    Suggestion("efficientnet_b0", 4_020_358, 384_547_552, 224),
-    Suggestion("convnext_atto", 3_377_730, 547_015_680, 224),
-    Suggestion("convnext_tiny", 27_827_818, 4_454_770_944, 224),
-    Suggestion("densenet121", 6_964_106, 2_833_147_904, 224),
-)
-"""Backbones worth starting with: parameters with a head for ten classes, multiply-adds at their own image size."""
-
-
 class TimmFamily:
     """Every CNN classifier of timm by its timm name."""
-
-    suggested = SUGGESTED
 
     def names(self) -> Sequence[str]:
         """Every name of timm; those that are no CNN are refused when they are built."""
@@ -138,7 +116,7 @@ def _create(name: str, params: BackboneParams) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=0, **more)
     except TypeError as error:
         if not more:
-            raise UsageError(f"{name} is no classifier ({error}); `ahekit plugins show 'timm/*'` names some") from error
+            raise UsageError(f"{name} is no classifier ({error}); `ahekit plugins` names some") from error
         raise UsageError(f"model.params.drop_path: {name} has no residual blocks to skip; leave it at 0") from error
 
 
@@ -148,7 +126,7 @@ def _check_is_cnn(backbone: nn.Module, name: str) -> None:
     convolves = any(isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1 for part in backbone.modules())
     if attention or not convolves or not getattr(backbone, "feature_info", None):
         why = f"it works by {attention[0]}" if attention else "it lacks convolutions, or maps to cut between"
-        raise UsageError(f"{name} is no CNN classifier ({why}); `ahekit plugins show 'timm/*'` names some that are")
+        raise UsageError(f"{name} is no CNN classifier ({why}); `ahekit plugins` names some that are")
 
 
 def _preprocessing(config: Mapping[str, Any], image_size: int) -> Preprocessing:

@@ -109,12 +109,7 @@ def test_layer_decay_takes_the_place_of_the_recipe_s_backbone_rate(
 def test_the_family_is_shown_with_models_to_start_with(cli: Command) -> None:
     shown = cli("plugins", "show", "timm/*", "--json")
     told = json.loads(shown.out)
-    assert told["suggested"][0] == {
-        "name": "resnet18",
-        "parameters": 11_181_642,
-        "multiply_adds": 1_813_566_464,
-        "image_size": 224,
-    }
+    assert [model["name"] for model in told["suggested"]][:3] == ["resnet18", "resnet34", "resnet50"]
     assert told["names"] > 1000
     assert "tf_efficientnet_lite0" in cli("plugins", "show", "timm/*").out
 

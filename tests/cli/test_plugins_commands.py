@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from ahekit.cli.options import complete_models
 from ahekit.cli.plugins import parameters
 
 MODEL = '''
@@ -85,9 +86,44 @@ def test_checking_imports_each_and_shows_what_it_does_and_takes(cli: Callable[..
         "problem": "",
         "description": "A net of [brackets].",
         "parameters": ["width"],
+        "suggested": [],
     }
     assert listed["model", "made/*"]["description"] == "Nets by the dozen."
     assert listed["model", "cnn5"]["parameters"]
+
+
+def test_the_list_ends_with_the_networks_to_start_with_and_their_sizes(cli: Callable[..., Any]) -> None:
+    lines = [line.split() for line in cli("plugins").out.splitlines()]
+    assert ["resnet18", "11,181,642", "1,813,566,464", "224"] in lines
+    assert ["googlenet", "5,610,154", "1,497,362,432", "224"] in lines
+    told = rows(cli("plugins", "--json").out)["model", "timm/*"]["suggested"]
+    assert told[0] == {"name": "resnet18", "parameters": 11181642, "multiply_adds": 1813566464, "image_size": 224}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("member,many,2,3", "line 2, parameters: Input should be a valid integer"),
+        ("member,1", "line 2, multiply_adds: Input should be a valid integer"),
+        ("member,1,2,3,4", "line 2, "),
+    ],
+)
+@pytest.mark.usefixtures("made")
+def test_a_table_of_networks_that_is_none_is_one_warning(
+    cli: Callable[..., Any], tmp_path: Path, line: str, problem: str
+) -> None:
+    file = tmp_path / "site-nets" / "made_family.csv"
+    file.write_text(f"name,parameters,multiply_adds,image_size\n{line}\n")
+    done = cli("plugins")
+    assert (done.code, done.err.count("\n")) == (0, 1)
+    assert done.err.startswith(f"warning: {file}: no table of suggested models ({problem}")
+    assert rows(cli("plugins", "--json").out)["model", "made/*"]["state"] == "broken"
+    assert complete_models("resnet1") == []
+
+
+def test_completion_knows_the_networks_to_start_with() -> None:
+    assert complete_models("resnet") == ["resnet18", "resnet34", "resnet50"]
+    assert complete_models("cnn") == ["cnn5"]
 
 
 def test_a_plugin_whose_package_is_gone_is_listed_as_broken(

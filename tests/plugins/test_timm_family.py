@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from ahekit_plugins.models.googlenet import GoogLeNet
-from ahekit_plugins.models.timm_family import SUGGESTED, TimmFamily
+from ahekit_plugins.models.timm_family import TimmFamily
 from torch import Tensor, nn
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
@@ -177,9 +177,12 @@ def test_weights_are_a_known_word_or_a_file_of_weights() -> None:
         validate(GoogLeNet.Params, {"weights": "imagenet"})
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100", "tf_efficientnet_lite0", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenetv3_small_100", "tf_efficientnet_lite0", "convnext_atto", "googlenet"]
+)
 def test_the_suggestions_say_what_the_networks_are(name: str) -> None:
-    (told,) = [suggestion for suggestion in SUGGESTED if suggestion.name == name]
+    suggested = [suggestion for entry in MODELS.entries() for suggestion in entry.suggested()]
+    (told,) = [suggestion for suggestion in suggested if suggestion.name == name]
     summary = summarize(built(name, size=told.image_size))
     assert (summary.parameters, summary.multiply_adds) == (told.parameters, told.multiply_adds)
     assert plugin(name).image_size == told.image_size
