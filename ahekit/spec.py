@@ -113,6 +113,10 @@ class LossSpec(_Strict):
     )
 
 
+MONITORED = {"f1": "macro-F1", "loss": "log loss"}
+"""What `train.monitor` names, in words."""
+
+
 class TrainSpec(_Strict):
     """How long, and what is kept."""
 
@@ -120,8 +124,13 @@ class TrainSpec(_Strict):
     max_minutes: float | None = Field(
         None, gt=0, description="stop early after so many minutes; never shapes the schedule"
     )
+    monitor: Literal["f1", "loss"] = Field(
+        "f1",
+        description="what chooses the epoch on validation: f1: macro-F1; loss: log loss, which also tells apart "
+        "epochs that name the same images rightly",
+    )
     patience: int | None = Field(
-        None, gt=0, description="stop after so many epochs without a better validation macro-F1"
+        None, gt=0, description="stop after so many epochs that monitor finds no better on validation"
     )
     average_decay: float = Field(0.998, ge=0, lt=1, description="exponential averaging of weights per step; 0: off")
     checkpoint_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints within an epoch")

@@ -126,6 +126,7 @@ def finetune(
     mix: options.Mix = None,
     average_decay: options.AverageDecay = None,
     patience: options.Patience = None,
+    monitor: options.Monitor = None,
     max_minutes: options.MaxMinutes = None,
     image_size: options.ImageSize = None,
     precision: options.Precision = None,

@@ -35,6 +35,7 @@ TRAINING_FIELDS: Mapping[str, str] = {
     "seed": "seed",
     "epochs": "train.epochs",
     "patience": "train.patience",
+    "monitor": "train.monitor",
     "max_minutes": "train.max_minutes",
     "average_decay": "train.average_decay",
     "batch_size": "optim.batch_size",
@@ -239,7 +240,17 @@ Patience = Annotated[
     int | None,
     typer.Option(
         "--patience",
-        help="Stop after so many epochs without a better validation macro-F1.",
+        help="Stop after so many epochs that are no better on validation.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Monitor = Annotated[
+    Literal["f1", "loss"] | None,
+    typer.Option(
+        "--monitor",
+        metavar="MEASURE",
+        help="What chooses the epoch on validation: f1 (macro-F1) or loss (log loss, which differs where two epochs "
+        "name the same images rightly).",
         rich_help_panel=LEARNING,
     ),
 ]

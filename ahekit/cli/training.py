@@ -12,7 +12,7 @@ import typer
 from ahekit import console
 from ahekit.errors import RunError
 from ahekit.run import Run, runs_root
-from ahekit.spec import RunSpec, TransferSpec
+from ahekit.spec import MONITORED, RunSpec, TransferSpec
 
 if TYPE_CHECKING:
     from ahekit.training.processes import Processes
@@ -129,8 +129,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
         return
     if status["reason"]:
         console.say(f"Training {status['reason']}.")
-    best = status["best"]
+    best, monitor = status["best"], setup.spec.train.monitor
     console.say(
-        f"Best epoch by validation macro-F1: {best['epoch']} ({best['val_f1']:.4f}). "
+        f"Best epoch by validation {MONITORED[monitor]}: {best['epoch']} ({best[f'val_{monitor}']:.4f}). "
         f"See all numbers with:\n  ahekit report {quote(str(run.path))}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.protocols import Visualization
-from ahekit.spec import RunSpec
+from ahekit.spec import MONITORED, RunSpec
 
 
 class MissingRecord(AhekitError):
@@ -59,8 +59,16 @@ class RunRecord:
         for row in self.epochs:
             if noted is not None and row.get("epoch") == noted:
                 return row
-        measured = [row for row in self.epochs if measure(row, "val", "f1") is not None]
-        return max(measured, key=lambda row: measure(row, "val", "f1") or 0.0, default=None)
+        monitor, sign = self.spec.train.monitor, -1 if self.spec.train.monitor == "loss" else 1
+        measured = [(sign * value, row) for row in self.epochs if (value := measure(row, "val", monitor)) is not None]
+        return max(measured, key=lambda found: found[0])[1] if measured else None
+
+    @property
+    def monitored(self) -> tuple[str, float] | None:
+        """What the chosen epoch is best in on validation, in words, and how much it has of it."""
+        row, monitor = self.chosen_epoch, self.spec.train.monitor
+        value = None if row is None else measure(row, "val", monitor)
+        return None if value is None else (MONITORED[monitor], value)
 
     @property
     def is_sample(self) -> bool:

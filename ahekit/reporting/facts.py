@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ahekit.evaluation.record import RunRecord, measure
+from ahekit.evaluation.record import RunRecord
 
 _NAMED_REFUSALS = 5
 
@@ -82,13 +82,13 @@ def _length(record: RunRecord) -> str:
 
 
 def _weights(record: RunRecord) -> str:
-    row = record.chosen_epoch
-    val_f1 = None if row is None else measure(row, "val", "f1")
-    if row is None or val_f1 is None:
+    row, monitored = record.chosen_epoch, record.monitored
+    if row is None or monitored is None:
         return ""
+    measured = "{} {:.3f}".format(*monitored)
     if record.state != "finished":
-        return f"best on validation so far: epoch {row.get('epoch')} (macro-F1 {val_f1:.3f})"
-    return f"of epoch {row.get('epoch')}, chosen on validation (macro-F1 {val_f1:.3f}); test had no part in any choice"
+        return f"best on validation so far: epoch {row.get('epoch')} ({measured})"
+    return f"of epoch {row.get('epoch')}, chosen on validation ({measured}); test had no part in any choice"
 
 
 def _machine(record: RunRecord) -> str:

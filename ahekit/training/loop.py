@@ -12,6 +12,7 @@ from ahekit.errors import TrainingError
 from ahekit.evaluation.metrics import summarise
 from ahekit.evaluation.predictions import Predictions
 from ahekit.run import Run
+from ahekit.spec import MONITORED
 from ahekit.training.optim import rate_factor
 from ahekit.training.processes import Processes
 from ahekit.training.recorder import Recorder
@@ -125,7 +126,8 @@ def _train(session: Session, recorder: Recorder, watcher: Watcher, stop: StopReq
         if position.step < total and recorder.poll(stop, limit).late:
             return f"stopped by max_minutes ({spec.train.max_minutes:g}) at optimizer step {position.step} of {total}"
         if position.step < total and spec.train.patience and position.stale_epochs >= spec.train.patience:
-            return f"stopped early: no better validation macro-F1 in {position.stale_epochs} epochs"
+            measure = MONITORED[spec.train.monitor]
+            return f"stopped early: no better validation {measure} in {position.stale_epochs} epochs"
     return ""
 
 

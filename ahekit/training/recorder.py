@@ -68,8 +68,9 @@ class Recorder:
         session, position = self._session, self._session.position
         self._rows.append(row)
         position.epoch, position.window = position.epoch + 1, 0
-        if row["val"]["f1"] > position.best.val_f1:
-            position.best = Best(row["epoch"], row["step"], row["val"]["f1"], self._name())
+        val = row["val"]
+        if position.best.is_beaten_by(val, session.setup.spec.train.monitor):
+            position.best = Best(row["epoch"], row["step"], val["f1"], val["loss"], self._name())
         session.online = type(session.online)(len(session.setup.dataset.class_names))
         self.checkpoint()
         self.status("running")

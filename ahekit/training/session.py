@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,19 @@ from ahekit.training.setup import Setup
 
 @dataclass
 class Best:
-    """The epoch with the highest validation macro-F1 so far, and its checkpoint's name."""
+    """The best epoch on validation so far, what was measured there, and its checkpoint's name."""
 
     epoch: int = 0
     step: int = 0
     val_f1: float = -1.0
+    val_loss: float | None = None
     checkpoint: str = ""
+
+    def is_beaten_by(self, val: Mapping[str, float], monitor: str) -> bool:
+        """Whether an epoch's validation metrics are better, by macro-F1 or by loss."""
+        if monitor == "f1":
+            return val["f1"] > self.val_f1
+        return self.val_loss is None or val["loss"] < self.val_loss
 
 
 @dataclass

@@ -197,11 +197,11 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
             f"There are no final predictions yet; after epoch {chosen.get('epoch')}, the best on validation so far, "
             f"accuracy is {', '.join(known)}."
         )
-    val_f1 = None if chosen is None else measure(chosen, "val", "f1")
-    if verdict and chosen is not None and val_f1 is not None:
+    if verdict and chosen is not None and record.monitored is not None:
+        measured = "{} of {:.3f}".format(*record.monitored)
         sentences.append(
-            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation macro-F1 "
-            f"of {val_f1:.3f}" + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
+            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation {measured}"
+            + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)
 

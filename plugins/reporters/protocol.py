@@ -9,7 +9,7 @@ from ahekit.data.classes import AHE_CLASSES, EDITIONS, Edition
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.reporting.sections import Column, Section, Table
-from ahekit.spec import RunSpec
+from ahekit.spec import MONITORED, RunSpec
 from ahekit.validation import differences
 
 from ._common import counted, judged_predictions
@@ -71,7 +71,8 @@ def _facts(record: RunRecord) -> dict[str, str]:
         "images": _counts(data.get("counts")),
         "refused": counted(len(data.get("refused") or []), "file"),
         "split": _split(record),
-        "epoch chosen on": "validation macro-F1; test was measured for the curves, and nothing was chosen on it",
+        "epoch chosen on": f"validation {MONITORED[spec.train.monitor]}; test was measured for the curves, and "
+        "nothing was chosen on it",
         "thresholds chosen on": "validation, as was the temperature",
         "seed": str(spec.seed),
         "training cost": f"{passes:,d} image passes" if passes else "",

@@ -39,6 +39,18 @@ def test_without_a_note_the_best_epoch_on_validation_counts(status: dict[str, An
     assert make_record(status=status).chosen_epoch == EPOCHS[1]
 
 
+def test_the_lowest_loss_is_the_best_where_the_spec_says_so() -> None:
+    rows = [
+        {"type": "epoch", "epoch": n, "val": {"f1": n / 10, "loss": loss}} for n, loss in ((1, 0.4), (2, 0.3), (3, 0.5))
+    ]
+    spec = RunSpec.model_validate({"train": {"monitor": "loss"}})
+    record = make_record(history=rows, spec=spec)
+    assert record.chosen_epoch == rows[1]
+    assert record.monitored == ("log loss", 0.3)
+    assert make_record(history=rows).monitored == ("macro-F1", 0.3)
+    assert make_record(history=[]).monitored is None
+
+
 def test_run_without_a_measured_epoch_has_no_chosen_one() -> None:
     assert make_record(history=[{"type": "epoch", "epoch": 1, "val": None}]).chosen_epoch is None
 

@@ -151,6 +151,11 @@ def test_verdict_says_how_good_how_sure_and_chosen_on_what() -> None:
     )
 
 
+def test_a_run_chosen_by_its_loss_says_so() -> None:
+    spec = RunSpec.model_validate({"train": {"monitor": "loss"}})
+    assert "chosen for their validation log loss of " in report("metrics", make_record(spec=spec)).reading
+
+
 def test_intervals_hold_their_value_and_name_their_method() -> None:
     table = report("metrics", make_record(), resamples=500).tables[1]
 

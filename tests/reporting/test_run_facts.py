@@ -43,6 +43,15 @@ def test_facts_of_a_whole_run(make_record: MakeRecord) -> None:
     assert facts["Versions"] == "ahekit 0.1.0, python 3.11.7, torch 2.5"
 
 
+def test_a_run_chosen_by_its_loss_says_so(make_record: MakeRecord) -> None:
+    row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.812, "loss": 0.25}}
+    spec = RunSpec.model_validate({"train": {"monitor": "loss"}})
+
+    facts = dict(run_facts(make_record(history=[row], spec=spec)))
+
+    assert facts["Weights"] == "of epoch 4, chosen on validation (log loss 0.250); test had no part in any choice"
+
+
 def test_run_that_left_only_its_spec_still_has_facts(make_record: MakeRecord) -> None:
     facts = dict(run_facts(make_record(manifest={}, state="interrupted")))
 

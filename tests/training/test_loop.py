@@ -14,6 +14,7 @@ import torch
 from ahekit.errors import CheckpointError, RunError, TrainingError
 from ahekit.run import Run
 from ahekit.training.loop import fit
+from ahekit.training.session import Best
 from ahekit.training.setup import Setup
 from ahekit.training.stopping import StopRequest
 
@@ -56,6 +57,27 @@ def test_a_run_leaves_history_predictions_checkpoints_and_status(
     assert predictions["val"].ids == tuple(setup.dataset.ids[38:50])
     best = max(watcher.epochs, key=lambda row: row["val"]["f1"])
     assert status["best"]["val_f1"] == best["val"]["f1"]
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("f1", max), ("loss", min)])
+def test_the_epoch_is_chosen_by_what_is_monitored(
+    monitor: str, best: Callable[..., int], make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup(train={"epochs": 8, "monitor": monitor, "average_decay": 0}, optim={"lr": 0.1})
+    run, watcher = new_run(setup), watched()
+    chosen = fit(setup, run, watcher=watcher)["best"]
+    vals = {row["epoch"]: row["val"] for row in watcher.epochs}
+    assert chosen["epoch"] == best(vals, key=lambda epoch: vals[epoch][monitor])
+    assert (chosen["val_f1"], chosen["val_loss"]) == (vals[chosen["epoch"]]["f1"], vals[chosen["epoch"]]["loss"])
+    assert chosen["checkpoint"] in [path.name for path in run.checkpoints()]
+
+
+def test_what_is_better_by_loss_need_not_be_by_macro_f1() -> None:
+    so_far, later = Best(epoch=1, val_f1=0.8, val_loss=0.5), {"f1": 0.7, "loss": 0.4}
+    assert so_far.is_beaten_by(later, "loss")
+    assert not so_far.is_beaten_by(later, "f1")
+    assert all(Best().is_beaten_by(later, monitor) for monitor in ("f1", "loss"))
+    assert not any(so_far.is_beaten_by({"f1": 0.8, "loss": 0.5}, monitor) for monitor in ("f1", "loss"))
 
 
 def test_training_learns(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
