@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from ahekit.errors import SpecError, UsageError
+from ahekit.registry import MODELS
 from ahekit.spec import RECIPES, Component, DataSpec, RunSpec, resolve_spec
 from ahekit.validation import differences, merge, parse_assignment, read_yaml, to_yaml, validate
 
@@ -237,3 +238,13 @@ def test_merging_leaves_its_inputs_alone() -> None:
     base, over = {"a": {"b": 1}}, {"a": {"c": 2}}
     assert merge(base, over) == {"a": {"b": 1, "c": 2}}
     assert (base, over) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[1] / "docs" / "specs").glob("*.yaml")), ids=lambda f: f.name
+)
+def test_a_spec_of_the_docs_is_one(file: Path) -> None:
+    spec = resolve_spec(file=file, flags={"recipe": "finetune"})
+    assert differences(spec, RunSpec(recipe=spec.recipe))
+    plugin = MODELS.get(spec.model.name)
+    validate(plugin.Params, spec.model.params, where="model.params")
