@@ -120,7 +120,7 @@ class Registry(Generic[P]):
         plugin_files.read()
         installed = [
             # Not `point.module`, which fails on a value that is none.
-            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0])
+            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0].strip())
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))

@@ -70,7 +70,8 @@ def list_plugins(
         console.show_json([asdict(row) for row in rows])
         return
     console.show_table(_table(rows, check=check))
-    if suggested := [model for row in rows for model in row.suggested]:
+    # Plugins of one module share its file.
+    if suggested := list(dict.fromkeys(model for row in rows for model in row.suggested)):
         families = " and ".join(row.name for row in rows if row.name.endswith(FAMILY_SUFFIX))
         note = f"{families} resolve many more by name." if families else ""
         console.show_table(_suggested_table("Networks to start with", suggested, note))
