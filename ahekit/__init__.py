@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from ahekit.errors import AhekitError as AhekitError
     from ahekit.evaluation.predictions import Predictions as Predictions
     from ahekit.evaluation.record import RunRecord as RunRecord
+    from ahekit.preprocessing import Preprocessing as Preprocessing
     from ahekit.protocols import BuiltModel as BuiltModel
-    from ahekit.protocols import Preprocessing as Preprocessing
-    from ahekit.protocols import Visualization as Visualization
     from ahekit.protocols import VisualizerInput as VisualizerInput
     from ahekit.registry import MODELS as MODELS
     from ahekit.registry import REPORTERS as REPORTERS
     from ahekit.registry import VISUALIZERS as VISUALIZERS
-    from ahekit.reporting.sections import Column as Column
-    from ahekit.reporting.sections import Figure as Figure
-    from ahekit.reporting.sections import Section as Section
-    from ahekit.reporting.sections import Table as Table
     from ahekit.run import Run as Run
     from ahekit.run import find_run as find_run
     from ahekit.run import list_runs as list_runs
+    from ahekit.sections import Column as Column
+    from ahekit.sections import Figure as Figure
+    from ahekit.sections import Section as Section
+    from ahekit.sections import Table as Table
+    from ahekit.sections import Visualization as Visualization
     from ahekit.spec import RunSpec as RunSpec
     from ahekit.spec import resolve_spec as resolve_spec
 
@@ -37,7 +37,7 @@ _HOMES = {
     "ahekit.evaluation.record": ("RunRecord",),
     "ahekit.protocols": ("BuiltModel", "Preprocessing", "Visualization", "VisualizerInput"),
     "ahekit.registry": ("MODELS", "REPORTERS", "VISUALIZERS"),
-    "ahekit.reporting.sections": ("Column", "Figure", "Section", "Table"),
+    "ahekit.sections": ("Column", "Figure", "Section", "Table"),
     "ahekit.run": ("Run", "find_run", "list_runs"),
     "ahekit.spec": ("RunSpec", "resolve_spec"),
 }

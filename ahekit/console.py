@@ -25,7 +25,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ahekit.errors import UsageError
-from ahekit.reporting.sections import Table, format_cell
+from ahekit.sections import Table, format_cell
 
 PLAIN_INTERVAL = 30.0
 """Seconds between lines about progress where there is no terminal to draw on."""

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel
 
 Observer = Callable[[str, nn.Module, tuple[Any, ...], Any], Any]
 
@@ -167,33 +166,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def resolve_layer(built: BuiltModel, name: str) -> str:
-    """The dotted module path that an alias (`conv3`) or a module path stands for.
-
-    Raises:
-        UnknownNameError: It is neither.
-    """
-    path = built.layers.get(name, name)
-    paths = _paths(built.module)
-    if path not in paths:
-        hint = "Every module's dotted path works too; `ahekit model show NAME` lists them"
-        raise UnknownNameError("layer", name, [*built.layers, *paths], hint=hint, listed=built.layers or paths)
-    return path
-
-
 def find_module(module: nn.Module, path: str) -> nn.Module:
     """The submodule of that dotted path.
 
     Raises:
         UnknownNameError: There is none.
     """
-    paths = _paths(module)
+    paths = module_paths(module)
     if path not in paths:
         raise UnknownNameError("layer", path, paths, listed=paths)
     return module.get_submodule(path)
 
 
-def _paths(module: nn.Module) -> list[str]:
+def module_paths(module: nn.Module) -> list[str]:
+    """The dotted path of every module inside, also where one module stands in several places."""
     return [path for path, _ in module.named_modules(remove_duplicate=False) if path]
 
 

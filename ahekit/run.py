@@ -33,6 +33,7 @@ from ahekit.spec import RunSpec
 from ahekit.validation import read_yaml, to_yaml, validate
 
 if TYPE_CHECKING:
+    from ahekit.data.dataset import Dataset
     from ahekit.evaluation.predictions import Predictions
     from ahekit.evaluation.record import RunRecord
 
@@ -322,6 +323,22 @@ def find_run(root: Path, name: str | None) -> Run:
     if len(found) > 1:
         raise UsageError(f"{name!r} fits {len(found)} runs: {', '.join(run.name for run in found)}; name one in full")
     return found[0]
+
+
+def check_classes(run: Run, dataset: Dataset) -> None:
+    """Make sure a dataset's classes are a run's, in the same order.
+
+    Raises:
+        RunError: They are not.
+    """
+    stored, found = run.manifest.get("class_names", []), list(dataset.class_names)
+    if stored != found:
+        missing, extra = sorted(set(stored) - set(found)), sorted(set(found) - set(stored))
+        raise RunError(
+            f"{run.name} knows {len(stored)} classes, {dataset.root} has {len(found)}"
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+            + (f"; unknown to the run: {', '.join(extra)}" if extra else "")
+        )
 
 
 @contextmanager

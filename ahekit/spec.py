@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import Fit, Interpolation
+from ahekit.preprocessing import Fit, Interpolation
 from ahekit.validation import merge, parse_assignment, read_yaml, validate
 
 DEFAULT_MODEL = "cnn5"

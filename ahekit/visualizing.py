@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ahekit.catalog import resolve
 from ahekit.data.augment import normalise
-from ahekit.data.catalog import resolve
 from ahekit.data.dataset import load_dataset
 from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
@@ -31,13 +31,14 @@ from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, PluginError, RunError
 from ahekit.evaluation.predict import predict_logits
-from ahekit.hooks import resolve_layer
-from ahekit.protocols import Animation, Preprocessing, SplitImages, Visualization, VisualizerInput
+from ahekit.inspection.layers import resolve_layer
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
-from ahekit.run import Run
-from ahekit.training.setup import check_classes
-from ahekit.training.trained import Trained, load_trained
+from ahekit.run import Run, check_classes
+from ahekit.sections import Animation, Visualization
+from ahekit.trained import Trained, load_trained
 from ahekit.validation import validate
 
 _TITLE_POINTS = 12  # of a heading, as the figures' style sets it

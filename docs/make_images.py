@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ahekit.data.classes import AHE_CLASSES, display_name
 from ahekit.data.random import generator
-from ahekit.data.sample import draw
+from ahekit.sample import draw
 
 IMAGES = Path(__file__).parent / "images"
 

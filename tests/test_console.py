@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ahekit import console
 from ahekit.errors import UsageError
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 
 CLASSES = ("altar", "apse", "bell tower", "dome (inner)", "flying buttress", "stained glass")
 SHOWN_AS_IT_IS = "[bold]x[/bold] :smile: [/nonsense] a=1 'q' /path/[1].png"

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.hooks import capture, evaluating, find_module, observing, resolve_layer
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.hooks import capture, evaluating, find_module, observing
+from ahekit.inspection.layers import resolve_layer
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
 
 
 class Nested(nn.Module):

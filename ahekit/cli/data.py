@@ -13,10 +13,10 @@ from ahekit import console
 from ahekit.cli import options
 from ahekit.cli.groups import ListByDefault
 from ahekit.errors import DataError
-from ahekit.reporting.sections import Cell, Column, Table
+from ahekit.sections import Cell, Column, Table
 
 if TYPE_CHECKING:
-    from ahekit.data.catalog import Source
+    from ahekit.catalog import Source
     from ahekit.data.folder import Folder, Refusal
 
 app = typer.Typer(cls=ListByDefault, help="List datasets, show one, add some, remove some.")
@@ -38,7 +38,7 @@ def complete_installed(incomplete: str) -> list[str]:
 @app.command("list")
 def list_all(json: options.Json = False) -> None:
     """List the installed datasets and the embedded sample."""
-    from ahekit.data.catalog import default_source, sample_root
+    from ahekit.catalog import default_source, sample_root
     from ahekit.data.installed import SAMPLE, datasets_home, installed
 
     console.configure(json=json)
@@ -66,7 +66,7 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Show a dataset's images by class and split, which edition of AHE it is, and what of it can't be used."""
-    from ahekit.data.catalog import resolve
+    from ahekit.catalog import resolve
     from ahekit.data.folder import scan
 
     console.configure(json=json)
@@ -118,7 +118,7 @@ def remove(
 
 def describe(source: Source, folder: Folder) -> dict[str, Any]:
     """What `ahekit data info` tells, for machines."""
-    from ahekit.data.classes import recognise_edition
+    from ahekit.data.editions import recognise_edition
 
     edition = recognise_edition(folder)
     return {
@@ -136,7 +136,7 @@ def describe(source: Source, folder: Folder) -> dict[str, Any]:
 
 
 def _show(folder: Folder) -> None:
-    from ahekit.data.classes import recognise_edition
+    from ahekit.data.editions import recognise_edition
 
     console.show_table(_counts_table(folder))
     edition = recognise_edition(folder)
@@ -168,7 +168,7 @@ def _is_ahe(folder: Folder) -> bool:
 
 def _counts_table(folder: Folder) -> Table:
     """Images by class and split; beside AHE's classes what is published of them."""
-    from ahekit.data.classes import AHE_COUNTS, EDITION_64
+    from ahekit.data.editions import AHE_COUNTS, EDITION_64
 
     counts: dict[str, Mapping[str, int]] = dict(folder.counts)
     note = ""
@@ -186,7 +186,7 @@ def _counts_table(folder: Folder) -> Table:
 
 def _summary(root: Path, name: str) -> dict[str, Any]:
     """A dataset at a glance; what can't be known of it is None, and `problem` says why."""
-    from ahekit.data.classes import recognise_edition
+    from ahekit.data.editions import recognise_edition
     from ahekit.data.folder import scan
     from ahekit.data.installed import SAMPLE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +9,12 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.protocols import BuiltModel, stage_names
-from ahekit.registry import MODELS
-from ahekit.reporting.sections import Column, Table
-from ahekit.validation import merge, parse_assignment, validate
+from ahekit.protocols import stage_names
+from ahekit.sections import Column, Table
+from ahekit.validation import merge, parse_assignment
 
 if TYPE_CHECKING:
-    from ahekit.evaluation.summary import Layer, ModelSummary
+    from ahekit.inspection.summary import Layer, ModelSummary
 
 app = typer.Typer(no_args_is_help=True, help="Look at networks before training them.")
 
@@ -63,10 +61,10 @@ def show(
     values: dict[str, Any] = {}
     for assignment in assignments or ():
         values = merge(values, parse_assignment(assignment))
-    built = build(name, values, image_size=image_size, num_classes=classes)
+    from ahekit.inspection.summary import summarize
+    from ahekit.models import build_component
 
-    from ahekit.evaluation.summary import summarize
-
+    built = build_component(name, values, num_classes=classes, image_size=image_size).built
     summary = summarize(built)
     size = built.preprocessing.size
     if json:
@@ -75,19 +73,6 @@ def show(
         return
     changes = "".join(f", {assignment}" for assignment in assignments or ())
     console.show_table(layer_table(summary, f"{name}{changes}: {size} × {size} pixels, {classes} classes"))
-
-
-def build(name: str, values: Mapping[str, Any], *, image_size: int | None, num_classes: int) -> BuiltModel:
-    """Build a registered model from the values of its parameters.
-
-    Raises:
-        UnknownNameError: No plugin provides the model.
-        SpecError: Parameters are wrong.
-        UsageError: The model can't take images of that size.
-    """
-    plugin = MODELS.get(name)
-    params = validate(plugin.Params, values, where="model.params")
-    return plugin.build(params, num_classes=num_classes, image_size=image_size or plugin.image_size)
 
 
 def layer_table(summary: ModelSummary, title: str) -> Table:

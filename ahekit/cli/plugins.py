@@ -16,7 +16,7 @@ from ahekit.cli.groups import ListByDefault
 from ahekit.errors import PluginError, UnknownNameError
 from ahekit.protocols import Suggestion, describe
 from ahekit.registry import FAMILY_SUFFIX, REGISTRIES, Entry, Registry
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 
 app = typer.Typer(cls=ListByDefault, help="List models, visualizers and reporters, and show what they take.")
 

@@ -17,11 +17,10 @@ from ahekit.cli import options
 from ahekit.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from ahekit.protocols import Visualization
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import FileFormat
-    from ahekit.reporting.sections import Table
     from ahekit.run import Run
+    from ahekit.sections import Table, Visualization
 
 FORMATS = ("console", "html", "md", "json", "png")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal

@@ -14,8 +14,8 @@ from ahekit import console
 from ahekit.cli import options
 from ahekit.cli.groups import ListByDefault
 from ahekit.errors import RunError
-from ahekit.reporting.sections import Column, Table
 from ahekit.run import Run, find_run, list_runs, runs_root
+from ahekit.sections import Column, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import differences
 

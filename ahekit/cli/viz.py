@@ -13,8 +13,8 @@ from ahekit import console
 from ahekit.cli import options
 
 if TYPE_CHECKING:
-    from ahekit.reporting.sections import Table
-    from ahekit.training.trained import Trained
+    from ahekit.sections import Table
+    from ahekit.trained import Trained
     from ahekit.visualizing import Pictures
 
 OWN = "Parameters of the visualizer"
@@ -135,7 +135,7 @@ def viz(
 ) -> None:
     """Look inside a trained network: write figures and arrays, and say where they are."""
     from ahekit.run import runs_root
-    from ahekit.training.trained import find_trained
+    from ahekit.trained import find_trained
     from ahekit.visualizing import look, visualization_files
 
     console.configure(quiet=quiet, json=json)

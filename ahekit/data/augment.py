@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ahekit.data.random import uniforms
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -20,7 +20,7 @@ from ahekit.data.augment import rectangles
 from ahekit.data.random import generator, sample_keys, uniforms
 from ahekit.data.views import Draw, PixelViews, going_round, view_names
 from ahekit.errors import UsageError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import MixSpec, RunSpec
 
 Indices = NDArray[np.int64]

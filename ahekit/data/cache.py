@@ -22,16 +22,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from ahekit.data.decode import (
-    DECODER_VERSION,
-    DecodeError,
-    UnreadableError,
-    fit,
-    quiet_pillow,
-    read,
-    thumbnail,
-    to_rgb,
-)
+from ahekit.data.decode import DECODER_VERSION, DecodeError, UnreadableError, fit, quiet_pillow, read, thumbnail, to_rgb
 from ahekit.data.file_index import (
     UNREADABLE,
     FileStat,
@@ -58,7 +49,7 @@ from ahekit.data.pixel_store import (
 from ahekit.data.pixel_store import PixelStore as PixelStore
 from ahekit.data.places import cache_home
 from ahekit.errors import DataError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 Progress = Callable[[int, int], None]
 R = TypeVar("R")

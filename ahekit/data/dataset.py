@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ahekit.data.cache import Progress, load_pixels
 from ahekit.data.folder import Folder, Refusal
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from ahekit.errors import DataError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 DECODER_VERSION = f"1 (Pillow {PIL.__version__})"
 """Part of every cache key. The number is raised when the pixels change; another Pillow may round otherwise."""

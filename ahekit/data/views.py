@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ahekit.data.augment import augment, normalise
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
 Indices = NDArray[np.int64]

@@ -11,7 +11,7 @@ from ahekit.data.split import near_copies
 from ahekit.errors import DataError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 _THUMBNAIL_SIZE = 64  # of the pixels that are opened on the way when the run doesn't tell its own
 
@@ -56,9 +56,8 @@ def find_leaks(record: RunRecord) -> Leaks:
     if record.data_root is None:
         raise MissingRecord("the run's images are not where they were, so near-copies can't be looked for")
     data = record.spec.data
-    preprocessing = Preprocessing(
-        size=data.image_size or _THUMBNAIL_SIZE,
-        **{name: value for name in ("fit", "interpolation") if (value := getattr(data, name)) is not None},
+    preprocessing = Preprocessing(data.image_size or _THUMBNAIL_SIZE).overlaid(
+        fit=data.fit, interpolation=data.interpolation
     )
     try:
         dataset = load_dataset(scan(record.data_root), preprocessing)

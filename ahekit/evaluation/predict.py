@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ahekit.compute import Compute
 from ahekit.data.augment import normalise
 from ahekit.hooks import evaluating
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 
 def predict_logits(

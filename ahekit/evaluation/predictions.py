@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ahekit.data.classes import display_name
 from ahekit.errors import RunError
 
 
@@ -44,6 +45,11 @@ class Predictions:
         """Index of the largest logit, `(N,)`."""
         predicted: NDArray[np.int64] = self.logits.argmax(axis=1).astype(np.int64)
         return predicted
+
+    @property
+    def display_names(self) -> list[str]:
+        """Every class's name as people write it, in the order of the logits."""
+        return [display_name(name) for name in self.class_names]
 
     def to_bytes(self) -> bytes:
         """As one safetensors file: tensors `logits` and `labels`, ids and class names as JSON in its metadata."""
@@ -93,3 +99,9 @@ class StoredPredictions(Mapping[str, Predictions]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def take(predictions: Predictions, indices: NDArray[np.int64]) -> Predictions:
+    """The predictions on some of the images, in the order given."""
+    ids = tuple(predictions.ids[index] for index in indices.tolist())
+    return replace(predictions, ids=ids, labels=predictions.labels[indices], logits=predictions.logits[indices])

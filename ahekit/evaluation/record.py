@@ -9,7 +9,7 @@ from typing import Any
 
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predictions import Predictions
-from ahekit.protocols import Visualization
+from ahekit.sections import Visualization
 from ahekit.spec import MONITORED, RunSpec
 
 
@@ -98,3 +98,26 @@ def measure(row: Mapping[str, Any], split: str, metric: str) -> float | None:
     block = row.get(split)
     value = block.get(metric) if isinstance(block, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
+
+
+SPLIT_NAMES = {
+    "train_online": "train (online)",
+    "train": "train (re-measured)",
+    "val": "validation",
+    "test": "test",
+}
+
+
+def judged_predictions(record: RunRecord) -> tuple[str, Predictions]:
+    """The predictions a verdict rests on: those on test, else those on validation; with the split's name.
+
+    Raises:
+        MissingRecord: There are neither.
+    """
+    try:
+        return "test", record.need_predictions("test")
+    except MissingRecord as missing:
+        try:
+            return "val", record.need_predictions("val")
+        except MissingRecord:
+            raise missing from None

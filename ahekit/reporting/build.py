@@ -14,7 +14,7 @@ from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.record import RunRecord
 from ahekit.registry import REPORTERS
 from ahekit.reporting.facts import run_facts, run_line
-from ahekit.reporting.sections import Section
+from ahekit.sections import Section
 from ahekit.validation import validate
 
 Task = Literal["report", "compare"]

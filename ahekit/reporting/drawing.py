@@ -9,7 +9,7 @@ from typing import Literal
 
 from ahekit.errors import PluginError
 from ahekit.reporting.build import Missing, Report
-from ahekit.reporting.sections import Figure, Section
+from ahekit.sections import Figure, Section
 
 Kind = Literal["png", "light", "dark"]
 """PNG with its title and run for standing alone; SVG without them, in either theme, for a page."""

@@ -17,7 +17,7 @@ from PIL import Image
 from ahekit import __version__
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import Pictures, picture_name
-from ahekit.reporting.sections import Cell, format_cell
+from ahekit.sections import Cell, format_cell
 
 _CSS_DOTS_PER_INCH = 96
 _SHORT_TEXT = 28  # characters of a cell that isn't broken into lines: a class, a run's name

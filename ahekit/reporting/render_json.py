@@ -9,7 +9,7 @@ from typing import Any
 
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import picture_name
-from ahekit.reporting.sections import Figure, Section, Table
+from ahekit.sections import Figure, Section, Table
 
 SCHEMA_VERSION = 1
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import picture_name
-from ahekit.reporting.sections import Figure, Section, Table, format_cell
+from ahekit.sections import Figure, Section, Table, format_cell
 
 # What would otherwise be markup: file and class names may hold any of it.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")

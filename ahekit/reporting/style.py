@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as MplFigure
 
 from ahekit.errors import PluginError
-from ahekit.reporting.sections import Figure
+from ahekit.sections import Figure
 
 PNG_DPI = 150
 

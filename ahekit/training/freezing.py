@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.protocols import BuiltModel, stage_names
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 from ahekit.spec import OptimSpec, TransferSpec
 
 Opens = Mapping[str, int | None]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ahekit.data.batches import TrainingBatches, Window
 from ahekit.errors import TrainingError
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 from ahekit.training.optim import build_optimizer, parameter_groups
 from ahekit.training.processes import Processes
 from ahekit.training.setup import Setup

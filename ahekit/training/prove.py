@@ -15,7 +15,7 @@ from ahekit.data.augment import normalise
 from ahekit.data.batches import MicroBatch, class_weights
 from ahekit.data.random import generator
 from ahekit.errors import UsageError
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 from ahekit.training.accumulation import accumulate
 from ahekit.training.setup import Setup
 

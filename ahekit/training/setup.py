@@ -12,25 +12,25 @@ import torch
 from numpy.typing import NDArray
 
 from ahekit import __version__
+from ahekit.catalog import Source, resolve
 from ahekit.compute import Compute, hardware, open_compute, resolve_runtime
 from ahekit.data.batches import TrainingBatches
-from ahekit.data.catalog import Source, resolve
-from ahekit.data.classes import recognise_edition
 from ahekit.data.dataset import Dataset, load_dataset
+from ahekit.data.editions import recognise_edition
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
 from ahekit.data.views import Draw
 from ahekit.errors import RunError
-from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
-from ahekit.registry import MODELS
-from ahekit.reporting.sections import Column, Table
-from ahekit.run import Run
-from ahekit.spec import DataSpec, RunSpec
+from ahekit.models import build_component, parameter_counts
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel, LoadedWeights
+from ahekit.run import Run, check_classes
+from ahekit.sections import Column, Table
+from ahekit.spec import RunSpec
 from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
-from ahekit.validation import validate
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -129,20 +129,22 @@ def prepare(
     folder = scan(source.root, name=source.name)
     for note in folder.notes:
         announce(note)
-    plugin = MODELS.get(spec.model.name)
-    params = validate(plugin.Params, spec.model.params, where="model.params")
     runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
     compute = open_compute(runtime)
     torch.manual_seed(spec.seed)
-    built = plugin.build(
-        params, num_classes=len(folder.class_names), image_size=spec.data.image_size or plugin.image_size
+    component = build_component(
+        spec.model.name,
+        spec.model.params,
+        num_classes=len(folder.class_names),
+        image_size=spec.data.image_size,
     )
+    built = component.built
     freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
     spec = decide_views(spec, freezing)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = built.pretrained() if pretrained and built.pretrained else None
-    preprocessing = _preprocessing(built.preprocessing, spec.data)
+    preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
     dataset = load_dataset(folder, preprocessing, progress=progress)
     splits = make_splits(
         dataset,
@@ -164,7 +166,7 @@ def prepare(
         update={
             "data": spec.data.model_copy(update=data),
             "runtime": runtime,
-            "model": spec.model.model_copy(update={"params": params.model_dump(mode="json")}),
+            "model": spec.model.model_copy(update={"params": component.params.model_dump(mode="json")}),
         }
     )
     return Setup(
@@ -197,31 +199,6 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
         )
     splits = splits_from_ids(manifest["splits"], setup.dataset)
     return replace(setup, splits=splits)
-
-
-def check_classes(run: Run, dataset: Dataset) -> None:
-    """Make sure a dataset's classes are a run's, in the same order.
-
-    Raises:
-        RunError: They are not.
-    """
-    stored, found = run.manifest.get("class_names", []), list(dataset.class_names)
-    if stored != found:
-        missing, extra = sorted(set(stored) - set(found)), sorted(set(found) - set(stored))
-        raise RunError(
-            f"{run.name} knows {len(stored)} classes, {dataset.root} has {len(found)}"
-            + (f"; missing: {', '.join(missing)}" if missing else "")
-            + (f"; unknown to the run: {', '.join(extra)}" if extra else "")
-        )
-
-
-def parameter_counts(built: BuiltModel) -> dict[str, int]:
-    """Trainable parameters and all."""
-    parameters = list(built.module.parameters())
-    return {
-        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        "total": sum(parameter.numel() for parameter in parameters),
-    }
 
 
 def overview(setup: Setup, processes: Processes) -> Table:
@@ -285,12 +262,6 @@ def _pixels(own: Preprocessing) -> str:
 
 def _has_batch_norm(built: BuiltModel) -> bool:
     return any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in built.module.modules())
-
-
-def _preprocessing(own: Preprocessing, data: DataSpec) -> Preprocessing:
-    changes = {"fit": data.fit, "interpolation": data.interpolation}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return Preprocessing(**{**own.__dict__, **given})
 
 
 def _counts(dataset: Dataset, splits: Splits) -> dict[str, dict[str, int]]:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
 
 Pool = Literal["max", "avg", "stride", "blur", "dilate"]
 Norm = Literal["batch", "group", "none"]

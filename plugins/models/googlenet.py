@@ -6,14 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ahekit_plugins.models._backbone import BackboneParams, build
-from ahekit_plugins.models._pretrained import load_from_file, load_from_package, load_from_url
 from torch import nn
 from torchvision.models import GoogLeNet as TorchvisionGoogLeNet
 from torchvision.models import GoogLeNet_Weights
 
+from ahekit.backbones.build import BackboneParams, build
+from ahekit.backbones.weights import load_from_file, load_from_url
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel, LoadedWeights
 
 ENDS = ("conv1", "conv3", "inception3b", "inception4e", "inception5b")
 
@@ -62,5 +63,5 @@ def _loader(params: BackboneParams) -> Callable[[nn.Module], LoadedWeights] | No
     if params.weights == "hub":
         return partial(load_from_url, name="googlenet", url=GoogLeNet_Weights.IMAGENET1K_V1.url)
     if params.weights.startswith("package:"):
-        return partial(load_from_package, name="googlenet", package=params.weights.removeprefix("package:"))
+        raise UsageError("model.params.weights: no package holds weights of googlenet; use hub, none or a FILE")
     return partial(load_from_file, path=Path(params.weights))

@@ -21,11 +21,10 @@ from ahekit.evaluation.calibration import (
 )
 from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions
 from ahekit.protocols import NoParams
-from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
-
-from ._common import SPLIT_NAMES, counted, judged_predictions
+from ahekit.sections import Cell, Column, Figure, Section, Table
+from ahekit.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure

@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ahekit.data.classes import display_name
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import Difference
 from ahekit.evaluation.intervals import Interval, wilson_interval
-from ahekit.evaluation.metrics import (
-    ClassScores,
-    confusion_counts,
-    macro_scores,
-    per_class,
-    weighted_scores,
-)
+from ahekit.evaluation.metrics import ClassScores, confusion_counts, macro_scores, per_class, weighted_scores
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import RunRecord
-from ahekit.evaluation.resampling import CLASS_FIGURES, resample
-from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
-
-from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
-from ._draw_differences import difference_figure
+from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
+from ahekit.evaluation.resampling import CLASS_FIGURES, BootstrapParams, resample
+from ahekit.figures.dot_plot import difference_figure
+from ahekit.sections import Cell, Column, Figure, Section, Table
+from ahekit.wording import counted, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -90,7 +84,7 @@ class PerClass:
         """Every class's F1 on the shared images against that of the first run."""
         pairs = runs.against_first(samples=params.resamples, seed=params.seed)
         rows = tuple(
-            (shown(class_name), runs.letter(name), *_difference(found))
+            (display_name(class_name), runs.letter(name), *_difference(found))
             for name, pair in pairs.items()
             for class_name, found in zip(runs.first.class_names, pair.f1, strict=True)
         )
@@ -106,7 +100,7 @@ class PerClass:
             figures=(
                 difference_figure(
                     {f"{runs.letter(name)}: {name}": pair.f1 for name, pair in pairs.items()},
-                    [shown(name) for name in runs.first.class_names],
+                    [display_name(name) for name in runs.first.class_names],
                     name="f1",
                     title="Differences of F1 from A, by class",
                     caption="Bars are paired 95% intervals.",
@@ -134,12 +128,12 @@ def _table(
     for place, score in enumerate(scores):
         precision, recall, f1 = (str(by_figure[figure][place]) for figure in CLASS_FIGURES)
         measured = (score.precision, precision, score.recall, recall, score.f1, f1)
-        rows.append((shown(score.name), *(measured if score.support else (None,) * 6), score.support))
+        rows.append((display_name(score.name), *(measured if score.support else (None,) * 6), score.support))
     total = sum(score.support for score in scores)
     for name, average in averages.items():
         means = (value for figure in CLASS_FIGURES for value in (average[figure], None))
         rows.append((name, *means, total))
-    empty = [shown(score.name) for score in scores if not score.support]
+    empty = [display_name(score.name) for score in scores if not score.support]
     note = "Support: images of the class. 95%: stratified bootstrap over all images, one resampling for all figures."
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
@@ -153,7 +147,9 @@ def _certainty(scores: list[ClassScores], intervals: list[Interval]) -> str:
     for score, interval in zip(scores, intervals, strict=True):
         if score.support and not _has_width(interval):
             right = round(score.recall * score.support)
-            found.append(f"{shown(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}")
+            found.append(
+                f"{display_name(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}"
+            )
     if not found:
         return ""
     return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(found)}."
@@ -169,12 +165,12 @@ def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     (weakest, interval), strongest = measured[0], measured[-1][0]
     sure = f", with 95% confidence between {interval.low:.3f} and {interval.high:.3f}" if _has_width(interval) else ""
     sentences = [
-        f"The weakest class is {shown(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
+        f"The weakest class is {display_name(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
         f"{counted(weakest.support, 'image')}. {_weakness(weakest)}"
     ]
     if len(measured) > 1:
-        sentences.append(f"The strongest is {shown(strongest.name)} with F1 {strongest.f1:.3f}.")
-    empty = [shown(score.name) for score in scores if not score.support]
+        sentences.append(f"The strongest is {display_name(strongest.name)} with F1 {strongest.f1:.3f}.")
+    empty = [display_name(score.name) for score in scores if not score.support]
     if empty:
         sentences.append(
             f"There are no images of {listed(empty)}, so nothing is known of how well they are recognised."
@@ -209,8 +205,8 @@ def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) ->
     return Figure(
         name="scores",
         title=f"Precision, recall and F1 by class, {SPLIT_NAMES[split]}",
-        alt=f"Dot plot, a line per class, from {shown(lowest.name)} (F1 {lowest.f1:.3f}) "
-        f"to {shown(highest.name)} (F1 {highest.f1:.3f}).",
+        alt=f"Dot plot, a line per class, from {display_name(lowest.name)} (F1 {lowest.f1:.3f}) "
+        f"to {display_name(highest.name)} (F1 {highest.f1:.3f}).",
         draw=partial(_draw, data=data),
         size=(7.6, min(1.3 + 0.34 * len(measured), 30.0)),
         data=data,
@@ -226,7 +222,9 @@ def _draw(figure: MplFigure, *, data: Mapping[str, Any]) -> None:
     axes.plot(data["f1"], places, "o", color="C0", markersize=6, label="F1")
     axes.plot(data["precision"], places, ">", color="C1", markersize=5, markerfacecolor="none", label="precision")
     axes.plot(data["recall"], places, "s", color="C2", markersize=5, markerfacecolor="none", label="recall")
-    names = [f"{shown(str(name))} ({support:,})" for name, support in zip(data["class"], data["support"], strict=True)]
+    names = [
+        f"{display_name(str(name))} ({support:,})" for name, support in zip(data["class"], data["support"], strict=True)
+    ]
     axes.set_yticks(places, names, fontsize=10 if len(names) <= 40 else 6)
     lowest = min(min(data[key]) for key in ("low", "precision", "recall"))
     axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.01), ylim=(-0.6, len(names) - 0.4), xlabel="score")

@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.metrics import confusion_counts
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import RunRecord
-from ahekit.reporting.sections import Column, Figure, Section, Table
-
-from ._common import SPLIT_NAMES, counted, judged_predictions, shown_all
-from ._thumbnails import Shown, thumbnails
+from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
+from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.sections import Column, Figure, Section, Table
+from ahekit.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +48,7 @@ class Confusion:
         """Count the confusions of the test predictions (of those on validation when there are none)."""
         split, predictions = judged_predictions(record)
         counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
-        names, pairs = shown_all(predictions), _pairs(counts)
+        names, pairs = predictions.display_names, _pairs(counts)
         table = _table(split, counts, pairs[: params.pairs], names)
         return Section(
             name="confusion",

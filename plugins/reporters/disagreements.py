@@ -11,10 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
-from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
-
-from ._common import shown_all
-from ._thumbnails import Shown, thumbnails
+from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.sections import Cell, Column, Figure, Section, Table
 
 _COLUMNS = tuple(map(Column, ("File", "Filed as", "Named by A", "By the other", "Other", "Right")))
 
@@ -73,7 +71,7 @@ def _sides(runs: ComparedRuns, name: str) -> Iterator[_Side]:
 
 
 def _rows(runs: ComparedRuns, side: _Side, most: int) -> Iterator[tuple[Cell, ...]]:
-    first, second, names = runs.first, runs.shared[side.other], shown_all(runs.first)
+    first, second, names = runs.first, runs.shared[side.other], runs.first.display_names
     for index in side.images[:most].tolist():
         said = names[first.predicted[index]], names[second.predicted[index]]
         yield first.ids[index], names[first.labels[index]], *said, runs.letter(side.other), side.right
@@ -104,5 +102,5 @@ def _thumbnails(runs: ComparedRuns, side: _Side, most: int) -> tuple[Figure, ...
 
 
 def _shown(first: Predictions, denied: Predictions, index: int, wrong: str) -> Shown:
-    names = shown_all(first)
+    names = first.display_names
     return Shown(first.ids[index], (names[first.labels[index]], f"{wrong}: {names[denied.predicted[index]]}"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ahekit.evaluation.ranking import Ranked, average_precision, roc_auc
-from ahekit.evaluation.record import RunRecord
-from ahekit.evaluation.resampling import TOP, Resampled, resample
-from ahekit.reporting.sections import Cell, Column, Section, Table
-
-from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions
+from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
+from ahekit.evaluation.resampling import TOP, BootstrapParams, Resampled, resample
+from ahekit.sections import Cell, Column, Section, Table
+from ahekit.wording import counted
 
 NAMES = {
     "accuracy": "accuracy",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ahekit_plugins.reporters.intervals import NAMES
 from pydantic import Field
 
+from ahekit.data.classes import display_name
 from ahekit.evaluation.leaks import Leaks, NearCopy, find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.ranking import average_precision, roc_auc
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.evaluation.resampling import resample
-from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
-
-from ._common import BootstrapParams, counted, shown
-from ._thumbnails import Shown, thumbnails
-from .intervals import NAMES
+from ahekit.evaluation.resampling import BootstrapParams, resample
+from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.sections import Cell, Column, Figure, Section, Table
+from ahekit.wording import counted
 
 
 class LeakFree:
@@ -157,7 +157,7 @@ def _reading(leaks: Leaks, predictions: Predictions, figures: dict[str, dict[str
     if classes:
         most, number = classes.most_common(1)[0]
         of = int((predictions.labels == most).sum())
-        sentences.append(f"{shown(predictions.class_names[most]).capitalize()} has most: {number} of its {of}.")
+        sentences.append(f"{display_name(predictions.class_names[most]).capitalize()} has most: {number} of its {of}.")
     if "without near-copies" in figures:
         before, after = (figures[kind] for kind in ("all test images", "without near-copies"))
         sentences.append(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ahekit.data.classes import display_name
 from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarise
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import MissingRecord, RunRecord, measure
-from ahekit.evaluation.resampling import resample
-from ahekit.reporting.sections import Cell, Column, Figure, Section, Table
-
-from ._common import SPLIT_NAMES, BootstrapParams, counted, judged_predictions, listed, shown
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions, measure
+from ahekit.evaluation.resampling import BootstrapParams, resample
+from ahekit.sections import Cell, Column, Figure, Section, Table
+from ahekit.wording import counted, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -185,7 +185,8 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
             f"{verdict.accuracy:.3f}, with 95% confidence between {verdict.accuracy_interval.low:.3f} and "
             f"{verdict.accuracy_interval.high:.3f}.",
             f"With every class weighing the same, macro-F1 is {verdict.macro_f1:.3f} ({verdict.f1_interval}).",
-            f"Always answering {shown(verdict.largest_class)} would reach an accuracy of {verdict.largest_share:.3f}.",
+            f"Always answering {display_name(verdict.largest_class)} would reach an accuracy of "
+            f"{verdict.largest_share:.3f}.",
         ]
         if verdict.split == "val":
             sentences.append("These images also chose the weights, so expect a little less on new ones.")

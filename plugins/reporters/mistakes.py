@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.metrics import log_losses
-from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import RunRecord
-from ahekit.reporting.sections import Column, Section, Table
-
-from ._common import SPLIT_NAMES, counted, judged_predictions, listed, shown_all, take
-from ._thumbnails import Shown, thumbnails
+from ahekit.evaluation.predictions import Predictions, take
+from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
+from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.sections import Column, Section, Table
+from ahekit.wording import counted, listed
 
 _COLUMNS = (
     Column("File"),
@@ -49,7 +48,7 @@ class Mistakes:
         worst = known[order[wrong[order]]]
         doubted = set(doubtful_labels(predictions).tolist())
         listed_images = worst[: params.images]
-        names = shown_all(predictions)
+        names = predictions.display_names
         top = take(predictions, listed_images)
         rows = _rows(top, names, [index in doubted for index in listed_images.tolist()])
         table = Table(f"Highest losses among the errors, {SPLIT_NAMES[split]}", _COLUMNS, rows, _NOTE)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ahekit.data.classes import AHE_CLASSES, EDITIONS, Edition
-from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.data.classes import AHE_CLASSES
+from ahekit.data.editions import EDITIONS, Edition
+from ahekit.evaluation.record import MissingRecord, RunRecord, judged_predictions
 from ahekit.protocols import NoParams
-from ahekit.reporting.sections import Column, Section, Table
+from ahekit.sections import Column, Section, Table
 from ahekit.spec import MONITORED, RunSpec
 from ahekit.validation import differences
-
-from ._common import counted, judged_predictions
-from ._published import PUBLISHED
+from ahekit.wording import counted
 
 _LABELS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -160,3 +159,14 @@ def _dig(values: Any, *keys: str) -> Any:
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
+
+
+PUBLISHED = {
+    "64-px edition": (
+        ("small CNNs from scratch", "0.71–0.76", "as published; how the epoch was chosen is not always told"),
+        ("ResNet from scratch", "0.85", "224 px"),
+        ("fine-tuned ResNet50", "0.93", "64 px; pretrained on ImageNet"),
+        ("larger fine-tuned networks", "0.944–0.949", "224 px; pretrained; best epoch picked on the test images"),
+    )
+}
+"""By edition: what was trained, its accuracy, its caveat."""

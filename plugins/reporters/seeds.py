@@ -8,7 +8,7 @@ from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import seed_spread
 from ahekit.evaluation.record import RunRecord
 from ahekit.protocols import NoParams
-from ahekit.reporting.sections import Cell, Column, Section, Table
+from ahekit.sections import Cell, Column, Section, Table
 
 _FIGURES = {"accuracy": "accuracy", "f1": "macro-F1"}
 _COLUMNS = (

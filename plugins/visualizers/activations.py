@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
 from ahekit.hooks import capture, evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-from ahekit.reporting.sections import Figure
-
-from ._draw import Tile, Tiles, image_label, image_tile, named
-from ._layers import check_maps, convolutions
+from ahekit.inspection.layers import check_maps, convolutions
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Figure, Visualization
 
 Maps = NDArray[np.float32]
 

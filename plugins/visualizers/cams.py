@@ -1,4 +1,9 @@
-"""Class activation maps of a layer: `gradcam`, `gradcam++` and `layercam`."""
+"""Class activation maps, how much each place of a layer speaks for a score: `gradcam`, `gradcam++`, `layercam`.
+
+With A a layer's activation `(B, C, H, W)` and g the gradient of the score with respect to it, each map is
+relu(sum over channels of weight x A); the methods differ in the weight. Gradients are those of the logits, where some
+implementations take probabilities.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ahekit.hooks import capture, evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-
-from . import _cam
-from ._checks import Explained, TargetParams, checked
-from ._heat import enlarge, heat_map
-from ._layers import check_maps, last_maps, named_layer
-from ._target import Target, choose_target
+from ahekit.inspection.attribution import activation_and_gradient
+from ahekit.inspection.heat_map import enlarge, heat_map
+from ahekit.inspection.layers import last_maps, named_layer
+from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
+from ahekit.inspection.targets import choose_target
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Visualization
 
 
 class GradCam:
@@ -28,7 +32,7 @@ class GradCam:
 
     def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "Grad-CAM", _cam.gradcam)
+        return _cams(given, params, "Grad-CAM", gradcam)
 
 
 class GradCamPlusPlus:
@@ -41,7 +45,7 @@ class GradCamPlusPlus:
 
     def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "Grad-CAM++", _cam.gradcam_plus_plus)
+        return _cams(given, params, "Grad-CAM++", gradcam_plus_plus)
 
 
 class LayerCam:
@@ -54,22 +58,7 @@ class LayerCam:
 
     def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "LayerCAM", _cam.layercam)
-
-
-def activation_and_gradient(given: VisualizerInput, name: str, path: str, target: Target) -> tuple[Tensor, Tensor]:
-    """A layer's output and the gradient of the images' scores with respect to it, each `(B, C, H, W)`.
-
-    Raises:
-        UsageError: The layer returns no maps.
-    """
-    module = given.model.module
-    with evaluating(module), torch.enable_grad(), capture(module, {name: path}, gradients=True) as seen:
-        seen.backward(target.score(module(given.images)).sum())
-    activation, gradient = seen[name].activation, seen[name].gradient
-    assert gradient is not None, "backward has run"
-    check_maps(activation, name, given.model)
-    return activation, gradient
+        return _cams(given, params, "LayerCAM", layercam)
 
 
 def _cams(
@@ -88,3 +77,33 @@ def _cams(
         notes.append(f"{blank} of {len(raw)} maps are zero everywhere: nothing at {name} speaks for the score")
     seen = heat_map(given, target, enlarge(raw, given), method=method, name=name, where=name, raw=raw, notes=notes)
     return checked(seen, given, params, Explained.of_class(target, maps))
+
+
+def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weight: the mean of g over places. `(B, H, W)`.
+
+    Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, https://arxiv.org/abs/1610.02391.
+    """
+    return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu()
+
+
+def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weight: the sum over places of alpha relu(g), with alpha = g^2 / (2 g^2 + g^3 times the sum of A over places).
+
+    Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks, https://arxiv.org/abs/1710.11063, its
+    closed form for an exponential score (equations 7 and 19): the derivatives of exp(S) are powers of those of S times
+    exp(S), and that factor, the same for the whole map, is left out.
+    """
+    squared = gradient**2
+    below = 2 * squared + activation.sum((2, 3), keepdim=True) * gradient**3
+    # Where g is zero so is alpha; its denominator may be zero too.
+    alpha = torch.where(gradient != 0, squared / torch.where(below == 0, 1.0, below), 0.0)
+    return ((alpha * gradient.relu()).sum((2, 3), keepdim=True) * activation).sum(1).relu()
+
+
+def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weight: relu(g) at each place by itself.
+
+    LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, https://doi.org/10.1109/TIP.2021.3089943.
+    """
+    return (gradient.relu() * activation).sum(1).relu()

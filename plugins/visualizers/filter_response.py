@@ -17,14 +17,13 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from ahekit.hooks import Capture, capture, evaluating, resolve_layer
-from ahekit.protocols import Visualization, VisualizerInput
-from ahekit.reporting.sections import Figure
-
-from ._checks import CheckedParams, Explained, checked
-from ._draw import Kind, Tile, Tiles, image_label, image_tile, named
-from ._layers import check_maps, check_unit, convolutions, one_layer
-from ._target import DESCRIPTION, Target, choose_target
+from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile, named
+from ahekit.hooks import Capture, capture, evaluating
+from ahekit.inspection.layers import check_maps, check_unit, convolutions, one_layer, resolve_layer
+from ahekit.inspection.sanity_checks import CheckedParams, Explained, checked
+from ahekit.inspection.targets import DESCRIPTION, Target, choose_target
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Figure, Visualization
 
 CONSTANT = (
     "The mean of a filter's own activation has a constant gradient on that filter, 1 / (height x width), and none on "

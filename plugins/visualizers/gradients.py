@@ -11,13 +11,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ahekit.hooks import evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-
-from ._checks import Explained, TargetParams, checked
-from ._heat import heat_map
-from ._target import Target, choose_target, input_gradient
-
-BASELINES = {"black": 0.0, "gray": 0.5, "white": 1.0}
+from ahekit.inspection.attribution import input_gradient, integrated_gradients, plain_image, size_of
+from ahekit.inspection.heat_map import heat_map
+from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
+from ahekit.inspection.targets import Target, choose_target
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Visualization
 
 
 class SmoothGradParams(TargetParams):
@@ -120,26 +119,6 @@ class IntegratedGradients:
         return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
 
 
-def integrated_gradients(given: VisualizerInput, target: Target, start: Tensor, *, steps: int) -> Tensor:
-    """The mean gradient of the score on the way from `start` to each image, times that way, `(B, 3, H, W)`."""
-    module, images = given.model.module, given.images
-    total = torch.zeros_like(images)
-    with evaluating(module):
-        for step in range(steps):
-            total += input_gradient(module, start + (step + 0.5) / steps * (images - start), target.score)
-    return total / steps * (images - start)
-
-
-def plain_image(given: VisualizerInput, name: str) -> Tensor:
-    """An image of one colour as the network gets it, `(1, 3, 1, 1)`."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in _scales(given))
-    return ((BASELINES[name] - mean) / std).to(given.images)
-
-
-def _scales(given: VisualizerInput) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return given.model.preprocessing.mean, given.model.preprocessing.std
-
-
 def _gradient_map(
     given: VisualizerInput,
     params: TargetParams,
@@ -152,8 +131,3 @@ def _gradient_map(
     look = partial(heat_map, method=method, name="pixels", where="the pixels", overlay=False)
     seen = look(given, target, size_of(found), arrays=arrays)
     return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(gradient(given))))
-
-
-def size_of(gradient: Tensor) -> Tensor:
-    """The largest size over the colours, `(B, H, W)` from `(B, 3, H, W)`."""
-    return gradient.abs().amax(1)

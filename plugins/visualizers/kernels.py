@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ahekit.protocols import Visualization, VisualizerInput
-from ahekit.reporting.sections import Figure
-
-from ._draw import Tile, Tiles
-from ._layers import convolution, convolutions
+from ahekit.figures.tiles import Tile, Tiles
+from ahekit.inspection.layers import convolution, convolutions
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Figure, Visualization
 
 Weights = NDArray[np.float32]
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-
-from ._checks import Explained, TargetParams, checked
-from ._heat import heat_map
-from ._target import Target, choose_target
-from .gradients import BASELINES, plain_image
+from ahekit.inspection.attribution import BASELINES, plain_image
+from ahekit.inspection.heat_map import heat_map
+from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
+from ahekit.inspection.targets import Target, choose_target
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Visualization
 
 _BATCH = 128
 

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ahekit.errors import UsageError
+from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
 from ahekit.hooks import capture, evaluating
-from ahekit.protocols import Visualization, VisualizerInput
-from ahekit.reporting.sections import Figure
-
-from ._checks import CheckedParams, Explained, TargetParams, checked
-from ._draw import Tile, Tiles, image_label, image_tile, named
-from ._layers import check_maps, check_unit, one_layer
-from ._target import choose_target, input_gradient
-from .gradients import size_of
+from ahekit.inspection.attribution import input_gradient, size_of
+from ahekit.inspection.layers import check_maps, check_unit, one_layer
+from ahekit.inspection.sanity_checks import CheckedParams, Explained, TargetParams, checked
+from ahekit.inspection.targets import choose_target
+from ahekit.protocols import VisualizerInput
+from ahekit.sections import Figure, Visualization
 
 
 class DeconvnetParams(CheckedParams):

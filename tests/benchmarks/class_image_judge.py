@@ -24,7 +24,7 @@ from PIL import Image
 
 from ahekit.registry import MODELS
 from ahekit.run import runs_root
-from ahekit.training.trained import Trained, find_trained
+from ahekit.trained import Trained, find_trained
 from ahekit.validation import validate
 from ahekit.visualizing import judge_pictures, look
 

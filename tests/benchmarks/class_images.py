@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ahekit_plugins.visualizers import objectives
-from ahekit_plugins.visualizers.class_image import ascend
-from ahekit_plugins.visualizers.parameterisations import noise
+from ahekit_plugins.visualizers.class_image.visualizer import ascend
 from torch import Tensor, nn
 
 from ahekit.compute import keep_freed_memory
+from ahekit.inspection.synthesis import objectives
+from ahekit.inspection.synthesis.parameterizations import noise
 from ahekit.registry import MODELS
 
 CLASSES = 10

@@ -19,7 +19,7 @@ from pathlib import Path
 from ahekit.data.dataset import load_dataset
 from ahekit.data.folder import scan
 from ahekit.data.split import make_splits
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 
 def start(dataset: Path) -> None:

@@ -25,7 +25,7 @@ from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput
 from ahekit.registry import MODELS, VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import find_run
-from ahekit.training.trained import load_trained
+from ahekit.trained import load_trained
 from ahekit.visualizing import open_split
 
 CLASSES = 10

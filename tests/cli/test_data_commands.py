@@ -25,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def write_sample(root: Path, *, seed: int = 0) -> None:
         write(root, "train/altar/1.png", "train/apse/1.png", "test/apse/2.png")
 
-    monkeypatch.setattr("ahekit.data.sample.write_sample", write_sample)
+    monkeypatch.setattr("ahekit.sample.write_sample", write_sample)
     monkeypatch.setenv("AHEKIT_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 

@@ -23,7 +23,7 @@ CLASSES = ("altar", "apse", "vault")
 PLUGIN = '''
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
-from ahekit.reporting.sections import Column, Figure, Section, Table
+from ahekit.sections import Column, Figure, Section, Table
 
 def draw(figure):
     figure.add_subplot().plot([1, 2])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ahekit.data.augment import affine_grid, augment, normalise, rectangles
 from ahekit.data.random import sample_keys, uniforms
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
 OFF: dict[str, Any] = {

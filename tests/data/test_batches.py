@@ -10,7 +10,7 @@ import torch
 
 from ahekit.data.batches import MicroBatch, TrainingBatches, class_weights, epoch_order, pad
 from ahekit.errors import UsageError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import RunSpec
 
 SIZE = 16

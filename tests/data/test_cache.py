@@ -30,7 +30,7 @@ from ahekit.data.decode import UnreadableError, decode
 from ahekit.data.folder import Folder, Refusal, Sample
 from ahekit.data.pixel_store import PixelStore, prune
 from ahekit.errors import DataError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 AN_HOUR = 3600
 STRETCH = Preprocessing(8)

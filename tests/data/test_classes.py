@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ahekit.data.classes import (
-    AHE_CLASSES,
-    AHE_COUNTS,
-    EDITION_64,
-    EDITION_128,
-    Edition,
-    display_name,
-    normalise_class,
-    recognise_edition,
-)
+from ahekit.data.classes import AHE_CLASSES, display_name, normalise_class
+from ahekit.data.editions import AHE_COUNTS, EDITION_64, EDITION_128, Edition, recognise_edition
 from ahekit.data.folder import Folder, Sample
 
 SPELT_64 = ["altar", "apse", "bell_tower", "column", "dome(inner)", "dome(outer)"]

@@ -19,7 +19,7 @@ from ahekit.data.folder import Refusal, scan
 from ahekit.data.near_copies import copied_in
 from ahekit.data.split import make_splits, near_copies
 from ahekit.errors import DataError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 SMALL = Preprocessing(8)
 

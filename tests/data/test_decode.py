@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageFile, ImageOps
 
 from ahekit.data import decode as decoding
 from ahekit.data.decode import DecodeError, UnreadableError, decode, fit, thumbnail
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 SIZE = 8

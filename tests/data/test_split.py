@@ -17,7 +17,7 @@ from ahekit.data.dataset import Dataset
 from ahekit.data.near_copies import copied_in
 from ahekit.data.split import Splits, make_splits, near_copies, splits_as_ids, splits_from_ids
 from ahekit.errors import DataError, UsageError
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 
 
 def dataset(

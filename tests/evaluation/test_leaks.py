@@ -16,7 +16,7 @@ from ahekit.data.dataset import load_dataset
 from ahekit.evaluation.leaks import find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
 

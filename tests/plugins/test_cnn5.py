@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
 from ahekit.validation import validate
 
 POOLS = ["max", "avg", "stride", "blur", "dilate"]

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ahekit_plugins.reporters.inside import beside, half_share
+from ahekit_plugins.reporters.inside.reporter import beside, half_share
 
 from ahekit.errors import RunError
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.protocols import Visualization
 from ahekit.registry import REPORTERS
-from ahekit.reporting.sections import Figure, Section
 from ahekit.reporting.style import DARK, render_figure
+from ahekit.sections import Figure, Section, Visualization
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
 

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import timm
 import torch
-from ahekit_plugins.models import _pretrained
 from ahekit_plugins.models.googlenet import GoogLeNet
-from ahekit_plugins.models.timm_family import TimmFamily
+from ahekit_plugins.models.timm_family.family import TimmFamily
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ahekit.backbones import weights as _pretrained
 from ahekit.errors import CheckpointError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights
 
@@ -259,7 +259,7 @@ def hub() -> Iterator[Hub]:
 SCRIPT = """
 import json, sys, torch
 from ahekit.errors import AhekitError
-from ahekit_plugins.models.timm_family import TimmFamily
+from ahekit_plugins.models.timm_family.family import TimmFamily
 plugin = TimmFamily().resolve(sys.argv[1])
 model = plugin.build(plugin.Params(), num_classes=3, image_size=64)
 try:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ahekit_plugins.reporters._draw_curves import spread
-from ahekit_plugins.reporters._trends import overfit, smoothed, trend
+from ahekit_plugins.reporters.curves.drawing import spread
+from ahekit_plugins.reporters.curves.trends import overfit, smoothed, trend
 
 from ahekit.evaluation.metrics import summarise
 from ahekit.evaluation.predictions import Predictions, StoredPredictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.registry import REPORTERS
-from ahekit.reporting.sections import Section, Table
 from ahekit.reporting.style import DARK, render_figure
+from ahekit.sections import Section, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
 

@@ -12,15 +12,15 @@ from ahekit_plugins.reporters.mistakes import doubtful_labels
 from PIL import Image
 
 from ahekit.data import scan
-from ahekit.data.classes import EDITION_64
 from ahekit.data.dataset import load_dataset
+from ahekit.data.editions import EDITION_64
 from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.protocols import Preprocessing
+from ahekit.preprocessing import Preprocessing
 from ahekit.registry import REPORTERS
-from ahekit.reporting.sections import Section, Table
 from ahekit.reporting.style import DARK, render_figure
+from ahekit.sections import Section, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
 

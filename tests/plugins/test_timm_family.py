@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from ahekit_plugins.models.googlenet import GoogLeNet
-from ahekit_plugins.models.timm_family import TimmFamily
+from ahekit_plugins.models.timm_family.family import TimmFamily
 from torch import Tensor, nn
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
-from ahekit.evaluation.summary import summarize
+from ahekit.inspection.summary import summarize
 from ahekit.protocols import BuiltModel, ModelPlugin
 from ahekit.registry import MODELS
 from ahekit.validation import validate

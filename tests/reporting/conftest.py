@@ -10,7 +10,7 @@ import pytest
 
 from ahekit.evaluation.record import RunRecord
 from ahekit.reporting.build import Missing, Report
-from ahekit.reporting.sections import Column, Figure, Section, Table
+from ahekit.sections import Column, Figure, Section, Table
 from ahekit.spec import RunSpec
 
 if TYPE_CHECKING:

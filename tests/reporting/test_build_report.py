@@ -13,7 +13,7 @@ from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, build_report
-from ahekit.reporting.sections import Figure, Section, Table
+from ahekit.sections import Figure, Section, Table
 
 MakeRecord = Callable[..., RunRecord]
 

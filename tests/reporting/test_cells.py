@@ -2,7 +2,7 @@
 
 import pytest
 
-from ahekit.reporting.sections import Cell, Column, format_cell
+from ahekit.sections import Cell, Column, format_cell
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report, build_comparison
 from ahekit.reporting.files import report_files
-from ahekit.reporting.sections import Section
 from ahekit.reporting.style import render_figure
+from ahekit.sections import Section
 from ahekit.spec import RunSpec
 
 Make = Callable[..., RunRecord]

@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ahekit.errors import PluginError
-from ahekit.reporting.sections import Figure
 from ahekit.reporting.style import DARK, LIGHT, Theme, render_figure
+from ahekit.sections import Figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure

@@ -16,7 +16,7 @@ import pytest
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import draw_report
 from ahekit.reporting.render_html import render_html
-from ahekit.reporting.sections import Column, Table
+from ahekit.sections import Column, Table
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

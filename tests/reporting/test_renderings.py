@@ -22,7 +22,7 @@ from ahekit.reporting.files import report_files
 from ahekit.reporting.render_html import render_html
 from ahekit.reporting.render_json import render_json
 from ahekit.reporting.render_markdown import render_markdown
-from ahekit.reporting.sections import Figure, Section
+from ahekit.sections import Figure, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from ahekit.catalog import Source
 from ahekit.compute import open_compute
-from ahekit.data.catalog import Source
 from ahekit.data.dataset import Dataset
 from ahekit.data.split import Splits
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
 from ahekit.run import Run
 from ahekit.spec import RunSpec
 from ahekit.training.setup import Setup

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.models._backbone import BackboneParams, build
 from timm.models.vgg import VGG
 from torch import Tensor, nn
 
+from ahekit.backbones.build import BackboneParams, build
 from ahekit.data.random import sample_keys
 from ahekit.data.views import going_round, view_names
 from ahekit.errors import DataError, TrainingError, UsageError
-from ahekit.protocols import BuiltModel, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
 from ahekit.registry import MODELS
 from ahekit.run import Run
 from ahekit.spec import AugmentSpec

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
-from ahekit.protocols import BuiltModel, LoadedWeights, Preprocessing
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit.run import Run
 from ahekit.spec import OptimSpec, RunSpec, TransferSpec, resolve_spec
 from ahekit.training.freezing import Freezer, freezing_table, learning_rates, plan_freezing, recalibrate

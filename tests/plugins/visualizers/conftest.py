@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ahekit.data.augment import normalise
-from ahekit.protocols import BuiltModel, Preprocessing, SplitImages, Visualization, VisualizerInput
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput
 from ahekit.registry import VISUALIZERS
+from ahekit.sections import Visualization
 from ahekit.validation import validate
 
 CLASSES = ("altar", "dome_inner", "vault")

@@ -78,7 +78,7 @@ def test_in_place_networks_have_the_same_maps(given: Make, toy: Make, visualize:
 
 
 def test_target_against_a_class_is_the_difference_of_logits(given: Make, visualize: Make) -> None:
-    from ahekit_plugins.visualizers._target import choose_target
+    from ahekit.inspection.targets import choose_target
 
     looked_at = given()
     target = choose_target(looked_at, "vs:vault")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers._training_images import BATCH, PER_CLASS, class_moments, find_nearest, sample
+from ahekit_plugins.visualizers.class_image.nearest import BATCH, PER_CLASS, class_moments, find_nearest, sample
 from numpy.typing import NDArray
 
 from ahekit.errors import RunError

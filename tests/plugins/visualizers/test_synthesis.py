@@ -1,4 +1,4 @@
-"""The parts that synthesised images are made of: objectives, parameterisations, transforms, and what joins them."""
+"""The parts that synthesised images are made of: objectives, parameterizations, transforms, and what joins them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers import objectives
-from ahekit_plugins.visualizers.parameterisations import as_it_is, colour_matrix, fourier, noise
-from ahekit_plugins.visualizers.synthesis import Moment, Objective, View, annealed, synthesise
-from ahekit_plugins.visualizers.transforms import fading_blur, gaussian_blur, normalised, random_affine
 from torch import Tensor, nn
 
-from ahekit.protocols import Preprocessing
+from ahekit.inspection.synthesis import Moment, Objective, View, annealed, objectives, synthesize
+from ahekit.inspection.synthesis.parameterizations import as_it_is, colour_matrix, fourier, noise
+from ahekit.inspection.synthesis.transforms import fading_blur, gaussian_blur, normalised, random_affine
+from ahekit.preprocessing import Preprocessing
 
 Make = Callable[..., Any]
 
@@ -38,7 +37,7 @@ def test_steps_are_told_and_images_watched_from_the_start_to_the_end() -> None:
     told: list[tuple[int, int]] = []
     watched: dict[int, float] = {}
     bright = Objective(lambda view: view.images.mean((1, 2, 3)))
-    synthesise(
+    synthesize(
         *(net, torch.zeros(1, 3, 1, 1), as_it_is, bright),
         steps=3,
         lr=0.5,
@@ -65,7 +64,7 @@ def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are
 
     first_channel = Objective(lambda view: view.outputs["0"][:, 0].mean((1, 2)), outputs=("0",))
     module = toy()
-    found = synthesise(module, torch.zeros(2), flat, first_channel, steps=4, lr=0.1, transforms=[darken])
+    found = synthesize(module, torch.zeros(2), flat, first_channel, steps=4, lr=0.1, transforms=[darken])
 
     assert shares == [0, 0.25, 0.5, 0.75]
     weight = module[0].weight[0].sum()
@@ -76,7 +75,7 @@ def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are
 def test_learning_rate_may_fall() -> None:
     net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
     bright = Objective(lambda view: view.images.mean((1, 2, 3)))
-    found = synthesise(net, torch.zeros(1, 3, 1, 1), as_it_is, bright, steps=2, lr=lambda share: 1 - share)
+    found = synthesize(net, torch.zeros(1, 3, 1, 1), as_it_is, bright, steps=2, lr=lambda share: 1 - share)
     torch.testing.assert_close(found, torch.full((1, 3, 1, 1), 1.0 + 0.5))
     rate = annealed(0.5)
     assert [rate(share) for share in (0, 0.5, 1)] == pytest.approx([0.5, 0.275, 0.05])
@@ -86,7 +85,7 @@ def test_views_are_averaged() -> None:
     net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
     signs = iter([1.0, -3.0] * 2)
     bright = Objective(lambda view: view.shown.mean((1, 2, 3)))
-    found = synthesise(
+    found = synthesize(
         *(net, torch.zeros(1, 3, 1, 1), as_it_is, bright),
         steps=2,
         lr=0.5,

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers import objectives
-from ahekit_plugins.visualizers.synthesis import View
-from ahekit_plugins.visualizers.units import one_each
+from ahekit_plugins.visualizers.units.visualizer import one_each
 from torch import nn
 
 from ahekit.errors import SpecError, UsageError
-from ahekit.evaluation.selectivity import class_selectivity
-from ahekit.protocols import Visualization, VisualizerInput
+from ahekit.inspection.selectivity import class_selectivity
+from ahekit.inspection.synthesis import View, objectives
+from ahekit.protocols import VisualizerInput
 from ahekit.reporting.style import render_figure
+from ahekit.sections import Visualization
 
 Make = Callable[..., Any]
 

@@ -1,0 +1,1 @@
+"""Drawing that plugins share: tables of tiles, thumbnails, dots with intervals."""

@@ -1,0 +1,1 @@
+"""What visualizers share: layers, targets, attribution, maps and their checks, units, synthesis."""

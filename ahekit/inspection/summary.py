@@ -1,0 +1,141 @@
+"""A network layer by layer: shapes, parameters, multiply-adds and receptive fields, measured on one forward pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ahekit.hooks import evaluating, observing
+from ahekit.inspection.receptive_field import ReceptiveFields, Size
+from ahekit.protocols import BuiltModel
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module of a network.
+
+    Attributes:
+        name: Alias if it has one, else the dotted module path.
+        path: Dotted module path; empty for the network itself.
+        kind: Class name of the module.
+        shape: Of the output for one image, without the batch; None where the module took no part or returns no
+            tensor.
+        parameters: Its own, without those of modules inside it.
+        multiply_adds: For one image, without those of modules inside it.
+        receptive_field: In pixels; see `ahekit.inspection.receptive_field.Size`.
+    """
+
+    name: str
+    path: str
+    kind: str
+    shape: tuple[int, ...] | None
+    parameters: int
+    multiply_adds: int
+    receptive_field: Size
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A network's layers in the order in which they work, and its totals.
+
+    Attributes:
+        layers: Those that hold parameters, compute products or change the shape of what they get.
+        unlisted: How many others there are, by class name (activations, dropout).
+        parameters: Of the whole network.
+        multiply_adds: Of the whole network for one image. Those of matrix products and convolutions; additions,
+            comparisons and normalisation are not counted.
+        stages: Stage name to its number of parameters.
+    """
+
+    layers: tuple[Layer, ...]
+    unlisted: Mapping[str, int]
+    parameters: int
+    multiply_adds: int
+    stages: Mapping[str, int]
+
+
+def summarize(built: BuiltModel) -> ModelSummary:
+    """Measure a network on one image of its own size; leaves nothing behind on it."""
+    module = built.module
+    first = next(module.parameters(), torch.empty(0))
+    size = built.preprocessing.size
+    image = torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype)
+    seen: dict[str, _Seen] = {}
+    fields = ReceptiveFields(image)
+
+    def observe(path: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        seen[path] = _seen(part, inputs, output, fields)
+
+    parts = dict(module.named_modules())
+    counter = FlopCounterMode(display=False)
+    with evaluating(module), torch.no_grad(), observing(parts, observe), counter, fields:
+        module(image)
+    products = _multiply_adds(module, parts, counter)
+    ordered = [*seen, *(path for path in parts if path not in seen)]
+    layers = [_layer(path, parts[path], seen.get(path), products[path], built.layers) for path in ordered]
+    listed = {layer.path for layer in layers if layer.parameters or layer.multiply_adds} | {
+        path for path in seen if seen[path].reshaped
+    }
+    others = [layer for layer in layers if layer.path not in listed and not _holds_modules(parts[layer.path])]
+    return ModelSummary(
+        layers=tuple(layer for layer in layers if layer.path in listed),
+        unlisted=dict(Counter(layer.kind for layer in others)),
+        parameters=_parameters([module]),
+        multiply_adds=counter.get_total_flops() // 2,
+        stages={name: _parameters(stage) for name, stage in built.stages.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    shape: tuple[int, ...] | None
+    reshaped: bool
+    receptive_field: Size
+
+
+def _seen(part: nn.Module, inputs: tuple[Any, ...], output: Any, fields: ReceptiveFields) -> _Seen:
+    if not isinstance(output, Tensor):
+        return _Seen(None, False, None)
+    same = bool(inputs) and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape
+    return _Seen(tuple(output.shape[1:]), not same and not _holds_modules(part), fields.of(output))
+
+
+def _holds_modules(part: nn.Module) -> bool:
+    return next(part.children(), None) is not None
+
+
+def _parameters(modules: Iterable[nn.Module]) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def _multiply_adds(module: nn.Module, parts: Mapping[str, nn.Module], counter: FlopCounterMode) -> dict[str, int]:
+    """Each module's own multiply-adds, those of the modules inside it taken away."""
+    counts = counter.get_flop_counts()
+    root = type(module).__name__
+    keys = {path: f"{root}.{path}" if path else root for path in parts}
+    whole = {path: sum(counts.get(key, {}).values()) // 2 for path, key in keys.items()}
+    own = dict(whole)
+    for path in parts:
+        parent = path.rpartition(".")[0]
+        if path:
+            own[parent] -= whole[path]
+    return own
+
+
+def _layer(path: str, part: nn.Module, seen: _Seen | None, multiply_adds: int, aliases: Mapping[str, str]) -> Layer:
+    names = {target: alias for alias, target in aliases.items()}
+    return Layer(
+        name=names.get(path, path) or "(network)",
+        path=path,
+        kind=type(part).__name__,
+        shape=seen.shape if seen else None,
+        parameters=sum(parameter.numel() for parameter in part.parameters(recurse=False)),
+        multiply_adds=multiply_adds,
+        receptive_field=seen.receptive_field if seen else None,
+    )

@@ -1,0 +1,110 @@
+"""What is explained: the score of a class, of the named or of the true one, or of one class against another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ahekit.data.classes import display_name, normalise_class
+from ahekit.errors import UnknownNameError, UsageError
+from ahekit.hooks import evaluating
+from ahekit.protocols import VisualizerInput
+
+DESCRIPTION = (
+    "what is explained: the logit of a class by its name, of the one predicted, of the true one, or (vs:CLASS) "
+    "of the predicted class less that of CLASS; where CLASS itself is predicted, its own less the runner-up's"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A score for each of the images.
+
+    Attributes:
+        of: Class index whose logit counts, `(B,)`.
+        against: Class index whose logit is taken off, `(B,)`; None: nothing is.
+        logits: Of the untouched images, `(B, C)`.
+    """
+
+    of: Tensor
+    against: Tensor | None
+    logits: Tensor
+    class_names: tuple[str, ...]
+
+    def score(self, logits: Tensor, index: Tensor | None = None) -> Tensor:
+        """The scores `(B,)` in logits `(B, C)`; `index` tells which image each row is of."""
+        rows = torch.arange(len(logits), device=logits.device)
+        index = rows if index is None else index
+        score = logits[rows, self.of[index]]
+        return score if self.against is None else score - logits[rows, self.against[index]]
+
+    def probability(self, logits: Tensor, index: Tensor) -> Tensor:
+        """The probability `(B,)` of the class explained: among all, or of the two that are set against each other."""
+        rows = torch.arange(len(logits), device=logits.device)
+        if self.against is None:
+            return logits.softmax(1)[rows, self.of[index]]
+        return self.score(logits, index).sigmoid()
+
+    def label(self, index: int) -> tuple[str, str]:
+        """What the network names an image, with its probability, and what is explained."""
+        probabilities = self.logits[index].softmax(0)
+        best = int(probabilities.argmax())
+        return f"named: {self._name(best)} {float(probabilities[best]):.0%}", f"shown: {self._explained(index)}"
+
+    @property
+    def title(self) -> str:
+        """Whose score is explained, for a title over all images."""
+        explained = {self._explained(index) for index in range(len(self.of))}
+        return f"score of {explained.pop()}" if len(explained) == 1 else "each image's own class"
+
+    def _explained(self, index: int) -> str:
+        of = self._name(int(self.of[index]))
+        return of if self.against is None else f"{of} against {self._name(int(self.against[index]))}"
+
+    def _name(self, number: int) -> str:
+        return display_name(self.class_names[number])
+
+
+def choose_target(given: VisualizerInput, wanted: str) -> Target:
+    """The score that a target's name stands for, on these images.
+
+    Raises:
+        UnknownNameError: The run has no such class.
+        UsageError: The true class was asked for and isn't known.
+    """
+    with evaluating(given.model.module), torch.no_grad():
+        logits = given.model.module(given.images).detach()
+    predicted = logits.argmax(1)
+    if wanted == "predicted":
+        return Target(predicted, None, logits, given.class_names)
+    if wanted == "true":
+        return Target(_true(given).to(logits.device), None, logits, given.class_names)
+    if not wanted.startswith("vs:"):
+        of = torch.full_like(predicted, class_index(given.class_names, wanted))
+        return Target(of, None, logits, given.class_names)
+    if logits.shape[1] < 2:
+        raise UsageError("a network with one output has no class to set against another")
+    other = torch.full_like(predicted, class_index(given.class_names, wanted.removeprefix("vs:")))
+    second = logits.topk(2, dim=1).indices[:, 1]
+    return Target(predicted, torch.where(predicted == other, second, other), logits, given.class_names)
+
+
+def class_index(class_names: tuple[str, ...], name: str) -> int:
+    """A class's index by its name, in any of its known spellings.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    found = name if name in class_names else normalise_class(name)
+    if found not in class_names:
+        raise UnknownNameError("class", name, class_names, listed=class_names)
+    return class_names.index(found)
+
+
+def _true(given: VisualizerInput) -> Tensor:
+    for name, label in zip(given.image_ids, given.labels, strict=True):
+        if label < 0:
+            raise UsageError(f"{name}: its true class isn't known; take --target predicted, or name a class")
+    return torch.tensor(given.labels)

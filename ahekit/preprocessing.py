@@ -1,0 +1,30 @@
+"""How pixels become a model's input: size, fit, interpolation and normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Fit = Literal["stretch", "crop", "pad"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become a model's input.
+
+    An image is brought to `size` x `size` pixels by `fit` ("stretch" ignores the aspect ratio, "crop" resizes the
+    shorter side to `size / crop_fraction` and cuts the centre, "pad" resizes the longer side and pads with gray),
+    scaled to [0, 1], then normalised per channel: `(pixel - mean) / std`.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    interpolation: Interpolation = "bilinear"
+    fit: Fit = "stretch"
+    crop_fraction: float = 1.0
+
+    def overlaid(self, *, fit: Fit | None, interpolation: Interpolation | None) -> Preprocessing:
+        """This one with the fit and the interpolation that a run chose; None leaves the model's own."""
+        return replace(self, fit=fit or self.fit, interpolation=interpolation or self.interpolation)

@@ -1,0 +1,117 @@
+"""What a model plugin provides: a network, and all that the rest of the tool needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+from ahekit.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What came of loading pretrained weights.
+
+    Attributes:
+        source: Where they are from.
+        loaded: Number of the backbone's tensors that were set.
+        missing: Those that the source lacks and can do without (counters of BatchNorm).
+        unexpected: What the source holds beside (its own classifier).
+        prefix: What was taken off the names of its tensors.
+    """
+
+    source: str
+    loaded: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A network and all that freezing, layer-wise rates, hooks, visualizers and export need to know of it.
+
+    Attributes:
+        module: Maps normalised images `(B, 3, H, W)` to logits `(B, num_classes)`.
+        preprocessing: How pixels become its input.
+        stages: Stage name to its modules, in order from input to head. Together the stages hold every parameter
+            once; the last one is the head.
+        layers: Alias (`conv3`) to dotted module path. Dotted paths always work beside the aliases.
+        embed: Normalised images to the embedding before the head, `(B, D)`.
+        split: `split(stage)` cuts before that stage: `(prefix, suffix)` with `suffix(prefix(x)) == module(x)`.
+        depths: Number of each parameter's layer, counted from the input, where the network knows finer layers than its
+            stages; layer-wise learning rates go by them. Empty: they go by stages.
+        pretrained: Loads the pretrained weights that the parameters ask for; None: the weights stay fresh. Called
+            once, when a new run starts: a run that goes on has its own.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    stages: Mapping[str, tuple[nn.Module, ...]]
+    layers: Mapping[str, str]
+    embed: Callable[[Tensor], Tensor]
+    split: Callable[[str], tuple[nn.Module, nn.Module]]
+    depths: Mapping[str, int] = field(default_factory=dict)
+    pretrained: Callable[[], LoadedWeights] | None = None
+
+
+class ModelPlugin(Protocol):
+    """Builds a network. Entry-point group `ahekit.models`."""
+
+    Params: type[BaseModel]
+    image_size: int
+    """Side length in pixels that the model is built for when the run doesn't say."""
+
+    def build(self, params: Any, *, num_classes: int, image_size: int) -> BuiltModel:
+        """Build the network with fresh weights.
+
+        Raises:
+            UsageError: `image_size` is one the network cannot take.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A model worth starting with: one line of a CSV file of these columns, beside a model plugin's or family's module.
+
+    The file carries the module's name (`nets/family.csv` beside `nets/family.py`), so that `ahekit plugins` and
+    completion know it without importing anything.
+
+    Attributes:
+        parameters: With a head for ten classes.
+        multiply_adds: For one image of its own size.
+        image_size: Its own, pixels a side.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    image_size: int
+
+
+class ModelFamily(Protocol):
+    """Resolves many model names at once; its entry-point name ends in `/*` (`timm/*`).
+
+    Asked only when no plain name matches, or when the name is written with the family's prefix (`timm/resnet18`).
+    Which of them are worth starting with, a file of `Suggestion`s says.
+    """
+
+    def names(self) -> Sequence[str]:
+        """Every name the family resolves, for near matches."""
+        ...
+
+    def resolve(self, name: str) -> ModelPlugin | None:
+        """The plugin for `name`, or None when the family doesn't know it."""
+        ...
+
+
+def stage_names(stages: Iterable[str]) -> str:
+    """Stage names in order, for messages."""
+    return " → ".join(stages)

@@ -1,0 +1,123 @@
+"""A report as data: sections of a reading, tables, figures and values, before any rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    pass
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column.
+
+    Attributes:
+        format: Python format spec for numbers (`.3f`, `,d`, `.1%`); None shows `str(cell)`.
+        align: Numbers read best to the right.
+    """
+
+    name: str
+    format: str | None = None
+    align: Literal["left", "right"] = "left"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; None and NaN are empty cells, rendered as a dash."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that draws itself onto a given matplotlib figure; the renderer chooses style, theme, format and place.
+
+    Attributes:
+        name: File stem, unique within the report or visualization.
+        title: What is shown, and of what.
+        alt: What a reader who can't see it should know.
+        draw: Draws on the empty figure it is given, without a title, which the renderer adds where it is needed. Must
+            not set colours of text, axes or background, which belong to the renderer's style: lines take the cycle's
+            "C0", "C1" …, images the default colour map.
+        size: Width and height in inches.
+        data: The numbers shown, by name (JSON-serialisable), for machine-readable renderings.
+        caption: One or two sentences that read it, shown below.
+    """
+
+    name: str
+    title: str
+    alt: str
+    draw: Callable[[MplFigure], None]
+    size: tuple[float, float] = (6.4, 4.0)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One subject of the report.
+
+    Attributes:
+        name: The reporter's registered name.
+        reading: One paragraph in plain words that says what the numbers mean.
+        values: Machine-readable values (JSON-serialisable).
+        verdict: A sentence for the head of the report, where the section holds what everybody wants to know first.
+    """
+
+    name: str
+    title: str
+    reading: str
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
+
+
+def format_cell(cell: Cell, column: Column) -> str:
+    """A cell as text, the same in every rendering; None and NaN are a dash."""
+    if cell is None or cell != cell:
+        return "–"
+    if column.format is not None and not isinstance(cell, str):
+        return format(cell, column.format)
+    return str(cell)
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Pictures that follow each other.
+
+    Attributes:
+        name: File stem, unique within the visualization.
+        frames: `(T, H, W, 3)` uint8.
+        form: File format.
+        milliseconds: That a frame is shown; the last one stays five times as long.
+    """
+
+    name: str
+    frames: np.ndarray
+    form: Literal["gif", "webp"] = "gif"
+    milliseconds: int = 300
+
+
+@dataclass(frozen=True)
+class Visualization:
+    """What a visualizer returns: arrays by name, figures that show them, lines to say of them, tables, animations."""
+
+    arrays: Mapping[str, np.ndarray]
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    animations: tuple[Animation, ...] = ()

@@ -1,0 +1,134 @@
+"""A run's network with its trained weights, ready to be looked at or used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ahekit.compute import Compute, open_compute, resolve_runtime
+from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
+from ahekit.inspection.layers import resolve_layer
+from ahekit.models import build_component
+from ahekit.protocols import BuiltModel
+from ahekit.run import Run, find_run, list_runs
+from ahekit.spec import RuntimeSpec
+from ahekit.training.checkpoint import load_weights
+
+BEST, LAST = "best", "last"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with a checkpoint's weights.
+
+    Attributes:
+        built: In eval mode and on the device of `compute`; its preprocessing is the one the run trained with.
+        class_names: In the order of the logits.
+    """
+
+    run: Run
+    checkpoint: Path
+    built: BuiltModel
+    class_names: tuple[str, ...]
+    compute: Compute
+
+
+def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> Trained:
+    """Build a run's network and load a checkpoint's weights, in 32-bit precision.
+
+    Args:
+        checkpoint: "best" by validation, "last", or a checkpoint folder's name or a part of it.
+
+    Raises:
+        RunError: The run has no checkpoint yet, or its manifest can't be read.
+        UnknownNameError: It has none of that name.
+        CheckpointError: The weights can't be read or don't fit.
+    """
+    spec, class_names = run.spec, run.manifest.get("class_names")
+    if not class_names:
+        raise RunError(f"{run.name}: manifest.json is missing or names no classes; restore it")
+    folder = find_checkpoint(run, checkpoint)
+    compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
+    built = build_component(
+        spec.model.name, spec.model.params, num_classes=len(class_names), image_size=spec.data.image_size
+    ).built
+    load_weights(built.module.state_dict(), folder)
+    built.module.to(compute.device).eval()
+    preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
+    built = replace(built, preprocessing=preprocessing)
+    return Trained(run, folder, built, tuple(class_names), compute)
+
+
+def find_checkpoint(run: Run, name: str = BEST) -> Path:
+    """A checkpoint's folder by "best", "last", its name or an unambiguous part of it.
+
+    Raises:
+        RunError: The run has none yet, or its best one is gone.
+        UnknownNameError: None goes by the name.
+        UsageError: Several do.
+    """
+    folders = {path.name: path for path in run.checkpoints()}
+    if not folders:
+        raise RunError(f"{run.name} has no checkpoint yet; wait for its first epoch, or choose another run with --run")
+    if name == LAST:
+        return next(reversed(folders.values()))
+    if name == BEST:
+        best = run.status.get("best")
+        noted = best.get("checkpoint", "") if isinstance(best, dict) else ""
+        if noted not in folders:
+            raise RunError(f"{run.name}: its best checkpoint isn't there; take --checkpoint last")
+        return folders[noted]
+    found = [folder for folder in folders if folder == name] or [folder for folder in folders if name in folder]
+    if not found:
+        raise UnknownNameError("checkpoint", name, [BEST, LAST, *folders])
+    if len(found) > 1:
+        raise UsageError(f"{name!r} fits {len(found)} checkpoints: {', '.join(found)}; name one in full")
+    return folders[found[0]]
+
+
+def find_trained(
+    root: Path,
+    *,
+    run: str | None = None,
+    checkpoint: str = BEST,
+    layers: Collection[str] = (),
+    device: str = "auto",
+) -> tuple[Trained, tuple[str, ...]]:
+    """The network of the named run, else of the newest run that has a checkpoint and the named layers.
+
+    Args:
+        root: Where runs live.
+        run: Path, name or part of the name.
+        layers: Aliases or dotted paths that the network has to have.
+
+    Returns:
+        The network, and a line for each newer run that was passed over, with the reason.
+
+    Raises:
+        RunError: There is no run, or none that can be used.
+        UnknownNameError: The named run has no such layer; or no run has it, and then the newest one's layers are told.
+    """
+    if run is not None:
+        trained = load_trained(find_run(root, run), checkpoint=checkpoint, device=device)
+        _check_layers(trained, layers)
+        return trained, ()
+    find_run(root, None)
+    passed: list[str] = []
+    failures: list[AhekitError] = []
+    for candidate in list_runs(root):
+        try:
+            trained = load_trained(candidate, checkpoint=checkpoint, device=device)
+            _check_layers(trained, layers)
+        except AhekitError as error:
+            failures.append(error)
+            passed.append(f"passed over {candidate.name}: {error}")
+        else:
+            return trained, tuple(passed)
+    # What the user asked for tells more than what an unfinished run lacks.
+    raise next((error for error in failures if isinstance(error, UnknownNameError)), failures[0])
+
+
+def _check_layers(trained: Trained, layers: Collection[str]) -> None:
+    for layer in layers:
+        resolve_layer(trained.built, layer)

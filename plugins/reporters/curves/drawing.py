@@ -1,0 +1,131 @@
+"""Drawing learning curves: a line per split, named at its end, or a line per run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.evaluation.record import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colour and line style both tell the lines apart; the two measurements of train share a colour.
+_LINES: dict[str, dict[str, Any]] = {
+    "train_online": {"color": "C0", "linestyle": (0, (1, 1.2)), "linewidth": 1.6},
+    "train": {"color": "C0", "linestyle": "-", "linewidth": 1.6},
+    "val": {"color": "C2", "linestyle": (0, (4, 1.5)), "linewidth": 1.6},
+    "test": {"color": "C1", "linestyle": "-", "linewidth": 2.4},
+}
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1, 1, 1)))
+_LABEL_GAP = 0.078  # least distance of two labels, as a share of the axis
+_DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
+
+
+def draw_curves(
+    figure: Figure,
+    *,
+    metric: str,
+    epochs: Sequence[int],
+    lines: Mapping[str, NDArray[np.float64]],
+    mark: tuple[int, str] | None,
+) -> None:
+    """Draw one metric's curves `(E,)` by split.
+
+    Args:
+        mark: An epoch to mark, and what to write there.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axes = figure.add_subplot()
+    for split, values in lines.items():
+        axes.plot(
+            epochs,
+            values,
+            marker="o" if len(epochs) <= _DOTTED_EPOCHS else "",
+            markersize=3.5,
+            clip_on=False,
+            **_LINES[split],
+        )
+    low, high = _limits(metric, lines)
+    axes.set(ylim=(low, high), xlabel="epoch")
+    if len(epochs) == 1:
+        axes.set_xticks(epochs)
+    else:
+        axes.set_xlim(epochs[0], epochs[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if mark is not None:
+        _mark(axes, *mark, is_late=mark[0] > (epochs[0] + epochs[-1]) / 2)
+    _name_lines(axes, lines, low=low, high=high)
+
+
+def draw_overlaid(figure: Figure, *, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw several runs' curves of one metric, (epoch, value) each."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = figure.add_subplot()
+    for number, (name, line) in enumerate(lines.items()):
+        dashes = _DASHES[number % len(_DASHES)]
+        axes.plot(*zip(*line, strict=True), label=name, linestyle=dashes, marker="o" if len(line) == 1 else "")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+
+
+def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
+    """A loss from 0 to its highest, a score from the tenth below its lowest up to 1."""
+    values = np.concatenate(list(lines.values()))
+    values = values[np.isfinite(values)]
+    if metric == "loss":
+        return 0.0, float(values.max() * 1.05) or 1.0
+    return max(0.0, float(np.floor(values.min() * 10) / 10)), 1.0
+
+
+def _mark(axes: Axes, epoch: int, name: str, *, is_late: bool) -> None:
+    """A line at an epoch, named above it, on the side away from the lines' names."""
+    axes.axvline(epoch, linewidth=1, linestyle=(0, (2, 3)), color=axes.xaxis.label.get_color(), zorder=1)
+    side = "right" if is_late else "left"
+    axes.text(epoch, 1.01, name, transform=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=9)
+
+
+def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: float, high: float) -> None:
+    """Name and last value right of each line's end, moved apart where the ends lie close."""
+    lasts = {split: float(values[np.isfinite(values)][-1]) for split, values in lines.items()}
+    order = sorted(lasts, key=lambda split: lasts[split])
+    ends = [(lasts[split] - low) / (high - low) for split in order]
+    for split, end, place in zip(order, ends, spread(ends, gap=_LABEL_GAP), strict=True):
+        axes.annotate(
+            f"{SPLIT_NAMES[split]} {lasts[split]:.3f}",
+            (1.0, end),
+            xycoords="axes fraction",
+            xytext=(1.035, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=_LINES[split]["color"],
+            fontweight="bold" if split == "test" else "normal",
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0.0, 0.5),
+                "color": _LINES[split]["color"],
+                "linewidth": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 1,
+            },
+        )
+
+
+def spread(places: Sequence[float], *, gap: float) -> list[float]:
+    """Ascending places in [0, 1], moved as little as it takes to lie `gap` apart and stay within."""
+    moved = list(places)
+    for index in range(1, len(moved)):
+        moved[index] = max(moved[index], moved[index - 1] + gap)
+    ceiling = 1.0
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], ceiling)
+        ceiling = moved[index] - gap
+    return moved

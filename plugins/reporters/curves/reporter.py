@@ -1,0 +1,262 @@
+"""Loss, accuracy, precision, recall and F1 over the epochs, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+from ahekit_plugins.reporters.curves.drawing import draw_curves, draw_overlaid
+from ahekit_plugins.reporters.curves.trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
+
+from ahekit.evaluation.compared import ComparedRuns
+from ahekit.evaluation.metrics import METRIC_NAMES
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, measure
+from ahekit.protocols import NoParams
+from ahekit.sections import Cell, Column, Figure, Section, Table
+from ahekit.wording import counted, listed
+
+TITLES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "precision": "Precision (macro)",
+    "recall": "Recall (macro)",
+    "f1": "F1 (macro)",
+}
+_OVERLAID = ("accuracy", "f1", "loss")  # what the curves of several runs show
+_LOSS_TOLERANCE = 0.01  # nats
+_FEW_EPOCHS = 4  # fewer, and a curve has no shape to speak of
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Everything measured, and the reading of each metric on the split that judges."""
+
+    epochs: list[int]
+    values: dict[str, dict[str, Curve]]
+    judge: str
+    chosen: int | None
+    is_final: bool
+    error: float
+    trends: dict[str, Trend]
+    fit: Fit
+
+
+class LearningCurves:
+    """Loss, accuracy, precision, recall and F1 over the epochs; of several runs, their test curves overlaid."""
+
+    order = 30
+    Params = NoParams
+
+    def report(self, record: RunRecord, params: NoParams) -> Section:
+        """Read and draw the epochs that were measured."""
+        curves = _read(record)
+        return Section(
+            name="curves",
+            title="Learning curves",
+            reading=_reading(record, curves),
+            tables=(_table(curves),),
+            figures=tuple(_figure(curves, metric) for metric in curves.trends),
+            values={
+                "epochs": curves.epochs,
+                "chosen_epoch": curves.chosen,
+                "judged_on": curves.judge,
+                "fit": curves.fit,
+                "trends": {metric: asdict(trend) for metric, trend in curves.trends.items()},
+            },
+        )
+
+    def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
+        """Overlay the runs' curves on test.
+
+        Raises:
+            MissingRecord: No epoch of any run was measured on test.
+        """
+        figures = tuple(figure for metric in _OVERLAID if (figure := _overlaid(runs, metric)) is not None)
+        if not figures:
+            raise MissingRecord("no epoch was measured on test")
+        ends = {runs.letter(name): _points(record, "accuracy") for name, record in runs.records.items()}
+        spoken = listed([f"{line[-1][1]:.3f} ({letter})" for letter, line in ends.items() if line])
+        reading = "Test over the epochs, each run on its own test images; nothing was chosen on these curves."
+        if spoken:
+            reading += f" Accuracy ends at {spoken}."
+        return Section(name="curves", title="Learning curves", reading=reading, figures=figures)
+
+
+def _overlaid(runs: ComparedRuns, metric: str) -> Figure | None:
+    lines = {f"{runs.letter(name)}: {name}": _points(record, metric) for name, record in runs.records.items()}
+    lines = {name: line for name, line in lines.items() if line}
+    if not lines:
+        return None
+    spoken = ", ".join(f"{name} ending at {line[-1][1]:.3f}" for name, line in lines.items())
+    return Figure(
+        name=f"{metric}-overlaid",
+        title=f"{TITLES[metric]} on test over the epochs",
+        alt=f"Line chart with {spoken}.",
+        draw=partial(draw_overlaid, lines=lines),
+        size=(5.4, 3.6 + 0.2 * len(lines)),
+        data={name: [list(point) for point in line] for name, line in lines.items()},
+    )
+
+
+def _points(record: RunRecord, metric: str) -> list[tuple[int, float]]:
+    measured = ((row.get("epoch"), measure(row, "test", metric)) for row in record.epochs)
+    return [
+        (epoch, value)
+        for epoch, value in measured
+        if isinstance(epoch, int) and value is not None and np.isfinite(value)
+    ]
+
+
+def _read(record: RunRecord) -> _Curves:
+    rows = [row for row in record.epochs if isinstance(row.get("epoch"), int)]
+    values = {split: {metric: curve(rows, split, metric) for metric in METRIC_NAMES} for split in SPLIT_NAMES}
+    judge = next((split for split in ("test", "val") if np.isfinite(values[split]["accuracy"]).any()), None)
+    if judge is None:
+        raise MissingRecord("no epoch was measured on test or validation")
+    epochs = [int(row["epoch"]) for row in rows]
+    final = values[judge]["accuracy"][np.isfinite(values[judge]["accuracy"])][-1]
+    error = standard_error(record, judge, float(final))
+    trends = {}
+    for metric in METRIC_NAMES:
+        read = trend(
+            epochs,
+            values[judge][metric],
+            values["train"][metric],
+            lower_is_better=metric == "loss",
+            tolerance=_LOSS_TOLERANCE if metric == "loss" else error,
+        )
+        if read is not None:
+            trends[metric] = read
+    fit = overfit(values["train"]["loss"], values[judge]["loss"], trends["accuracy"].gap, error=error)
+    chosen = (record.chosen_epoch or {}).get("epoch")
+    return _Curves(epochs, values, judge, chosen, record.state == "finished", error, trends, fit)
+
+
+def _reading(record: RunRecord, curves: _Curves) -> str:
+    on, accuracy = SPLIT_NAMES[curves.judge], curves.trends["accuracy"]
+    if len(curves.epochs) < _FEW_EPOCHS:
+        return (
+            f"After {counted(len(curves.epochs), 'epoch')} {on} accuracy is {accuracy.last:.3f}; "
+            "that is too few to read a trend from."
+        )
+    sentences = [
+        _improvement(curves, on, accuracy),
+        _gap(curves, on, accuracy),
+        f"Over the last {min(LAST_EPOCHS, len(curves.epochs))} epochs {on} accuracy spans {accuracy.swing:.3f} and "
+        f"changes by {accuracy.step:.3f} from one epoch to the next on average"
+        + (", more than one standard error: single epochs mean little." if accuracy.step > curves.error else "."),
+        _online(record, curves),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _improvement(curves: _Curves, on: str, accuracy: Trend) -> str:
+    name = on.capitalize()
+    if accuracy.plateau_epoch is None:
+        return f"{name} accuracy is still improving at epoch {curves.epochs[-1]}, the last one ({accuracy.last:.3f})."
+    return (
+        f"{name} accuracy stops improving around epoch {accuracy.plateau_epoch} of {curves.epochs[-1]}: from there on "
+        f"it gains less than {curves.error:.3f}, one standard error; the best single epoch is {accuracy.best_epoch} "
+        f"({accuracy.best:.3f})."
+    )
+
+
+def _gap(curves: _Curves, on: str, accuracy: Trend) -> str:
+    loss = curves.trends.get("loss")
+    if accuracy.gap is None or loss is None:
+        return ""
+    train = accuracy.last + accuracy.gap
+    sides = f"At the end accuracy is {train:.3f} on train (re-measured) and {accuracy.last:.3f} on {on}"
+    if curves.fit == "overfitting":
+        return (
+            f"{sides}. It is overfitting: since epoch {loss.best_epoch} the {on} loss has gone from {loss.best:.3f} "
+            f"up to {loss.last:.3f}, while the train loss kept falling."
+        )
+    if curves.fit == "gap":
+        return (
+            f"{sides}, a gap of {accuracy.gap:.3f}: it knows its training images better than new ones, but as the {on} "
+            "loss doesn't rise, training on has done no harm."
+        )
+    return f"{sides}, a difference of {accuracy.gap:+.3f}: no sign of overfitting."
+
+
+def _online(record: RunRecord, curves: _Curves) -> str:
+    row = record.chosen_epoch or {}
+    online, again = measure(row, "train_online", "accuracy"), measure(row, "train", "accuracy")
+    if online is None or again is None:
+        return ""
+    averaged = " and before they are averaged" if record.spec.train.average_decay else ""
+    return (
+        f"The online train line is another measurement, not another gap: at epoch {curves.chosen} it is {online:.3f} "
+        f"against {again:.3f} re-measured, because it is taken on the images as training sees them, with dropout on, "
+        f"while the weights still move{averaged}."
+    )
+
+
+def _table(curves: _Curves) -> Table:
+    on = SPLIT_NAMES[curves.judge]
+    columns = (
+        Column("Metric"),
+        Column("Best", ".3f", "right"),
+        Column("Epoch", "d", "right"),
+        Column("Settled", "d", "right"),
+        Column("Last", ".3f", "right"),
+        Column(f"Train − {on}", "+z.3f", "right"),
+        Column("Swing", ".3f", "right"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (TITLES[metric], read.best, read.best_epoch, read.plateau_epoch, read.last, read.gap, read.swing)
+        for metric, read in curves.trends.items()
+    ]
+    note = (
+        f"Settled: the epoch after which it gets no better by more than {curves.error:.3f} (loss: {_LOSS_TOLERANCE}); "
+        f"a dash: not before the end. Train − {on}: re-measured train, at the last epoch. Swing: highest minus lowest "
+        f"of the last {LAST_EPOCHS} epochs."
+    )
+    return Table(f"The curves on {on}", columns, tuple(rows), note)
+
+
+def _figure(curves: _Curves, metric: str) -> Figure:
+    lines = {split: curves.values[split][metric] for split in SPLIT_NAMES}
+    measured = {split: values for split, values in lines.items() if np.isfinite(values).any()}
+    caption = _caption(curves, metric)
+    return Figure(
+        name=metric,
+        title=f"{TITLES[metric]} over the epochs",
+        alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured)}. {caption}",
+        draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, mark=_mark(curves)),
+        size=(5.4, 3.4),
+        data={"epoch": curves.epochs, **{split: _plain(values) for split, values in measured.items()}},
+        caption=caption,
+    )
+
+
+def _mark(curves: _Curves) -> tuple[int, str] | None:
+    if curves.chosen is None:
+        return None
+    return curves.chosen, f"{'chosen' if curves.is_final else 'best so far'}: epoch {curves.chosen}"
+
+
+def _caption(curves: _Curves, metric: str) -> str:
+    read = curves.trends[metric]
+    on = SPLIT_NAMES[curves.judge].capitalize()
+    best = "lowest" if metric == "loss" else "best"
+    away = f", {abs(read.gap):.3f} {'above' if read.gap < 0 else 'below'} train" if read.gap is not None else ""
+    words = f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
+    if len(curves.epochs) < _FEW_EPOCHS:
+        return words
+    end = f"settles around epoch {read.plateau_epoch}" if read.plateau_epoch else "hasn't settled by the end"
+    last = min(LAST_EPOCHS, len(curves.epochs))
+    return f"{words} It {end}; over the last {last} epochs it spans {read.swing:.3f}."
+
+
+def _spoken(lines: dict[str, Curve]) -> str:
+    return ", ".join(
+        f"{SPLIT_NAMES[split]} ending at {values[np.isfinite(values)][-1]:.3f}" for split, values in lines.items()
+    )
+
+
+def _plain(values: Sequence[float] | Curve) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,1 @@
+"""Images made to please a class or a unit."""

@@ -1,0 +1,174 @@
+"""How well synthesised pictures do: what the network, a judge and the training images say of each one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ahekit_plugins.visualizers.class_image.nearest import Nearest
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ahekit.data.augment import normalise, to_float
+from ahekit.data.classes import display_name
+from ahekit.data.near_copies import thumbnail_directions
+from ahekit.hooks import capture, evaluating
+from ahekit.inspection.synthesis import Moment
+from ahekit.inspection.synthesis.transforms import normalised, random_affine
+from ahekit.protocols import VisualizerInput
+
+FRESH = 32
+NEAR_COPY = 0.98  # the correlation of thumbnails from which ahekit speaks of near-copies
+
+Measure = Callable[[Tensor, int], Tensor]
+"""The network's inputs `(N, 3, H, W)` and the number of a picture to what it was made for, of each, `(N,)`."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What pictures are made for.
+
+    Attributes:
+        names: Of each picture.
+        classes: Class index of each; -1 for a unit.
+        seeds: Of each one's start.
+        unit: Path of a module and number of its unit; None: pictures are of classes.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    unit: tuple[str, int] | None = None
+
+    @property
+    def kind(self) -> Literal["probability", "activation"]:
+        """What pictures are measured by."""
+        return "activation" if self.unit else "probability"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is found of B pictures, as they are written.
+
+    Attributes:
+        own: The network's probability of the class each was made for; of a unit its mean output.
+        moved: The mean of the same under `FRESH` fresh random transforms.
+        verdict: A second network's probabilities, `(B, C)`; None: nobody was asked.
+        nearest: None: nobody looked.
+    """
+
+    wanted: Wanted
+    class_names: tuple[str, ...]
+    own: NDArray[Any]
+    moved: NDArray[Any]
+    verdict: NDArray[Any] | None = None
+    nearest: Nearest | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All by the names they are stored under."""
+        kind, classes = self.wanted.kind, np.array(self.wanted.classes)
+        arrays = {kind: self.own, f"moved_{kind}": self.moved}
+        if self.verdict is not None:
+            arrays["judge_class"] = self.verdict.argmax(1)
+            arrays["judge_confidence"] = self.verdict.max(1)
+        if self.verdict is not None and not self.wanted.unit:
+            arrays["judge_probability"] = self.verdict[np.arange(len(classes)), classes]
+            arrays["judge_right"] = arrays["judge_class"] == classes
+        if self.nearest is not None:
+            arrays["nearest_id"] = np.array(self.nearest.ids)
+            arrays["nearest_class"] = self.nearest.labels
+            arrays["nearest_cosine"] = self.nearest.cosine
+            arrays["copy_id"] = np.array(self.nearest.copy_ids)
+            arrays["copy_correlation"] = self.nearest.copy_correlation
+        return arrays
+
+    def notes(self) -> list[str]:
+        """All in a few lines."""
+        what = "output of the unit" if self.wanted.unit else "probability of the wanted class"
+        line = f"mean {what} {self.own.mean():.2f}, under {FRESH} random transforms {self.moved.mean():.2f}"
+        found = self.arrays()
+        if "judge_right" in found:
+            right = found["judge_right"]
+            line += f"; the judge names {int(right.sum())} of {len(right)} images rightly"
+        lines = [line]
+        if self.nearest is not None:
+            lines.append(self._nearest_note(self.nearest))
+        return lines
+
+    def _nearest_note(self, nearest: Nearest) -> str:
+        hits = int((nearest.labels == np.array(self.wanted.classes)).sum())
+        same = "" if self.wanted.unit else f" is of the wanted class for {hits} of {len(self.own)}, and"
+        copies = int((nearest.copy_correlation >= NEAR_COPY).sum())
+        return (
+            f"the training image nearest by embedding{same} has a cosine of {nearest.cosine.min():.2f} to "
+            f"{nearest.cosine.max():.2f}; pixels correlate with those of any by {nearest.copy_correlation.max():.2f} "
+            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})"
+        )
+
+    def text(self, place: int) -> str:
+        """Of one picture, to be printed under it."""
+        own = "p" if self.wanted.kind == "probability" else "output"
+        lines = [f"{own} {self.own[place]:.2f}, moved {self.moved[place]:.2f}"]
+        if self.verdict is not None:
+            named = int(self.verdict[place].argmax())
+            lines.append(f"judge: {display_name(self.class_names[named])} {self.verdict[place, named]:.2f}")
+        return "\n".join(lines)
+
+    def nearest_text(self, place: int) -> str:
+        """Of a picture's nearest training image, to be printed under that."""
+        assert self.nearest is not None
+        name = display_name(self.class_names[int(self.nearest.labels[place])])
+        cosine, correlation = self.nearest.cosine[place], self.nearest.copy_correlation[place]
+        return f"{name}, cosine {cosine:.2f}\nmost alike in pixels {correlation:.2f}"
+
+
+def measure_of(given: VisualizerInput, wanted: Wanted) -> Measure:
+    """The network's probability of each picture's class; of a unit its mean output."""
+    module = given.model.module
+
+    def probability(inputs: Tensor, place: int) -> Tensor:
+        found: Tensor = module(inputs).softmax(1)[:, wanted.classes[place]]
+        return found
+
+    def activation(inputs: Tensor, place: int) -> Tensor:
+        assert wanted.unit is not None
+        path, number = wanted.unit
+        with capture(module, [path]) as seen:
+            module(inputs)
+        return seen[path].activation[:, number].flatten(1).mean(1)
+
+    measure = activation if wanted.unit else probability
+
+    def quietly(inputs: Tensor, place: int) -> Tensor:
+        with evaluating(module), torch.no_grad():
+            return measure(inputs.to(given.images.device), place).cpu()
+
+    return quietly
+
+
+def score(
+    given: VisualizerInput, pictures: NDArray[np.uint8], wanted: Wanted, nearest: Nearest | None = None
+) -> Scores:
+    """What is found of pictures `(B, S, S, 3)`, given to the network as any picture is."""
+    preprocessing, measure = given.model.preprocessing, measure_of(given, wanted)
+    move, to_input = random_affine(), normalised(preprocessing)
+    moment = Moment(torch.Generator().manual_seed(wanted.seeds[0] + 1))
+    own, moved = [], []
+    for place, picture in enumerate(pictures):
+        own.append(float(measure(normalise(picture[None], preprocessing), place)[0]))
+        copies = (to_float(picture[None]) / 255).repeat(FRESH, 1, 1, 1)
+        moved.append(float(measure(to_input(move(copies, moment), moment), place).mean()))
+    verdict = None if given.judge is None else given.judge(pictures)
+    return Scores(wanted, given.class_names, np.array(own), np.array(moved), verdict, nearest)
+
+
+def likeness_note(pictures: NDArray[np.uint8], names: Sequence[str]) -> str:
+    """How alike pictures of one name are: the mean correlation of their gray thumbnails, over all pairs."""
+    directions = thumbnail_directions(pictures)
+    same = np.array(names)[:, None] == np.array(names)[None, :]
+    pairs = same & np.triu(np.ones_like(same), 1)
+    mean = (directions @ directions.T)[pairs].mean()
+    return f"images made for the same: their pixels correlate by {mean:.2f} on average"

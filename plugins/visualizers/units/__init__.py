@@ -1,0 +1,1 @@
+"""What single units respond to."""
