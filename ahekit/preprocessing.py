@@ -1,4 +1,4 @@
-"""How pixels become a model's input: size, fit, interpolation and normalisation."""
+"""How pixels become a model's input: size, fit, interpolation and normalization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Preprocessing:
 
     An image is brought to `size` x `size` pixels by `fit` ("stretch" ignores the aspect ratio, "crop" resizes the
     shorter side to `size / crop_fraction` and cuts the centre, "pad" resizes the longer side and pads with gray),
-    scaled to [0, 1], then normalised per channel: `(pixel - mean) / std`.
+    scaled to [0, 1], then normalized per channel: `(pixel - mean) / std`.
     """
 
     size: int

@@ -253,7 +253,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "train": {"epochs": 6},
         "transfer": {"backbone_lr": 6e-4},
     },
-    # The source assignment as it stands: plain Adam, no augmentation, no regularisation beyond the network's dropout.
+    # The source assignment as it stands: plain Adam, no augmentation, no regularization beyond the network's dropout.
     "assignment": {
         "augment": {
             "flip": 0.0,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ahekit.catalog import resolve
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.data.dataset import load_dataset
 from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
@@ -138,7 +138,7 @@ def look(
         layers: Aliases or dotted paths; none leaves the choice to the visualizer.
         params: The visualizer's own.
         progress: Called with the steps done and their number by visualizers that take long.
-        judge: A second network that visualizers of synthesised images may ask for its opinion.
+        judge: A second network that visualizers of synthesized images may ask for its opinion.
 
     Raises:
         UnknownNameError: No visualizer or layer of that name.
@@ -153,7 +153,7 @@ def look(
     given = VisualizerInput(
         model=trained.built,
         class_names=trained.class_names,
-        images=normalise(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
+        images=normalize(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
         pixels=pictures.pixels,
         image_ids=pictures.ids,
         labels=pictures.labels,

@@ -103,7 +103,7 @@ def test_the_defaults_are_the_strong_recipe() -> None:
     assert RunSpec().optim.effective_batch_size == RunSpec().optim.batch_size * RunSpec().optim.accumulation_steps
 
 
-def test_the_assignment_recipe_is_plain_adam_without_augmentation_or_regularisation() -> None:
+def test_the_assignment_recipe_is_plain_adam_without_augmentation_or_regularization() -> None:
     spec = RunSpec(recipe="assignment")
     assert (spec.optim.name, spec.optim.weight_decay, spec.optim.clip_norm) == ("adam", 0.0, None)
     assert (spec.augment.flip, spec.augment.crop_scale, spec.augment.erase, spec.mix.probability) == (0, 1, 0, 0)

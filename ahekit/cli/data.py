@@ -118,9 +118,9 @@ def remove(
 
 def describe(source: Source, folder: Folder) -> dict[str, Any]:
     """What `ahekit data info` tells, for machines."""
-    from ahekit.data.editions import recognise_edition
+    from ahekit.data.editions import recognize_edition
 
-    edition = recognise_edition(folder)
+    edition = recognize_edition(folder)
     return {
         "name": folder.name,
         "kind": source.kind,
@@ -136,12 +136,12 @@ def describe(source: Source, folder: Folder) -> dict[str, Any]:
 
 
 def _show(folder: Folder) -> None:
-    from ahekit.data.editions import recognise_edition
+    from ahekit.data.editions import recognize_edition
 
     console.show_table(_counts_table(folder))
-    edition = recognise_edition(folder)
+    edition = recognize_edition(folder)
     if edition:
-        console.say(f"Recognised: {edition}")
+        console.say(f"Recognized: {edition}")
     elif _is_ahe(folder):
         console.say("Not a published edition of AHE, nor a part of one.")
     if "test" not in folder.counts:
@@ -186,7 +186,7 @@ def _counts_table(folder: Folder) -> Table:
 
 def _summary(root: Path, name: str) -> dict[str, Any]:
     """A dataset at a glance; what can't be known of it is None, and `problem` says why."""
-    from ahekit.data.editions import recognise_edition
+    from ahekit.data.editions import recognize_edition
     from ahekit.data.folder import scan
     from ahekit.data.installed import SAMPLE
 
@@ -197,7 +197,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         folder = scan(root, name=name)
     except DataError as error:
         return {**empty, "problem": str(error)}
-    edition = "generated drawings" if name == SAMPLE else recognise_edition(folder)
+    edition = "generated drawings" if name == SAMPLE else recognize_edition(folder)
     return {
         **empty,
         "images": {split: sum(by_class.values()) for split, by_class in folder.counts.items()},

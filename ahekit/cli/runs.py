@@ -51,7 +51,7 @@ def list_all(runs: options.Runs = None, json: options.Json = False) -> None:
     """List runs, newest first."""
     console.configure(json=json)
     root = runs_root(runs)
-    found = [summarise(run) for run in list_runs(root)]
+    found = [summarize(run) for run in list_runs(root)]
     if json:
         console.show_json([asdict(summary) for summary in found])
         return
@@ -72,7 +72,7 @@ def show(run: options.RunArgument = None, runs: options.Runs = None, json: optio
     spec, epochs = found.spec, _epoch_rows(found)
     changed = differences(RunSpec(recipe=spec.recipe), spec)
     if json:
-        facts = {**asdict(summarise(found)), "path": str(found.path), "reason": found.status["reason"]}
+        facts = {**asdict(summarize(found)), "path": str(found.path), "reason": found.status["reason"]}
         changes = {field: {"recipe": recipe, "run": value} for field, (recipe, value) in changed.items()}
         console.show_json({**facts, "last_epoch": epochs[-1] if epochs else None, "changes": changes})
         return
@@ -145,7 +145,7 @@ def prunable(run: Run) -> bool:
     return run.status["state"] == "interrupted" and not run.checkpoints() and not len(run.predictions())
 
 
-def summarise(run: Run) -> Summary:
+def summarize(run: Run) -> Summary:
     """A run at a glance, as far as its files can be read."""
     state = str(run.status["state"])
     try:
@@ -197,7 +197,7 @@ def _list_table(root: Path, found: list[Summary]) -> Table:
 
 
 def _facts_table(run: Run) -> Table:
-    summary, status, data = summarise(run), run.status, run.manifest.get("data", {})
+    summary, status, data = summarize(run), run.status, run.manifest.get("data", {})
     best = status.get("best") or {}
     facts = {
         "folder": str(run.path),

@@ -110,7 +110,7 @@ def viz(
         typer.Option(
             "--judge",
             metavar="RUN",
-            help="A second run whose network says what it sees in synthesised images.",
+            help="A second run whose network says what it sees in synthesized images.",
             autocompletion=options.complete_runs,
         ),
     ] = None,
@@ -118,7 +118,7 @@ def viz(
         bool,
         typer.Option(
             "--check",
-            help="Sanity checks of the maps beside the picture: weights randomised, deletion and insertion, in place.",
+            help="Sanity checks of the maps beside the picture: weights randomized, deletion and insertion, in place.",
             rich_help_panel=OWN,
         ),
     ] = False,

@@ -27,8 +27,8 @@ def to_float(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
 
 
-def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """The plain view: pixels `(B, H, W, 3)` as normalised `(B, 3, H, W)` float32, without augmentation."""
+def normalize(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """The plain view: pixels `(B, H, W, 3)` as normalized `(B, 3, H, W)` float32, without augmentation."""
     mean = torch.tensor(preprocessing.mean).mul(255).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std).mul(255).view(1, 3, 1, 1)
     return to_float(pixels).sub_(mean).div_(std)
@@ -43,7 +43,7 @@ def augment(
     seed: int,
     epoch: int,
 ) -> Tensor:
-    """A random view of each image, normalised.
+    """A random view of each image, normalized.
 
     Colours are changed after the crop and not clipped to the range of a pixel: what lies beyond is still a number
     to the network, and clipping would only cost detail.
@@ -101,7 +101,7 @@ def _geometry(draws: Tensor, spec: AugmentSpec) -> Tensor:
 
 
 def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: Preprocessing) -> Tensor:
-    """Brightness, contrast, saturation and normalisation as one affine map of the colours of each image.
+    """Brightness, contrast, saturation and normalization as one affine map of the colours of each image.
 
     With gray weights g and brightness, contrast and saturation factors b, c, s the map is
     x -> b (c x + (1 - c) m), where m is the image's mean gray, then s x + (1 - s) g.x in every channel.
@@ -119,7 +119,7 @@ def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: P
 
 
 def _kept(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
-    """Ones `(B, 1, H, W)` with zeros in the erased rectangle; zero is the mean colour after normalisation.
+    """Ones `(B, 1, H, W)` with zeros in the erased rectangle; zero is the mean colour after normalization.
 
     Random Erasing Data Augmentation, https://arxiv.org/abs/1708.04896, with the mean as filling.
     """

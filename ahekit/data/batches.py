@@ -37,7 +37,7 @@ class MicroBatch:
     """What one forward pass gets.
 
     Attributes:
-        images: `(B, 3, H, W)` float32, normalised; outputs of the frozen stages where these are computed once.
+        images: `(B, 3, H, W)` float32, normalized; outputs of the frozen stages where these are computed once.
         targets: `(B, C)` float32, rows sum to 1; before label smoothing.
         weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
         labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
@@ -240,7 +240,7 @@ def class_weights(labels: Indices, num_classes: int, kind: str) -> Tensor:
 def pad(part: Indices) -> tuple[Indices, Tensor]:
     """Fill a micro-batch up to two samples, and tell `(B,)` which are real.
 
-    BatchNorm can't normalise a lone image of one pixel a channel, and a process that got no sample of a short window
+    BatchNorm can't normalize a lone image of one pixel a channel, and a process that got no sample of a short window
     still has to take part in the exchange of gradients. Padding weighs nothing in the gradient.
     """
     if len(part) >= 2:

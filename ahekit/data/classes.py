@@ -44,11 +44,11 @@ _SPELLINGS = {
 }
 
 
-def normalise_class(name: str) -> str:
+def normalize_class(name: str) -> str:
     """A class's name: AHE's own for its known spellings, any other as it is (composed to NFC).
 
     Example:
-        >>> [normalise_class(name) for name in ("alter", "Dome (inner)", "bell-tower", "Window 2")]
+        >>> [normalize_class(name) for name in ("alter", "Dome (inner)", "bell-tower", "Window 2")]
         ['altar', 'dome_inner', 'bell_tower', 'Window 2']
     """
     # macOS writes file names decomposed: one name in two encodings must not become two classes.

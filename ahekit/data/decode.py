@@ -73,7 +73,7 @@ class UnreadableError(DecodeError):
 
 
 def decode(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Read an image file as a model's square of pixels, before scaling and normalisation.
+    """Read an image file as a model's square of pixels, before scaling and normalization.
 
     Not for several threads at once (it quiets Pillow's warnings, which is a setting of the whole process); those use
     `read`, `to_rgb` and `fit` within one `quiet_pillow`.

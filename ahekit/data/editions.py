@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ahekit.data.classes import AHE_CLASSES, DISPLAY_NAMES, normalise_class
+from ahekit.data.classes import AHE_CLASSES, DISPLAY_NAMES, normalize_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ EDITIONS = (EDITION_64, EDITION_128, EDITION_ORIGINAL)
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognized:
     """An edition that a dataset is, or is part of.
 
     Attributes:
@@ -106,7 +106,7 @@ class Recognised:
         return f"{self.edition.name} of AHE, {train}{test}"
 
 
-def recognise_edition(folder: Folder) -> Recognised | None:
+def recognize_edition(folder: Folder) -> Recognized | None:
     """The published edition that a dataset is or is part of; None when it is none of them.
 
     A dataset with an edition's very training counts is that edition. One with fewer images is taken for a part of it
@@ -121,7 +121,7 @@ def recognise_edition(folder: Folder) -> Recognised | None:
     for edition in EDITIONS:
         exact = train == edition.train and edition.side in (side, None)
         if (exact or (_spelt(folder) == edition.folders and edition.side == side)) and edition.could_hold(train, test):
-            return Recognised(edition, sum(train.values()), sum(test.values()))
+            return Recognized(edition, sum(train.values()), sum(test.values()))
     return None
 
 
@@ -136,7 +136,7 @@ def _spelt(folder: Folder) -> set[str]:
     """The class folders' names as they are on disk."""
     parts = (sample.id.split("/")[:-1] for sample in folder.samples)
     # The first folder of an id is the split's, unless it is a class's itself.
-    return {names[0] if normalise_class(names[0]) in DISPLAY_NAMES else names[1] for names in parts}
+    return {names[0] if normalize_class(names[0]) in DISPLAY_NAMES else names[1] for names in parts}
 
 
 def _first_of_each_class(folder: Folder) -> list[Sample]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ahekit.data._layout import SPLITS, entries, find_home, is_dir, is_image, single_class, split_folders
-from ahekit.data.classes import normalise_class
+from ahekit.data.classes import normalize_class
 from ahekit.errors import DataError
 
 
@@ -24,7 +24,7 @@ class Sample:
 
     Attributes:
         id: Path relative to the dataset's root, with forward slashes, exactly as the file system spells it.
-        class_name: Normalised name of its class.
+        class_name: Normalized name of its class.
         split: "train", "val" or "test".
     """
 
@@ -49,7 +49,7 @@ class Folder:
     Attributes:
         root: The folder that holds the class or split folders; ids are relative to it.
         samples: Sorted by id.
-        class_names: Normalised, sorted.
+        class_names: Normalized, sorted.
         refused: Files and folders left out, each with a reason; sorted by id.
         notes: What the user should know of how the folder was read (classes merged from several folders).
     """
@@ -150,7 +150,7 @@ def _walk_classes(folder: str, prefix: str, split: str, found: _Found) -> None:
         if reason:
             found.refuse(id, reason)
             continue
-        class_name, before = normalise_class(entry.name), len(found.samples)
+        class_name, before = normalize_class(entry.name), len(found.samples)
         _walk_class(entry.path, id, class_name, split, found)
         if len(found.samples) > before:
             found.folders.setdefault((split, class_name), []).append(entry.name)

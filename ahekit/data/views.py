@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import augment, normalise
+from ahekit.data.augment import augment, normalize
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
@@ -48,17 +48,17 @@ class PixelViews:
     seed: int
 
     def fresh(self, indices: Indices, epoch: int) -> Tensor:
-        """A new augmentation of each image, `(B, 3, S, S)` normalised, a function of (seed, epoch, sample)."""
+        """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample)."""
         return augment(
             self.images[indices], self.keys[indices], self.spec, self.preprocessing, seed=self.seed, epoch=epoch
         )
 
     def named(self, indices: Indices, name: str) -> Tensor:
-        """One fixed view of each image, `(B, 3, S, S)` normalised."""
+        """One fixed view of each image, `(B, 3, S, S)` normalized."""
         if name == PLAIN:
-            return normalise(self.images[indices], self.preprocessing)
+            return normalize(self.images[indices], self.preprocessing)
         if name == MIRROR:
-            return normalise(self.images[indices], self.preprocessing).flip(3)
+            return normalize(self.images[indices], self.preprocessing).flip(3)
         return self.fresh(indices, int(name.rpartition("-")[2]))
 
 

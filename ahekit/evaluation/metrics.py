@@ -72,7 +72,7 @@ class OnlineMetrics:
         self.loss_sum = float(state["loss_sum"])
 
 
-def summarise(logits: ArrayLike, labels: ArrayLike, *, class_names: Sequence[str]) -> dict[str, float]:
+def summarize(logits: ArrayLike, labels: ArrayLike, *, class_names: Sequence[str]) -> dict[str, float]:
     """Loss, accuracy, and macro precision, recall and F1.
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ahekit.compute import Compute
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.hooks import evaluating
 from ahekit.preprocessing import Preprocessing
 
@@ -33,7 +33,7 @@ def predict_logits(
         flip_average: Average the probabilities of an image and its mirror image, and return their logarithm.
     """
     starts = range(0, len(indices), batch_size)
-    plain = (normalise(images[indices[start : start + batch_size]], preprocessing) for start in starts)
+    plain = (normalize(images[indices[start : start + batch_size]], preprocessing) for start in starts)
     return predict_views(module, ((view, view.flip(3)) if flip_average else (view,) for view in plain), compute)
 
 

@@ -128,7 +128,7 @@ def image_label(given: VisualizerInput, index: int, *more: str) -> str:
 
 
 def image_tile(given: VisualizerInput, index: int) -> Tile:
-    """The image itself, as the network sees it before normalisation."""
+    """The image itself, as the network sees it before normalization."""
     return Tile(given.pixels[index], "picture")
 
 

@@ -68,7 +68,7 @@ def silenced_counts(
     each unit of the stage.
 
     Args:
-        batches: Numbers of the images, and the images, normalised, `(B, 3, S, S)`.
+        batches: Numbers of the images, and the images, normalized, `(B, 3, S, S)`.
         labels: `(N,)` class indices.
     """
     whole = np.zeros((num_classes, num_classes), dtype=np.int64)

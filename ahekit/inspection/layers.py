@@ -70,7 +70,7 @@ def named_layer(given: VisualizerInput) -> tuple[str, str] | None:
 def last_maps(given: VisualizerInput) -> tuple[str, str]:
     """Name and path of the last module whose output is maps of more than one place.
 
-    That is what the classifier reads: in most networks the last convolution's output, normalised and rectified.
+    That is what the classifier reads: in most networks the last convolution's output, normalized and rectified.
 
     Raises:
         UsageError: The network has no convolution.

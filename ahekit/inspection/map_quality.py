@@ -2,7 +2,7 @@
 
 Plain functions; a map is `(h, w)` numbers of an image, larger where more speaks for a score.
 
-    for stage, network in randomised(module, stages):
+    for stage, network in randomized(module, stages):
         rank_correlations(explain(module), explain(network))
     curve = replacement_curve(score, images, gray, maps)      # deletion: the places of largest value go first
 """
@@ -24,12 +24,12 @@ Score = Callable[[Tensor, Tensor], Tensor]
 """Images `(B, 3, H, W)` and which one each of them is made of `(B,)`, to scores `(B,)`."""
 
 
-def randomised(
+def randomized(
     module: nn.Module, stages: Mapping[str, Sequence[nn.Module]], *, seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
     """Networks with fresh weights from the head down: each has one stage more, the last one all of them.
 
-    The cascading randomisation of Sanity Checks for Saliency Maps, https://arxiv.org/abs/1810.03292. Modules draw their
+    The cascading randomization of Sanity Checks for Saliency Maps, https://arxiv.org/abs/1810.03292. Modules draw their
     weights as torch does for a new network (`reset_parameters`, BatchNorm's statistics included); parameters of a
     module that can't have their own elements dealt out anew. It is one copy that changes from step to step: use it
     before the next one is asked for. `module` itself and torch's random state stay as they are.
@@ -38,7 +38,7 @@ def randomised(
         stages: As in `BuiltModel`, in order from input to head.
 
     Yields:
-        The stage that was randomised last, and the network, in eval mode.
+        The stage that was randomized last, and the network, in eval mode.
     """
     # Copied together, so that the copied stages hold the copied network's own modules.
     changed, parts = copy.deepcopy((module, dict(stages)))

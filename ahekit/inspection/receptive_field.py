@@ -58,7 +58,7 @@ Field = Axes | Literal["flat", "all", "unknown"]
 class ReceptiveFields(TorchDispatchMode):
     """Follows every tensor computed from an image while it is the active mode.
 
-    Normalisation is followed as if its statistics were constants, as is usual: otherwise one group norm would make
+    Normalization is followed as if its statistics were constants, as is usual: otherwise one group norm would make
     every field "all". Operations that this module knows nothing about end in None.
 
     Example:

@@ -1,6 +1,6 @@
 """Sanity checks of maps, beside the picture: `--check`, for every method that makes one map of each image.
 
-1. **Weights.** The network's weights are randomised from the head down. A map that stays the same, when all weights
+1. **Weights.** The network's weights are randomized from the head down. A map that stays the same, when all weights
    change or those alone that the score is made with, shows the image and not what the network learnt. Sanity Checks
    for Saliency Maps, https://arxiv.org/abs/1810.03292. Of signed maps the sizes are compared, which the paper finds to
    survive where signs don't.
@@ -51,7 +51,7 @@ class CheckedParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     check: bool = Field(
-        False, description="sanity checks beside the picture: weights randomised, deletion and insertion, in place"
+        False, description="sanity checks beside the picture: weights randomized, deletion and insertion, in place"
     )
 
 
@@ -101,7 +101,7 @@ def checked(seen: Visualization, given: VisualizerInput, params: CheckedParams, 
     trained = np.asarray(seen.arrays["map"])
     stages, maps, changed = [], [], []
     before = _scores(given, given.model.module, explained)
-    for stage, network in map_checks.randomised(given.model.module, given.model.stages, seed=given.seed):
+    for stage, network in map_checks.randomized(given.model.module, given.model.stages, seed=given.seed):
         stages.append(stage)
         maps.append(_maps(given, network, explained))
         changed.append(not torch.allclose(_scores(given, network, explained), before))

@@ -27,13 +27,13 @@ def weights_verdict(stages: list[str], correlations: Floats, decisive: int) -> s
     """What the correlations say of the maps.
 
     Args:
-        decisive: The stage whose randomisation first changed the score.
+        decisive: The stage whose randomization first changed the score.
     """
     if np.isnan(correlations).all():
         return "weights: the trained network's maps are constant, so there is nothing to compare"
     first, whole = float(np.nanmean(correlations[decisive])), float(np.nanmean(correlations[-1]))
     found = f"weights: rank correlation with the trained maps is {first:.2f} with the weights down to "
-    found += f"{stages[decisive]} randomised, the first that the score depends on, and {whole:.2f} with all"
+    found += f"{stages[decisive]} randomized, the first that the score depends on, and {whole:.2f} with all"
     if max(first, whole) >= WORTHLESS:
         return f"{found}: worthless as evidence, a map that does not change when the weights do shows the image"
     return f"{found}: they depend on what was learnt (worthless from {WORTHLESS})"
@@ -65,8 +65,8 @@ def weights_table(stages: list[str], correlations: Floats) -> Table:
         rows.append((words, *(None if value is None else float(value) for value in values)))
     numbers = (Column(name, ".2f", "right") for name in ("mean", "least", "largest"))
     return Table(
-        "Weights randomised from the head down: rank correlation with the trained map",
-        (Column("randomised"), *numbers),
+        "Weights randomized from the head down: rank correlation with the trained map",
+        (Column("randomized"), *numbers),
         tuple(rows),
         note="Spearman's, over each map's places. 1: the map did not change; 0: nothing of its order is left.",
     )
@@ -112,8 +112,8 @@ def maps_figure(
     caption = f"{CASCADE} {READING[kind]}"
     table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=caption)
     return Figure(
-        name=f"{name}-randomised",
-        title=f"{title}. Weights randomised from the head down",
+        name=f"{name}-randomized",
+        title=f"{title}. Weights randomized from the head down",
         alt=f"A row for each image: {', '.join(columns)}.",
         draw=table.draw,
         size=table.size,

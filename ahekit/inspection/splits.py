@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.errors import UsageError
 from ahekit.protocols import SplitImages, VisualizerInput
 
@@ -32,10 +32,10 @@ def open_images(given: VisualizerInput, name: Split, *, least: int) -> SplitImag
     return images
 
 
-def normalised_batches(
+def normalized_batches(
     given: VisualizerInput, images: SplitImages, size: int, *, tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[slice, Tensor]]:
     """All images in order: their numbers, and the network's input `(B, 3, S, S)`; `tick` is called after each batch."""
     for part, pixels in images.batches(size):
-        yield part, normalise(pixels, given.model.preprocessing).to(given.images.device)
+        yield part, normalize(pixels, given.model.preprocessing).to(given.images.device)
         tick()

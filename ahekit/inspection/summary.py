@@ -49,7 +49,7 @@ class ModelSummary:
         unlisted: How many others there are, by class name (activations, dropout).
         parameters: Of the whole network.
         multiply_adds: Of the whole network for one image. Those of matrix products and convolutions; additions,
-            comparisons and normalisation are not counted.
+            comparisons and normalization are not counted.
         stages: Stage name to its number of parameters.
     """
 

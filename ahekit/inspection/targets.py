@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ahekit.data.classes import display_name, normalise_class
+from ahekit.data.classes import display_name, normalize_class
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.hooks import evaluating
 from ahekit.protocols import VisualizerInput
@@ -97,7 +97,7 @@ def class_index(class_names: tuple[str, ...], name: str) -> int:
     Raises:
         UnknownNameError: There is none.
     """
-    found = name if name in class_names else normalise_class(name)
+    found = name if name in class_names else normalize_class(name)
     if found not in class_names:
         raise UnknownNameError("class", name, class_names, listed=class_names)
     return class_names.index(found)

@@ -5,7 +5,7 @@
     measured["conv4"].selectivity, measured["conv4"].dead
 
 **Activity.** A unit's activity at a place is the positive part of its output there, `max(0, output)`, taken behind the
-normalisation that gets the layer's very output where there is one: what the rectifier behind lets through, and what
+normalization that gets the layer's very output where there is one: what the rectifier behind lets through, and what
 the next layer is given. With ReLU that is exact. With other nonlinearities it is a convention (of SiLU or GELU little
 passes below zero), and so it is for a layer that is added to a shortcut before it is rectified: its activity is what it
 adds. A unit is active on an image when its activity is above 0 at one place at least, and dead when it is active on
@@ -38,7 +38,7 @@ class UnitLayer:
     """Where a layer's activity is found.
 
     Attributes:
-        path: Of the module whose output's positive part is the activity: the layer, or the normalisation behind it.
+        path: Of the module whose output's positive part is the activity: the layer, or the normalization behind it.
         units: Their number.
         axes: Receptive fields of the output's places, down and across; None: every pixel, or it can't be told.
     """
@@ -156,7 +156,7 @@ def measure_units(
     level keep their order, so that the size of the batches changes nothing beyond what the forward pass itself rounds.
 
     Args:
-        batches: Numbers of the images (from 0, in order), and the images, normalised, `(B, 3, S, S)`.
+        batches: Numbers of the images (from 0, in order), and the images, normalized, `(B, 3, S, S)`.
         labels: `(N,)` class indices.
         size: S, to cut receptive fields at the image's border.
         top: Strongest images kept of each unit.

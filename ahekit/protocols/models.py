@@ -38,12 +38,12 @@ class BuiltModel:
     """A network and all that freezing, layer-wise rates, hooks, visualizers and export need to know of it.
 
     Attributes:
-        module: Maps normalised images `(B, 3, H, W)` to logits `(B, num_classes)`.
+        module: Maps normalized images `(B, 3, H, W)` to logits `(B, num_classes)`.
         preprocessing: How pixels become its input.
         stages: Stage name to its modules, in order from input to head. Together the stages hold every parameter
             once; the last one is the head.
         layers: Alias (`conv3`) to dotted module path. Dotted paths always work beside the aliases.
-        embed: Normalised images to the embedding before the head, `(B, D)`.
+        embed: Normalized images to the embedding before the head, `(B, D)`.
         split: `split(stage)` cuts before that stage: `(prefix, suffix)` with `suffix(prefix(x)) == module(x)`.
         depths: Number of each parameter's layer, counted from the input, where the network knows finer layers than its
             stages; layer-wise learning rates go by them. Empty: they go by stages.

@@ -54,8 +54,8 @@ class VisualizerInput:
     """What a visualizer gets: a model in eval mode and the images to look at.
 
     Attributes:
-        images: Normalised, `(B, 3, H, W)` float.
-        pixels: The same before normalisation, `(B, H, W, 3)` uint8.
+        images: Normalized, `(B, 3, H, W)` float.
+        pixels: The same before normalization, `(B, H, W, 3)` uint8.
         image_ids: A name for each image.
         labels: True class index of each, -1 where unknown.
         layers: Layers asked for, as dotted paths by the alias the user wrote.

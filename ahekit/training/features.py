@@ -5,7 +5,7 @@
         <view>.bin          (N, …) for all the dataset's images, maps channels last; holes where nobody asked yet
         <view>.done         (N,) uint8: 1 where an image is there
 
-The key is what the outputs depend on beside the view: the pixels, their normalisation, the prefix with its weights and
+The key is what the outputs depend on beside the view: the pixels, their normalization, the prefix with its weights and
 statistics, and the precisions. So runs that differ in what follows the prefix share a store, and one that was
 interrupted goes on where it was. The least recently used stores go when all together pass the budget.
 """

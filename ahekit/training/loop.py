@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.errors import TrainingError
-from ahekit.evaluation.metrics import summarise
+from ahekit.evaluation.metrics import summarize
 from ahekit.evaluation.predictions import Predictions
 from ahekit.run import Run
 from ahekit.spec import MONITORED
@@ -147,7 +147,7 @@ def _measure_epoch(session: Session) -> dict[str, Any]:
     parts = {"train": setup.train_subset, "val": setup.splits.val, "test": setup.splits.test}
     for name, indices in parts.items():
         logits = _logits(session, indices, flip_average=False)
-        row[name] = summarise(logits, setup.dataset.labels[indices], class_names=setup.dataset.class_names)
+        row[name] = summarize(logits, setup.dataset.labels[indices], class_names=setup.dataset.class_names)
     return row
 
 

@@ -77,7 +77,7 @@ def find_learning_rate(setup: Setup, *, steps: int = 100, advance: Callable[[int
         pass
     if len(losses) < 10:
         raise TrainingError(
-            "the loss burst within ten steps of the range test; normalise the images or change the model"
+            "the loss burst within ten steps of the range test; normalize the images or change the model"
         )
     slopes = np.gradient(np.array(losses), np.log10(rates[: len(losses)]))
     # The first steps measure the start of the average, not the rate.

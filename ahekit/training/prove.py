@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.data.batches import MicroBatch, class_weights
 from ahekit.data.random import generator
 from ahekit.errors import UsageError
@@ -136,7 +136,7 @@ def _case(setup: Setup, count: int, weighting: str) -> _Case:
     classes = len(setup.dataset.class_names)
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels[chosen]), classes).double()
     by_class = class_weights(labels[setup.splits.train], classes, weighting).double()
-    images = normalise(np.asarray(setup.dataset.images[chosen]), setup.dataset.preprocessing)
+    images = normalize(np.asarray(setup.dataset.images[chosen]), setup.dataset.preprocessing)
     return _Case(images, targets, targets @ by_class)
 
 

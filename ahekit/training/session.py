@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.data.batches import TrainingBatches
 from ahekit.data.views import MIRROR, PLAIN
 from ahekit.errors import CheckpointError
@@ -241,7 +241,7 @@ def _plain_batches(setup: Setup) -> Iterator[Tensor]:
     indices, size = setup.train_subset, setup.spec.evaluation.batch_size
     for place in range(0, len(indices), size):
         pixels = setup.dataset.images[indices[place : place + size]]
-        yield setup.compute.prepare(normalise(pixels, setup.dataset.preprocessing))
+        yield setup.compute.prepare(normalize(pixels, setup.dataset.preprocessing))
 
 
 def restore(setup: Setup, processes: Processes, checkpoint: Path) -> Session:

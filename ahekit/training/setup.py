@@ -16,7 +16,7 @@ from ahekit.catalog import Source, resolve
 from ahekit.compute import Compute, hardware, open_compute, resolve_runtime
 from ahekit.data.batches import TrainingBatches
 from ahekit.data.dataset import Dataset, load_dataset
-from ahekit.data.editions import recognise_edition
+from ahekit.data.editions import recognize_edition
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
@@ -155,7 +155,7 @@ def prepare(
     )
     for note in splits.notes:
         announce(note)
-    edition = recognise_edition(folder)
+    edition = recognize_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
         "image_size": preprocessing.size,

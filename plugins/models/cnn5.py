@@ -42,7 +42,7 @@ class Cnn5Params(BaseModel):
         (2048, 1024, 512), max_length=9, description="widths of the fully connected layers before the last"
     )
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout probability before each fully connected layer")
-    norm: Norm = Field("batch", description="normalisation after each convolution")
+    norm: Norm = Field("batch", description="normalization after each convolution")
 
     @field_validator("pool_every")
     @classmethod
@@ -65,11 +65,11 @@ class Cnn5:
     """Five 3x3 convolutions with pooling between, then four fully connected layers.
 
     Stages are `block1` … `block5`, `dense1` … `dense3` and `head`; layer aliases are `conv1` … `conv5` and
-    `fc1` … `fc4`, the last of which is the head's. Weights start from torch's own initialisation.
+    `fc1` … `fc4`, the last of which is the head's. Weights start from torch's own initialization.
 
     Where `pool` and `pool_every` leave maps wider than a sixteenth of the image, these are averaged down to it
     before they are flattened, so that every way of pooling has the same fully connected layers and can be compared
-    fairly. With batch normalisation a 16-pixel image ends in 1x1 maps, on which torch can't train one image alone.
+    fairly. With batch normalization a 16-pixel image ends in 1x1 maps, on which torch can't train one image alone.
     """
 
     Params = Cnn5Params

@@ -37,7 +37,7 @@ class GoogLeNet:
         """
         if params.drop_path:
             raise UsageError("model.params.drop_path: googlenet has no residual blocks to skip; leave it at 0")
-        # Told to, it initialises its weights itself and doesn't warn that a default will change.
+        # Told to, it initializes its weights itself and doesn't warn that a default will change.
         backbone = TorchvisionGoogLeNet(num_classes=1, aux_logits=False, transform_input=False, init_weights=True)
         backbone.dropout, backbone.fc = nn.Identity(), nn.Flatten()
         built: BuiltModel = build(

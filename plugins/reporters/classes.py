@@ -173,7 +173,7 @@ def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     empty = [display_name(score.name) for score in scores if not score.support]
     if empty:
         sentences.append(
-            f"There are no images of {listed(empty)}, so nothing is known of how well they are recognised."
+            f"There are no images of {listed(empty)}, so nothing is known of how well they are recognized."
         )
     return " ".join(sentences)
 

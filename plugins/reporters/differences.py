@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ahekit_plugins.reporters.intervals import NAMES
-
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import FIGURES, Comparison
 from ahekit.evaluation.resampling import BootstrapParams
 from ahekit.figures.dot_plot import difference_figure
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted
+
+from .intervals import NAMES
 
 _RUN_COLUMNS = (
     Column("Run"),

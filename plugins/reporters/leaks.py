@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ahekit_plugins.reporters.intervals import NAMES
 from pydantic import Field
 
 from ahekit.data.classes import display_name
@@ -16,6 +15,8 @@ from ahekit.evaluation.resampling import BootstrapParams, resample
 from ahekit.figures.thumbnails import Shown, thumbnails
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted
+
+from .intervals import NAMES
 
 
 class LeakFree:

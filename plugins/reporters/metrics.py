@@ -11,7 +11,7 @@ import numpy as np
 
 from ahekit.data.classes import display_name
 from ahekit.evaluation.intervals import Interval, wilson_interval
-from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarise
+from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarize
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions, measure
 from ahekit.evaluation.resampling import BootstrapParams, resample
@@ -114,7 +114,7 @@ def _from_predictions(predictions: Predictions) -> dict[str, float | None]:
     images = int((predictions.labels >= 0).sum())
     return {
         "images": images,
-        **summarise(predictions.logits, predictions.labels, class_names=predictions.class_names),
+        **summarize(predictions.logits, predictions.labels, class_names=predictions.class_names),
     }
 
 

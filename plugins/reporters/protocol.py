@@ -114,7 +114,7 @@ def _edition_text(record: RunRecord) -> str:
     if noted:
         return str(noted)
     edition = _edition(record)
-    return f"training images of the {edition.name} of AHE, by their counts" if edition else "none recognised"
+    return f"training images of the {edition.name} of AHE, by their counts" if edition else "none recognized"
 
 
 def _published(record: RunRecord, edition: Edition) -> Table:

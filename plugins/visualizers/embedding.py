@@ -19,7 +19,7 @@ from sklearn.manifold import TSNE
 from ahekit.data.classes import display_name
 from ahekit.errors import RunError, UsageError
 from ahekit.hooks import evaluating
-from ahekit.inspection.splits import Split, normalised_batches, open_images
+from ahekit.inspection.splits import Split, normalized_batches, open_images
 from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
@@ -116,7 +116,7 @@ def embed(
     embeddings, predictions = [], []
     total = math.ceil(len(images) / batch_size)
     with evaluating(given.model.module), torch.no_grad():
-        for done, (_, batch) in enumerate(normalised_batches(given, images, batch_size), start=1):
+        for done, (_, batch) in enumerate(normalized_batches(given, images, batch_size), start=1):
             predictions.append(given.model.module(batch).argmax(1).cpu().numpy())
             embeddings.append(given.model.embed(batch).flatten(1).float().cpu().numpy())
             given.progress(done, total)

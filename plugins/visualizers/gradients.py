@@ -42,7 +42,7 @@ class Saliency:
     Params = TargetParams
 
     def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
-        """Map each image; the array `gradient` is `(B, 3, H, W)`, of the normalised input."""
+        """Map each image; the array `gradient` is `(B, 3, H, W)`, of the normalized input."""
         target = choose_target(given, params.target)
 
         def gradient(given: VisualizerInput) -> Tensor:

@@ -86,7 +86,7 @@ class GuidedBackprop:
 
     Striving for Simplicity: The All Convolutional Net, https://arxiv.org/abs/1412.6806. It shows what the network
     reacts to more than what tells classes apart: https://arxiv.org/abs/1810.03292 finds it nearly unchanged when
-    weights are randomised.
+    weights are randomized.
     """
 
     Params = TargetParams
@@ -114,7 +114,7 @@ class Deconvnet:
     """What in an image made a filter respond most: its strongest place projected back to the pixels.
 
     Visualizing and Understanding Convolutional Networks, https://arxiv.org/abs/1311.2901: transposed convolutions,
-    pooling's switches, gradients rectified at each ReLU. Normalisation layers, which the paper's network has not, are
+    pooling's switches, gradients rectified at each ReLU. Normalization layers, which the paper's network has not, are
     passed as the linear maps they are in eval mode.
     """
 

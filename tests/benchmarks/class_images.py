@@ -2,7 +2,7 @@
 
     python tests/benchmarks/class_images.py [--steps 20] [--rounds 3] [--size 64] [--threads 2]
 
-Both do the same optimisation on one untrained cnn5: gradient ascent on ten classes' logits by Adam. The usual loop
+Both do the same optimization on one untrained cnn5: gradient ascent on ten classes' logits by Adam. The usual loop
 takes a class at a time and lets `backward` fill the network's parameter gradients too. The contenders take turns, so
 that a machine whose speed drifts slows both alike, and both keep freed memory, as `ahekit viz` does. Reported are the
 median of the ratios, what 1000 steps take at the best rate seen, and the peak of memory, each contender's in a process
@@ -19,13 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ahekit_plugins.visualizers.class_image.visualizer import ascend
 from torch import Tensor, nn
 
 from ahekit.compute import keep_freed_memory
 from ahekit.inspection.synthesis import objectives
 from ahekit.inspection.synthesis.parameterizations import noise
 from ahekit.registry import MODELS
+from ahekit_plugins.visualizers.class_image.visualizer import ascend
 
 CLASSES = 10
 MEMORY_STEPS = 3

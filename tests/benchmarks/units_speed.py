@@ -3,7 +3,7 @@
     python tests/benchmarks/units_speed.py [RUN] [--images 727] [--steps 128]
 
 Each row is a process of its own that measures every unit of cnn5's convolutions, silences the best unit of each class,
-synthesises its image, and draws both figures. With a run, its network and its test images are taken; without one, an
+synthesizes its image, and draws both figures. With a run, its network and its test images are taken; without one, an
 untrained cnn5 and as many images of noise. Four times as many images are the same ones four times over, so that the
 pixels, which are mapped from disk, take the same room. VmHWM is the kernel's own peak; what is in it before the first
 image (the libraries, the network) is told apart.

@@ -103,12 +103,12 @@ def test_info_of_ahe_classes_stands_beside_the_published_counts(cli: Cli) -> Non
     assert all(len(line) <= 80 for line in table.splitlines())
 
 
-def test_info_recognises_a_part_of_the_64_px_edition(cli: Cli, tmp_path: Path) -> None:
+def test_info_recognizes_a_part_of_the_64_px_edition(cli: Cli, tmp_path: Path) -> None:
     spelt = ["altar", "apse", "bell_tower", "column", "dome(inner)", "dome(outer)", "flying_buttress"]
     spelt += ["gargoyle", "stained_glass", "vault"]
     root = write(tmp_path / "part", *(f"train/{name}/1.png" for name in spelt))
     done = cli("data", "info", root)
-    assert "Recognised: 64-px edition of AHE, 10 of 10,130 training images, no test images" in done.out
+    assert "Recognized: 64-px edition of AHE, 10 of 10,130 training images, no test images" in done.out
     assert "No test split: training cuts one from the training images." in done.out
     assert ["all", "10", "10,130", "1,404", "10,235"] in words(done.out)
     assert json.loads(cli("data", "info", root, "--json").out)["edition"].startswith("64-px edition of AHE, 10 of")
@@ -204,7 +204,7 @@ def test_errors_are_one_line_and_an_exit_code(cli: Cli, arguments: tuple[str, ..
 
 
 @pytest.mark.skipif(not AHE64, reason="AHE64 names no folder with AHE-64 and half of its test images")
-def test_ahe64_is_recognised(cli: Cli) -> None:
+def test_ahe64_is_recognized(cli: Cli) -> None:
     done = cli("data", "info", AHE64)
     assert "64-px edition of AHE, all 10,130 training images, 727 of 1,404 test images" in done.out
     assert done.err == ""

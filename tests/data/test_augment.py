@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ahekit.data.augment import affine_grid, augment, normalise, rectangles
+from ahekit.data.augment import affine_grid, augment, normalize, rectangles
 from ahekit.data.random import sample_keys, uniforms
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
@@ -38,12 +38,12 @@ def run(pixels: NDArray[np.uint8], *, epoch: int = 1, ids: list[str] | None = No
 
 
 def test_without_any_change_it_is_the_plain_view() -> None:
-    torch.testing.assert_close(run(pictures()), normalise(pictures(), PREPROCESSING))
+    torch.testing.assert_close(run(pictures()), normalize(pictures(), PREPROCESSING))
 
 
 def test_the_plain_view_by_hand() -> None:
     pixels = np.full((1, 1, 1, 3), 255, dtype=np.uint8)
-    values = normalise(pixels, PREPROCESSING).flatten().tolist()
+    values = normalize(pixels, PREPROCESSING).flatten().tolist()
     assert values == pytest.approx([0.6 / 0.2, 0.5 / 0.3, 0.4 / 0.4])
 
 
@@ -63,19 +63,19 @@ def test_epochs_and_samples_differ() -> None:
 
 
 def test_a_certain_flip_mirrors_left_and_right() -> None:
-    torch.testing.assert_close(run(pictures(), flip=1), normalise(pictures()[:, :, ::-1].copy(), PREPROCESSING))
+    torch.testing.assert_close(run(pictures(), flip=1), normalize(pictures()[:, :, ::-1].copy(), PREPROCESSING))
 
 
 def test_half_of_many_images_are_flipped() -> None:
     pixels = np.repeat(pictures(1), 400, axis=0)
-    changed = (run(pixels, flip=0.5) - normalise(pixels, PREPROCESSING)).abs().amax(dim=(1, 2, 3)) > 1e-3
+    changed = (run(pixels, flip=0.5) - normalize(pixels, PREPROCESSING)).abs().amax(dim=(1, 2, 3)) > 1e-3
     assert 160 < int(changed.sum()) < 240
 
 
 def test_a_crop_shows_only_pixels_of_the_image() -> None:
     ramp = np.broadcast_to(np.arange(24, dtype=np.uint8)[None, None, :, None] * 10, (40, 24, 24, 3)).copy()
     view = run(ramp, crop_scale=0.3)
-    full = normalise(ramp, PREPROCESSING)
+    full = normalize(ramp, PREPROCESSING)
     assert view.min() >= full.min() - 1e-4
     assert view.max() <= full.max() + 1e-4
     spans = view[:, 0, 0].amax(dim=1) - view[:, 0, 0].amin(dim=1)
@@ -94,9 +94,9 @@ def test_brightness_scales_and_stays_in_its_range() -> None:
 
 def test_saturation_keeps_gray_pixels_and_contrast_keeps_the_mean() -> None:
     gray = np.repeat(pictures()[..., :1], 3, axis=3)
-    torch.testing.assert_close(run(gray, saturation=0.9), normalise(gray, PREPROCESSING), atol=2e-5, rtol=0)
+    torch.testing.assert_close(run(gray, saturation=0.9), normalize(gray, PREPROCESSING), atol=2e-5, rtol=0)
     means = run(gray, contrast=0.9).mean(dim=(2, 3))
-    torch.testing.assert_close(means, normalise(gray, PREPROCESSING).mean(dim=(2, 3)), atol=2e-5, rtol=0)
+    torch.testing.assert_close(means, normalize(gray, PREPROCESSING).mean(dim=(2, 3)), atol=2e-5, rtol=0)
 
 
 def test_erasing_fills_one_rectangle_with_the_mean_colour() -> None:

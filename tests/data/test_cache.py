@@ -177,7 +177,7 @@ def test_a_file_changed_within_the_clocks_tick_is_noticed(load: Callable[..., Pi
     assert first.fingerprint != second.fingerprint
 
 
-def test_a_copy_of_the_folder_elsewhere_is_recognised_by_content(
+def test_a_copy_of_the_folder_elsewhere_is_recognized_by_content(
     load: Callable[..., PixelStore], root: Path, cache: Path, watch: Watch, tmp_path: Path
 ) -> None:
     first = load()

@@ -15,7 +15,7 @@ from ahekit.evaluation.metrics import (
     log_losses,
     macro_f1,
     per_class,
-    summarise,
+    summarize,
     weighted_scores,
 )
 from ahekit.evaluation.predictions import Predictions
@@ -39,7 +39,7 @@ def test_four_images_by_hand() -> None:
     high = math.log(2)
     logits = [[high, 0, 0], [0, high, 0], [0, high, 0], [0, 0, high]]
 
-    found = summarise(logits, [0, 0, 1, 2], class_names=NAMES)
+    found = summarize(logits, [0, 0, 1, 2], class_names=NAMES)
 
     assert found["accuracy"] == pytest.approx(3 / 4)
     assert found["precision"] == pytest.approx((1 + 1 / 2 + 1) / 3)
@@ -55,7 +55,7 @@ def test_summary_agrees_with_scikit_learn(seed: int) -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     macro = precision_recall_fscore_support(labels, predicted, labels=present, average="macro", zero_division=0)
 
-    found = summarise(logits, labels, class_names=tuple("abcdef"))
+    found = summarize(logits, labels, class_names=tuple("abcdef"))
 
     assert found["loss"] == pytest.approx(log_loss(labels, probabilities, labels=range(6)))
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
@@ -87,13 +87,13 @@ def test_class_without_images_has_support_0_and_stays_out_of_the_macro_average()
     predictions = make_predictions([[9, 0, 0], [0, 9, 0], [0, 0, 9]], [0, 1, 1])
 
     assert per_class(predictions)[2].support == 0
-    assert summarise(predictions.logits, predictions.labels, class_names=NAMES)["f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert summarize(predictions.logits, predictions.labels, class_names=NAMES)["f1"] == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_images_of_unknown_class_are_left_out() -> None:
     logits = [[5, 0, 0], [0, 5, 0], [0, 5, 0]]
 
-    assert summarise(logits, [0, 1, -1], class_names=NAMES) == summarise(logits[:2], [0, 1], class_names=NAMES)
+    assert summarize(logits, [0, 1, -1], class_names=NAMES) == summarize(logits[:2], [0, 1], class_names=NAMES)
     assert confusion_counts([0, -1], [0, 2], 3).sum() == 1
 
 
@@ -119,12 +119,12 @@ def test_indices_that_fit_no_class_are_refused(labels: list[int], predicted: lis
 
 def test_summary_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no image of known class"):
-        summarise(np.zeros((2, 3)), [-1, -1], class_names=NAMES)
+        summarize(np.zeros((2, 3)), [-1, -1], class_names=NAMES)
 
 
 def test_logits_of_another_number_of_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="don't fit"):
-        summarise(np.zeros((2, 4)), [0, 1], class_names=NAMES)
+        summarize(np.zeros((2, 4)), [0, 1], class_names=NAMES)
 
 
 def test_macro_f1_takes_a_stack_of_matrices() -> None:
@@ -140,7 +140,7 @@ def test_online_batches_add_up_to_the_whole() -> None:
     for part in (slice(0, 33), slice(33, 40), slice(40, 80)):
         online.update(predicted[part], labels[part], loss_sum=losses[part].sum())
 
-    assert online.result() == pytest.approx(summarise(logits, labels, class_names=tuple("abcdef")))
+    assert online.result() == pytest.approx(summarize(logits, labels, class_names=tuple("abcdef")))
 
 
 def test_online_metrics_go_on_from_a_stored_state() -> None:

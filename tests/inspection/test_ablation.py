@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.models.cnn5 import Cnn5
 from torch import Tensor, nn
 
 from ahekit.errors import UnknownNameError
@@ -15,6 +14,7 @@ from ahekit.evaluation.metrics import class_scores
 from ahekit.inspection.ablation import Silenced, silenced_counts, silencing
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
+from ahekit_plugins.models.cnn5 import Cnn5
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 2])
 

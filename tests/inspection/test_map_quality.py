@@ -15,7 +15,7 @@ from ahekit.inspection.map_quality import (
     blurred,
     in_place_pair,
     moved,
-    randomised,
+    randomized,
     rank_correlations,
     replacement_curve,
 )
@@ -41,13 +41,13 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def test_weights_are_randomised_from_the_head_down_and_the_network_keeps_its_own() -> None:
+def test_weights_are_randomized_from_the_head_down_and_the_network_keeps_its_own() -> None:
     module = network()
     module[1].running_mean.fill_(3.0)
     before, random = weights(module), torch.get_rng_state()
     stages = {"body": (module[0], module[1], module[2]), "head": (module[4],)}
 
-    steps = [(stage, weights(changed)) for stage, changed in randomised(module, stages)]
+    steps = [(stage, weights(changed)) for stage, changed in randomized(module, stages)]
 
     assert [stage for stage, _ in steps] == ["head", "body"]
     head, all_of_them = steps[0][1], steps[1][1]
@@ -61,17 +61,17 @@ def test_weights_are_randomised_from_the_head_down_and_the_network_keeps_its_own
 
 def test_parameters_that_cannot_be_drawn_are_dealt_out_anew() -> None:
     module = network()
-    ((_, changed),) = randomised(module, {"all": tuple(module)})
+    ((_, changed),) = randomized(module, {"all": tuple(module)})
     dealt = changed.get_parameter("2.weight").detach()
     assert not torch.equal(dealt, torch.arange(64.0))
     assert torch.equal(dealt.sort().values, torch.arange(64.0))
 
 
-def test_randomisation_repeats_by_its_seed() -> None:
+def test_randomization_repeats_by_its_seed() -> None:
     module = network()
 
     def drawn(seed: int) -> Tensor:
-        ((_, changed),) = randomised(module, {"all": tuple(module)}, seed=seed)
+        ((_, changed),) = randomized(module, {"all": tuple(module)}, seed=seed)
         return changed.get_parameter("0.weight").detach()
 
     assert torch.equal(drawn(1), drawn(1))

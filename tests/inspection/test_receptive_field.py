@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from ahekit_plugins.models.cnn5 import Cnn5
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ahekit.inspection.receptive_field import Axis, ReceptiveFields, Size
+from ahekit_plugins.models.cnn5 import Cnn5
 
 
 class Net(nn.Module):

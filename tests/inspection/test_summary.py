@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from ahekit_plugins.models.cnn5 import Cnn5
 from torch import Tensor, nn
 
 from ahekit.inspection.summary import Layer, ModelSummary, summarize
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
+from ahekit_plugins.models.cnn5 import Cnn5
 
 
 class Odd(nn.Module):

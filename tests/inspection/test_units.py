@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.models.cnn5 import Cnn5
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ahekit.errors import RunError, UsageError
 from ahekit.inspection.selectivity import class_selectivity
 from ahekit.inspection.units import UnitsMeasured, deal, find_unit_layers, measure_units
+from ahekit_plugins.models.cnn5 import Cnn5
 
 SIZE = 12
 
@@ -128,7 +128,7 @@ def test_size_of_the_batches_changes_nothing() -> None:
             np.testing.assert_array_equal(getattr(parts, name), expected, err_msg=f"{name}, batches of {size}")
 
 
-def test_activity_is_taken_behind_the_normalisation_that_gets_the_very_output() -> None:
+def test_activity_is_taken_behind_the_normalization_that_gets_the_very_output() -> None:
     net = random_net()
     image = torch.zeros(1, 3, SIZE, SIZE)
     layers = find_unit_layers(net, {"conv1": "0", "conv2": "4", "pool": "2"}, image)
@@ -147,7 +147,7 @@ class Shortcut(nn.Module):
         return out
 
 
-def test_sum_in_place_between_layer_and_normalisation_parts_them() -> None:
+def test_sum_in_place_between_layer_and_normalization_parts_them() -> None:
     layers = find_unit_layers(Shortcut(), {"conv": "conv"}, torch.zeros(1, 3, 6, 6))
     assert layers["conv"].path == "conv"
 
@@ -198,7 +198,7 @@ def test_labels_are_dealt_out_anew_and_none_is_lost() -> None:
     assert not np.array_equal(deal(labels, 30, seed=5), dealt)
 
 
-def test_every_convolution_of_cnn5_is_measured_behind_its_normalisation() -> None:
+def test_every_convolution_of_cnn5_is_measured_behind_its_normalization() -> None:
     built = Cnn5().build(Cnn5.Params(channels=(4, 6, 8), hidden=(8,)), num_classes=3, image_size=16)
     layers = find_unit_layers(
         built.module, {name: built.layers[name] for name in ("conv1", "conv3", "fc1")}, torch.zeros(1, 3, 16, 16)

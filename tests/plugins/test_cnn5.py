@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from ahekit_plugins.models.cnn5 import Cnn5
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
 from ahekit.validation import validate
+from ahekit_plugins.models.cnn5 import Cnn5
 
 POOLS = ["max", "avg", "stride", "blur", "dilate"]
 SMALL: dict[str, Any] = {"channels": (4, 8, 8, 8, 12), "hidden": (16, 8)}

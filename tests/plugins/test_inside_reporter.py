@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ahekit_plugins.reporters.inside.reporter import beside, half_share
 
 from ahekit.errors import RunError
 from ahekit.evaluation.record import MissingRecord, RunRecord
@@ -18,6 +17,7 @@ from ahekit.reporting.style import DARK, render_figure
 from ahekit.sections import Figure, Section, Visualization
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
+from ahekit_plugins.reporters.inside.reporter import beside, half_share
 
 NAMES = ["altar", "dome_inner", "vault"]
 asked: list[tuple[str, Mapping[str, Any]]] = []

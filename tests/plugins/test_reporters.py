@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ahekit_plugins.reporters.curves.drawing import spread
-from ahekit_plugins.reporters.curves.trends import overfit, smoothed, trend
 
-from ahekit.evaluation.metrics import summarise
+from ahekit.evaluation.metrics import summarize
 from ahekit.evaluation.predictions import Predictions, StoredPredictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.registry import REPORTERS
@@ -19,6 +17,8 @@ from ahekit.reporting.style import DARK, render_figure
 from ahekit.sections import Section, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
+from ahekit_plugins.reporters.curves.drawing import spread
+from ahekit_plugins.reporters.curves.trends import overfit, smoothed, trend
 
 NAMES = ("altar", "dome_inner", "vault")
 # True class and what it was named; 6 of 10 right.
@@ -134,7 +134,7 @@ def test_final_metrics_by_split() -> None:
     assert column(table, "Images") == [None, 10, 10, 10]
     # Online comes from the chosen epoch, 5, the others from the stored predictions.
     assert column(table, "Accuracy") == pytest.approx([0.8, 0.6, 0.6, 0.6])
-    expected = summarise(make_predictions().logits, make_predictions().labels, class_names=NAMES)
+    expected = summarize(make_predictions().logits, make_predictions().labels, class_names=NAMES)
     assert table.rows[3][2:] == pytest.approx(tuple(expected.values()))
 
 

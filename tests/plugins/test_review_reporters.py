@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ahekit_plugins.reporters.mistakes import doubtful_labels
 from PIL import Image
 
 from ahekit.data import scan
@@ -23,6 +22,7 @@ from ahekit.reporting.style import DARK, render_figure
 from ahekit.sections import Section, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
+from ahekit_plugins.reporters.mistakes import doubtful_labels
 
 NAMES = ("altar", "apse", "gargoyle", "vault")
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from ahekit_plugins.models.googlenet import GoogLeNet
-from ahekit_plugins.models.timm_family.family import TimmFamily
 from torch import Tensor, nn
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
@@ -16,6 +14,8 @@ from ahekit.inspection.summary import summarize
 from ahekit.protocols import BuiltModel, ModelPlugin
 from ahekit.registry import MODELS
 from ahekit.validation import validate
+from ahekit_plugins.models.googlenet import GoogLeNet
+from ahekit_plugins.models.timm_family.family import TimmFamily
 
 SIZES = {
     "resnet18": 64,

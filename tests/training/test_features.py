@@ -56,7 +56,7 @@ def backbone(name: str) -> BuiltModel:
     torch.manual_seed(0)
     if name == "vgg":  # timm's own are all of 100 million weights and more
         net = VGG([8, "M", 8, "M", 16, "M", 16, "M", 16, "M"], num_classes=0, norm_layer=nn.BatchNorm2d, mlp_ratio=0.1)
-        ends = [info["module"] for info in net.feature_info]
+        ends = [str(info["module"]) for info in net.feature_info]
         own = Preprocessing(size=FAMILIES[name])
         built: BuiltModel = build(
             net, BackboneParams(), name=name, ends=ends, preprocessing=own, num_classes=3, load=None

@@ -1,6 +1,6 @@
-"""Images made by optimisation: parameters are rendered, transformed, shown to the network and improved.
+"""Images made by optimization: parameters are rendered, transformed, shown to the network and improved.
 
-The parts are callables that anybody can bring: a parameterisation (`parameterizations`) is a tensor and a function
+The parts are callables that anybody can bring: a parameterization (`parameterizations`) is a tensor and a function
 that renders it; a transform (`transforms`) maps images to images; an `Objective` (`objectives`) says of each image
 how good it is. Objectives add up and scale:
 
@@ -61,7 +61,7 @@ class View:
 
 @dataclass(frozen=True)
 class Objective:
-    """What to maximise.
+    """What to maximize.
 
     Attributes:
         value: A number for each image of a view, `(B,)`.
@@ -103,7 +103,7 @@ def synthesize(
 ) -> Tensor:
     """Improve parameters by Adam until their images please the objective; no parameter of the network is touched.
 
-    All images are optimised side by side. Adam's steps are made number by number, so as long as the objective's value
+    All images are optimized side by side. Adam's steps are made number by number, so as long as the objective's value
     of an image depends on that image alone, each ends as it would alone.
 
     Args:

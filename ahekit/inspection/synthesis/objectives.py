@@ -1,4 +1,4 @@
-"""What an image can be optimised for: a class, a unit, and priors of what images look like."""
+"""What an image can be optimized for: a class, a unit, and priors of what images look like."""
 
 from __future__ import annotations
 

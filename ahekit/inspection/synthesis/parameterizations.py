@@ -1,4 +1,4 @@
-"""What an optimised image is made of: a tensor of parameters and the function that renders it."""
+"""What an optimized image is made of: a tensor of parameters and the function that renders it."""
 
 from __future__ import annotations
 

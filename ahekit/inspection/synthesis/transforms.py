@@ -1,4 +1,4 @@
-"""Changes that an optimised image has to withstand, and the last one, which makes it the network's input.
+"""Changes that an optimized image has to withstand, and the last one, which makes it the network's input.
 
 Sizes are shares of the image's side, so that one setting does for every network.
 """
@@ -77,7 +77,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     return F.conv2d(across, line[:, None, :, None], groups=images.shape[1])
 
 
-def normalised(preprocessing: Preprocessing) -> Transform:
+def normalized(preprocessing: Preprocessing) -> Transform:
     """Pixels in [0, 1] as the network's input."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return lambda images, moment: (images - mean.to(images)) / std.to(images)

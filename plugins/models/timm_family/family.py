@@ -108,7 +108,7 @@ def _data_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _create(name: str, params: BackboneParams) -> nn.Module:
     """The network without its classifier."""
-    more = {"drop_path_rate": params.drop_path} if params.drop_path else {}
+    more: dict[str, Any] = {"drop_path_rate": params.drop_path} if params.drop_path else {}
     try:
         return timm.create_model(name, pretrained=False, num_classes=0, **more)
     except TypeError as error:

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
-from ahekit_plugins.reporters.curves.drawing import draw_curves, draw_overlaid
-from ahekit_plugins.reporters.curves.trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
 
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.metrics import METRIC_NAMES
@@ -16,6 +14,9 @@ from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, meas
 from ahekit.protocols import NoParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
+
+from .drawing import draw_curves, draw_overlaid
+from .trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
 
 TITLES = {
     "loss": "Loss",

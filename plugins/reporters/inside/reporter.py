@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from ahekit_plugins.reporters.inside.kept import Part, class_images, unit_selectivity
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +15,8 @@ from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.figures.thumbnails import Shown, pictures, small
 from ahekit.sections import Section, Visualization
 from ahekit.wording import counted
+
+from .kept import Part, class_images, unit_selectivity
 
 _GAP = 4  # pixels between a picture and its map
 _OVERLAY = 0.55  # weight of the map's colours over the gray picture

@@ -1,4 +1,4 @@
-"""Synthesised pictures as a figure with their scores, and as an animation of how they came to be."""
+"""Synthesized pictures as a figure with their scores, and as an animation of how they came to be."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from ahekit_plugins.visualizers.class_image.scores import FRESH, Scores
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ahekit.figures.tiles import Tile, Tiles
 from ahekit.sections import Figure
+
+from .scores import FRESH, Scores
 
 ACROSS = 5
 _SIDE, _GAP, _LINE = 128, 6, 20  # pixels of an animation: a tile's least side, between tiles, a line of words
@@ -45,7 +46,7 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
     return Figure(
         name=name,
         title=title,
-        alt="Synthesised pictures of " + ", ".join(dict.fromkeys(names)),
+        alt="Synthesized pictures of " + ", ".join(dict.fromkeys(names)),
         draw=table.draw,
         size=(max(table.size[0], _WIDTH), table.size[1] + _TITLE_LINE * (len(title) > _TITLE)),
         data={key: value.tolist() for key, value in scores.arrays().items()},

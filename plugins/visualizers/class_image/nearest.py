@@ -1,4 +1,4 @@
-"""What a run's training images say of synthesised ones, streamed: what is typical of a class, and the nearest."""
+"""What a run's training images say of synthesized ones, streamed: what is typical of a class, and the nearest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.data.near_copies import thumbnail_directions
 from ahekit.hooks import evaluating
 from ahekit.protocols import SplitImages, VisualizerInput
@@ -107,7 +107,7 @@ def batch_count(images: int) -> int:
 
 
 def _embed(given: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    inputs = normalise(pixels, given.model.preprocessing).to(given.images.device)
+    inputs = normalize(pixels, given.model.preprocessing).to(given.images.device)
     with evaluating(given.model.module), torch.inference_mode():
         embeddings: NDArray[np.float32] = given.model.embed(inputs).float().cpu().numpy()
     return embeddings

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from ahekit_plugins.visualizers.class_image.nearest import class_moments
-from ahekit_plugins.visualizers.class_image.scores import Wanted
 from torch import Tensor, nn
 
 from ahekit.inspection.synthesis import Objective, Watch, annealed, objectives, synthesize
 from ahekit.inspection.synthesis.parameterizations import fourier
-from ahekit.inspection.synthesis.transforms import fading_blur, normalised, random_affine
+from ahekit.inspection.synthesis.transforms import fading_blur, normalized, random_affine
 from ahekit.protocols import SplitImages, VisualizerInput
 
+from .nearest import class_moments
+from .scores import Wanted
+
 if TYPE_CHECKING:
-    from ahekit_plugins.visualizers.class_image.params import ClassImageParams
+    from .params import ClassImageParams
 
 
 def make_robust(
@@ -45,7 +46,7 @@ def make_robust(
         steps=steps,
         lr=annealed(params.lr or 8e-2),
         views=params.views,
-        transforms=[fading_blur(params.blur), moves, normalised(preprocessing)],
+        transforms=[fading_blur(params.blur), moves, normalized(preprocessing)],
         random=torch.Generator().manual_seed(wanted.seeds[0]),
         progress=progress,
         watch=watch,
@@ -75,7 +76,9 @@ def _purpose(
 def _prior(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> Objective:
     """What is taken off: what keeps images like photographs, and unlike each other."""
     module = given.model.module
-    prior = params.smoothness * objectives.total_variation() + params.tameness * objectives.distance_from_gray()
+    prior: Objective = (
+        params.smoothness * objectives.total_variation() + params.tameness * objectives.distance_from_gray()
+    )
     if params.statistics:
         # The gap is shared out over the batch; times its size it weighs on each image as on one alone.
         prior += params.statistics * len(wanted.names) * objectives.statistics_gap(module)

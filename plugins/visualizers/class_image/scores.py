@@ -1,4 +1,4 @@
-"""How well synthesised pictures do: what the network, a judge and the training images say of each one."""
+"""How well synthesized pictures do: what the network, a judge and the training images say of each one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from ahekit_plugins.visualizers.class_image.nearest import Nearest
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import normalise, to_float
+from ahekit.data.augment import normalize, to_float
 from ahekit.data.classes import display_name
 from ahekit.data.near_copies import thumbnail_directions
 from ahekit.hooks import capture, evaluating
 from ahekit.inspection.synthesis import Moment
-from ahekit.inspection.synthesis.transforms import normalised, random_affine
+from ahekit.inspection.synthesis.transforms import normalized, random_affine
 from ahekit.protocols import VisualizerInput
+
+from .nearest import Nearest
 
 FRESH = 32
 NEAR_COPY = 0.98  # the correlation of thumbnails from which ahekit speaks of near-copies
@@ -154,11 +155,11 @@ def score(
 ) -> Scores:
     """What is found of pictures `(B, S, S, 3)`, given to the network as any picture is."""
     preprocessing, measure = given.model.preprocessing, measure_of(given, wanted)
-    move, to_input = random_affine(), normalised(preprocessing)
+    move, to_input = random_affine(), normalized(preprocessing)
     moment = Moment(torch.Generator().manual_seed(wanted.seeds[0] + 1))
     own, moved = [], []
     for place, picture in enumerate(pictures):
-        own.append(float(measure(normalise(picture[None], preprocessing), place)[0]))
+        own.append(float(measure(normalize(picture[None], preprocessing), place)[0]))
         copies = (to_float(picture[None]) / 255).repeat(FRESH, 1, 1, 1)
         moved.append(float(measure(to_input(move(copies, moment), moment), place).mean()))
     verdict = None if given.judge is None else given.judge(pictures)

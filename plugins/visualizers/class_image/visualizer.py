@@ -8,11 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ahekit_plugins.visualizers.class_image.figure import columns, figure, mosaic
-from ahekit_plugins.visualizers.class_image.nearest import batch_count, find_nearest, sample
-from ahekit_plugins.visualizers.class_image.params import ClassImageParams
-from ahekit_plugins.visualizers.class_image.robust import make_robust
-from ahekit_plugins.visualizers.class_image.scores import Wanted, likeness_note, measure_of, score
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -28,6 +23,12 @@ from ahekit.inspection.targets import class_index
 from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.sections import Animation, Visualization
 
+from .figure import columns, figure, mosaic
+from .nearest import batch_count, find_nearest, sample
+from .params import ClassImageParams
+from .robust import make_robust
+from .scores import Wanted, likeness_note, measure_of, score
+
 ASCENT_STD = 5.0
 _SEEDS_APART = 100_003  # more than any network has classes: no two images share a seed
 
@@ -35,7 +36,7 @@ _SEEDS_APART = 100_003  # more than any network has classes: no two images share
 class ClassImage:
     """Images that a network takes for a class (or that excite a unit), all made at once.
 
-    `ascent`: gradient ascent on pixels, https://arxiv.org/abs/1312.6034 without its regulariser. Uniform noise in
+    `ascent`: gradient ascent on pixels, https://arxiv.org/abs/1312.6034 without its regularizer. Uniform noise in
     [0, 1) (or a picture) is divided by 5 once (mean 0, standard deviation 5) and given to the network as it is; Adam
     raises the class's logit; the outcome times 255, clipped, is the picture. `robust`: the class's log odds by Fourier
     coefficients under random turns, scales, shifts and flips, less total variation, distance from gray and the gap to
@@ -69,15 +70,15 @@ class ClassImage:
         frames: dict[int, NDArray[np.uint8]] = {}
         told: dict[str, Any] = {"progress": tell, "watch": _filming(frames, params.every, _steps(params))}
         if params.method == "ascent":
-            optimised = _ascend(given, wanted, params, **told)
+            optimized = _ascend(given, wanted, params, **told)
         else:
-            optimised = make_robust(given, wanted, params, training, steps=_steps(params), **told)
-        images, look = as_pixels(optimised), training if params.nearest else None
+            optimized = make_robust(given, wanted, params, training, steps=_steps(params), **told)
+        images, look = as_pixels(optimized), training if params.nearest else None
         scores = score(given, images, wanted, find_nearest(given, look, images, told=tell) if look else None)
         arrays = {"images": images, "targets": np.array(wanted.classes), **scores.arrays()}
         notes = [*scores.notes(), *missing]
         if params.method == "ascent":
-            arrays[f"input_{wanted.kind}"] = own = _of_inputs(given, wanted, optimised)
+            arrays[f"input_{wanted.kind}"] = own = _of_inputs(given, wanted, optimized)
             notes.insert(1, f"as the network was given them, before they became pictures: {own.mean():.2f}")
         if params.diversity > 1:
             notes.append(likeness_note(images, wanted.names))

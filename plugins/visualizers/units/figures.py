@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ahekit_plugins.visualizers.units.summary import LayerSummary, Spread
 from numpy.typing import NDArray
 
 from ahekit.data.classes import display_name
@@ -15,6 +14,8 @@ from ahekit.figures.tiles import Tile, Tiles
 from ahekit.inspection.units import UnitsMeasured
 from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.sections import Figure
+
+from .summary import LayerSummary, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ class BestUnit:
         selectivity: Its index for the class.
         f1: Of every class with the network as it is, `(C,)`.
         f1_silenced: The same without the unit.
-        synthesised: `(S, S, 3)` uint8; None: not made.
+        synthesized: `(S, S, 3)` uint8; None: not made.
     """
 
     class_index: int
@@ -48,7 +49,7 @@ class BestUnit:
     selectivity: float
     f1: Floats | None = None
     f1_silenced: Floats | None = None
-    synthesised: NDArray[np.uint8] | None = None
+    synthesized: NDArray[np.uint8] | None = None
 
     @property
     def own_f1(self) -> tuple[float, float]:
@@ -124,22 +125,22 @@ def sheet_figure(
     best: Sequence[BestUnit],
     where: str,
 ) -> Figure:
-    """The best units of each class: strongest patches, synthesised image, and what the network loses without them."""
+    """The best units of each class: strongest patches, synthesized image, and what the network loses without them."""
     patches = min(PATCHES, next(iter(measured.values())).top_images.shape[1])
-    synthesised = any(unit.synthesised is not None for unit in best)
+    synthesized = any(unit.synthesized is not None for unit in best)
     labels: list[str] = []
     rows: list[tuple[Tile, ...]] = []
     for number in range(len(given.class_names)):
         of_class = [unit for unit in best if unit.class_index == number]
         for unit in of_class:
             units = measured[unit.layer]
-            made = [] if unit.synthesised is None else [Tile(unit.synthesised, "picture")]
+            made = [] if unit.synthesized is None else [Tile(unit.synthesized, "picture")]
             labels.append(_label(given, unit, units.top_images.shape[1]))
             rows.append((*_patches(given, images, units, unit, patches), *made))
         if not of_class:
             labels.append(f"{display_name(given.class_names[number])}: no unit has it\nas its majority class")
-            rows.append((NOTHING,) * (patches + synthesised))
-    columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesised"] if synthesised else []))
+            rows.append((NOTHING,) * (patches + synthesized))
+    columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesized"] if synthesized else []))
     tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
     return Figure(
         name="best",

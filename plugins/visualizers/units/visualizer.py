@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from ahekit_plugins.visualizers.units.figures import BestUnit, depth_figure, sheet_figure
-from ahekit_plugins.visualizers.units.summary import LayerSummary, table, verdict
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -20,15 +18,18 @@ from ahekit.evaluation.metrics import class_scores
 from ahekit.inspection.ablation import Silenced, silenced_counts
 from ahekit.inspection.layers import convolutions
 from ahekit.inspection.selectivity import own_selectivity, quantile_95
-from ahekit.inspection.splits import Split, normalised_batches, open_images
+from ahekit.inspection.splits import Split, normalized_batches, open_images
 from ahekit.inspection.synthesis import Objective, View, objectives, synthesize
 from ahekit.inspection.synthesis.parameterizations import fourier
-from ahekit.inspection.synthesis.transforms import normalised, random_affine
+from ahekit.inspection.synthesis.transforms import normalized, random_affine
 from ahekit.inspection.units import UnitLayer, UnitsMeasured, find_unit_layers, measure_units
 from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.sections import Visualization
 
-LR, SMOOTHNESS, TAMENESS = 5e-2, 4.0, 2.0  # of synthesised images: those of class-image
+from .figures import BestUnit, depth_figure, sheet_figure
+from .summary import LayerSummary, table, verdict
+
+LR, SMOOTHNESS, TAMENESS = 5e-2, 4.0, 2.0  # of synthesized images: those of class-image
 
 
 class UnitsParams(BaseModel):
@@ -43,7 +44,7 @@ class UnitsParams(BaseModel):
         1, ge=1, le=10, description="units of each class that are drawn and silenced, the best ones"
     )
     silence: Literal["zero", "mean"] = Field("zero", description="what a silenced unit is held at: 0, or its mean")
-    steps: int = Field(128, ge=0, description="steps of Adam for each unit's synthesised image; 0: none is made")
+    steps: int = Field(128, ge=0, description="steps of Adam for each unit's synthesized image; 0: none is made")
     batch_size: int = Field(64, ge=1, description="images that go through the network at a time")
 
 
@@ -51,13 +52,13 @@ class Units:
     """Every unit over a split: its strongest images and patches, class selectivity, and the loss without it.
 
     Measured for every channel of every convolution, or of the layers named. *Activity* is the positive part of a
-    unit's output behind the layer's normalisation (see `ahekit.inspection.units`: what ReLU passes on); a unit
+    unit's output behind the layer's normalization (see `ahekit.inspection.units`: what ReLU passes on); a unit
     is *dead* when it is at most 0 at every place of every image. *Selectivity* is the index of
     https://arxiv.org/abs/1803.06959 on activity averaged over places (see `ahekit.inspection.selectivity`). The
     strongest images are those with the largest activity at one place, a *patch* is that place's receptive field. Both
     measures are set against the same ones with labels dealt out at random. A class's *best unit* has the largest share
     of it among its strongest images, and of several such the largest index for the class. It is silenced by holding
-    its activity at 0 (or its mean), and its image is synthesised to raise its mean output, as by class-image. Units are
+    its activity at 0 (or its mean), and its image is synthesized to raise its mean output, as by class-image. Units are
     chosen and silenced on the same images, and those of one network are not independent draws: read the p-value as a
     guide.
     """
@@ -76,7 +77,7 @@ class Units:
             mean and 95 % quantile for each unit: `selectivity_shuffled`, `selectivity_shuffled_95`, `share_shuffled`,
             `share_shuffled_95` `(U,)`. Of the best units, in the order drawn: `best_class`, `best_unit` and
             `best_layer` (a name), `best_f1` and `best_f1_silenced` of its class, `best_others_drop` (the mean fall in
-            F1 of the other classes), and `best_synthesised` `(B, S, S, 3)` uint8 where it was asked for. Of the whole:
+            F1 of the other classes), and `best_synthesized` `(B, S, S, 3)` uint8 where it was asked for. Of the whole:
             `layers` (names in order), `split`, `image_ids` and `labels` `(N,)`.
 
         Raises:
@@ -91,8 +92,8 @@ class Units:
         best = best_units(measured, layers, len(given.class_names), params.show_units)
         best = _silence(given, params, images, best, measured, tick)
         if params.steps and best:
-            pictures = _synthesise(given, best, params.steps, tick)
-            best = [replace(unit, synthesised=picture) for unit, picture in zip(best, pictures, strict=True)]
+            pictures = _synthesize(given, best, params.steps, tick)
+            best = [replace(unit, synthesized=picture) for unit, picture in zip(best, pictures, strict=True)]
         rows = [LayerSummary.of(name, measured[name], layers[name].field) for name in layers]
         where, top = f"{params.split} split, {len(images):,d} images", min(params.top, len(images))
         return Visualization(
@@ -143,7 +144,7 @@ def _measure(
     measured = measure_units(
         module,
         layers,
-        normalised_batches(given, images, params.batch_size, tick=tick),
+        normalized_batches(given, images, params.batch_size, tick=tick),
         images.labels,
         num_classes=len(given.class_names),
         size=size,
@@ -168,13 +169,13 @@ def _silence(
     for unit in best:
         mean = np.average(np.nan_to_num(measured[unit.layer].class_means[unit.number]), weights=counts)
         silenced.append(Silenced(unit.path, unit.number, float(mean) if params.silence == "mean" else 0.0))
-    batches = normalised_batches(given, images, params.batch_size, tick=tick)
+    batches = normalized_batches(given, images, params.batch_size, tick=tick)
     whole, each = silenced_counts(given.model, silenced, batches, images.labels, num_classes=len(given.class_names))
     scores, without = class_scores(whole)[2], class_scores(each)[2]
     return [replace(unit, f1=scores, f1_silenced=row) for unit, row in zip(best, without, strict=True)]
 
 
-def _synthesise(
+def _synthesize(
     given: VisualizerInput, best: Sequence[BestUnit], steps: int, tick: Callable[[], None]
 ) -> NDArray[np.uint8]:
     """An image for each unit, `(B, S, S, 3)`, all made side by side."""
@@ -193,7 +194,7 @@ def _synthesise(
         wanted,
         steps=steps,
         lr=LR,
-        transforms=[random_affine(), normalised(preprocessing)],
+        transforms=[random_affine(), normalized(preprocessing)],
         random=torch.Generator().manual_seed(given.seed),
         progress=lambda done, total: tick(),
     )
@@ -225,8 +226,8 @@ def _arrays(
         "best_f1_silenced": np.array([unit.own_f1[1] for unit in best]),
         "best_others_drop": np.array([unit.others_drop for unit in best]),
     }
-    if best and best[0].synthesised is not None:
-        arrays["best_synthesised"] = np.stack([unit.synthesised for unit in best if unit.synthesised is not None])
+    if best and best[0].synthesized is not None:
+        arrays["best_synthesized"] = np.stack([unit.synthesized for unit in best if unit.synthesized is not None])
     for name, units in measured.items():
         of_layer = {
             "selectivity": units.selectivity,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput
 from ahekit.registry import VISUALIZERS
@@ -69,7 +69,7 @@ def given_input(
     return VisualizerInput(
         model=built,
         class_names=CLASSES,
-        images=normalise(pixels, built.preprocessing) if images is None else images,
+        images=normalize(pixels, built.preprocessing) if images is None else images,
         pixels=pixels,
         image_ids=tuple(f"test/{number}.png" for number in range(len(pixels))),
         labels=tuple(labels if labels is not None else [number % 3 for number in range(len(pixels))]),

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers import _cam
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.reporting.style import render_figure
+from ahekit_plugins.visualizers import cams
 
 Make = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def test_gradcam_plus_plus_where_gradients_differ_from_place_to_place() -> None:
     # The activation adds up to 6: alpha is 1 / (2 + 6 x 1) and 4 / (8 + 6 x 8); negative gradients don't count.
     weight = 1 / 8 * 1 + 4 / 56 * 2
     expected = weight * activation[:, 0]
-    torch.testing.assert_close(_cam.gradcam_plus_plus(activation, gradient), expected)
+    torch.testing.assert_close(cams.gradcam_plus_plus(activation, gradient), expected)
 
 
 def test_layercam_by_hand(given: Make, visualize: Make) -> None:
@@ -61,7 +61,7 @@ def test_layercam_by_hand(given: Make, visualize: Make) -> None:
 
 def test_alpha_without_gradient_is_no_division_by_zero() -> None:
     zero = torch.zeros(1, 2, 2, 2)
-    assert _cam.gradcam_plus_plus(zero, zero).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
+    assert cams.gradcam_plus_plus(zero, zero).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
 
 
 def test_map_that_is_zero_everywhere_is_told(given: Make, visualize: Make) -> None:

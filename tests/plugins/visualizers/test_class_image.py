@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers.class_image.visualizer import as_pixels, ascend
 from PIL import Image
 
 from ahekit.errors import DataError, RunError, SpecError, UnknownNameError, UsageError
 from ahekit.inspection.synthesis import objectives
 from ahekit.inspection.synthesis.parameterizations import noise
 from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit_plugins.visualizers.class_image.visualizer import as_pixels, ascend
 
 Make = Callable[..., Any]
 

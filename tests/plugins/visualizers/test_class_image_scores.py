@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers.class_image.nearest import BATCH, PER_CLASS, class_moments, find_nearest, sample
 from numpy.typing import NDArray
 
 from ahekit.errors import RunError
 from ahekit.protocols import SplitImages, VisualizerInput
 from ahekit.reporting.style import render_figure
+from ahekit_plugins.visualizers.class_image.nearest import BATCH, PER_CLASS, class_moments, find_nearest, sample
 
 Make = Callable[..., Any]
 Pixels = NDArray[np.uint8]

@@ -160,10 +160,10 @@ def test_exception_in_a_check_leaves_no_trace(given: Make, toy: Make, visualize:
 
 def small_vgg() -> BuiltModel:
     """As timm's family builds it, with few channels: the real ones have 130 million parameters."""
-    from ahekit_plugins.models.timm_family.family import _ends
     from timm.models.vgg import VGG
 
     from ahekit.backbones.build import BackboneParams, build
+    from ahekit_plugins.models.timm_family.family import _ends
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
     params = BackboneParams(weights="none")

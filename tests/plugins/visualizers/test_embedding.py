@@ -9,14 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers._embedding_draw import COLOURS, MARKERS, PLOT, THUMBNAIL, apart, style_of
-from ahekit_plugins.visualizers.embedding import by_pca, by_tsne, largest_perplexity
 from matplotlib.figure import Figure as MplFigure
 from torch import nn
 
-from ahekit.data.augment import normalise
+from ahekit.data.augment import normalize
 from ahekit.errors import RunError, UsageError
 from ahekit.reporting.style import render_figure
+from ahekit_plugins.visualizers.embedding import (
+    COLOURS,
+    MARKERS,
+    PLOT,
+    THUMBNAIL,
+    apart,
+    by_pca,
+    by_tsne,
+    largest_perplexity,
+    style_of,
+)
 
 Make = Callable[..., Any]
 
@@ -32,7 +41,7 @@ def clusters(spread: float = 0.1, each: int = 12) -> tuple[np.ndarray[Any, Any],
 def test_embeddings_and_predictions_are_those_of_the_network(given: Make, visualize: Make) -> None:
     looked_at = given()
     images = looked_at.split("test")
-    inputs = normalise(images.take(slice(0, 9)), looked_at.model.preprocessing)
+    inputs = normalize(images.take(slice(0, 9)), looked_at.model.preprocessing)
     module = looked_at.model.module.eval()
 
     whole, parts = (visualize("embedding", looked_at, method="pca", batch_size=size).arrays for size in (64, 2))

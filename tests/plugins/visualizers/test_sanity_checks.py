@@ -157,18 +157,18 @@ def test_every_method_of_one_map_is_checked(given: Make, toy: Make, visualize: M
     assert "same maps" in verdicts(seen)["in place and not in place"]
     assert [len(table.rows) for table in seen.tables] == [2, 2]
     assert [figure.name for figure in seen.figures[1:]] == [
-        f"{seen.figures[0].name}-{what}" for what in ("randomised", "deletion-insertion")
+        f"{seen.figures[0].name}-{what}" for what in ("randomized", "deletion-insertion")
     ]
     for figure in seen.figures:
         assert render_figure(figure).startswith(b"\x89PNG")
 
 
-def test_randomised_maps_are_those_of_the_same_filter_and_of_what_the_layer_became(
+def test_randomized_maps_are_those_of_the_same_filter_and_of_what_the_layer_became(
     given: Make, visualize: Make
 ) -> None:
     seen = visualize("filter-response", given(layers=["conv2"]), filter=3, check=True)
     # The head has no say in a filter's mean, the body has.
-    assert "down to body randomised, the first that the score depends on" in verdicts(seen)["weights"]
+    assert "down to body randomized, the first that the score depends on" in verdicts(seen)["weights"]
     np.testing.assert_allclose(seen.arrays["check_maps"][0], seen.arrays["map"], rtol=1e-5)
     assert not np.allclose(seen.arrays["check_maps"][1], seen.arrays["map"])
 

@@ -1,4 +1,4 @@
-"""The parts that synthesised images are made of: objectives, parameterizations, transforms, and what joins them."""
+"""The parts that synthesized images are made of: objectives, parameterizations, transforms, and what joins them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ahekit.inspection.synthesis import Moment, Objective, View, annealed, objectives, synthesize
 from ahekit.inspection.synthesis.parameterizations import as_it_is, colour_matrix, fourier, noise
-from ahekit.inspection.synthesis.transforms import fading_blur, gaussian_blur, normalised, random_affine
+from ahekit.inspection.synthesis.transforms import fading_blur, gaussian_blur, normalized, random_affine
 from ahekit.preprocessing import Preprocessing
 
 Make = Callable[..., Any]
@@ -49,7 +49,7 @@ def test_steps_are_told_and_images_watched_from_the_start_to_the_end() -> None:
     assert watched == {done: pytest.approx(0.5 * done, abs=1e-5) for done in range(4)}
 
 
-def test_strangers_objective_parameterisation_and_transform_are_used_as_they_are(toy: Make) -> None:
+def test_strangers_objective_parameterization_and_transform_are_used_as_they_are(toy: Make) -> None:
     """One number a picture, its brightness; a transform that darkens with time; an objective that reads a layer."""
     shares: list[float] = []
 
@@ -233,5 +233,5 @@ def test_gaussian_blur_spreads_a_point_by_its_sigma_and_keeps_its_sum() -> None:
 
 
 def test_last_transform_is_the_networks_preprocessing() -> None:
-    transform = normalised(Preprocessing(size=1, mean=(0.5, 0.0, 0.25), std=(0.25, 1.0, 0.5)))
+    transform = normalized(Preprocessing(size=1, mean=(0.5, 0.0, 0.25), std=(0.25, 1.0, 0.5)))
     assert transform(torch.ones(1, 3, 1, 1), moment()).flatten().tolist() == [2.0, 1.0, 1.5]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ahekit_plugins.visualizers.units.visualizer import one_each
 from torch import nn
 
 from ahekit.errors import SpecError, UsageError
@@ -18,6 +17,7 @@ from ahekit.inspection.synthesis import View, objectives
 from ahekit.protocols import VisualizerInput
 from ahekit.reporting.style import render_figure
 from ahekit.sections import Visualization
+from ahekit_plugins.visualizers.units.visualizer import one_each
 
 Make = Callable[..., Any]
 
@@ -78,7 +78,7 @@ def test_each_class_s_own_unit_is_found_silenced_and_drawn(given: Make, split: M
     assert arrays["best_class"].tolist() == [0, 1, 2]
     assert arrays["best_layer"].tolist() == ["conv1"] * 3
     assert arrays["best_unit"].tolist() == [0, 1, 2]
-    assert arrays["best_synthesised"].shape == (3, 8, 8, 3)
+    assert arrays["best_synthesized"].shape == (3, 8, 8, 3)
     for name in ("selectivity_shuffled", "selectivity_shuffled_95", "share_shuffled", "share_shuffled_95"):
         assert arrays[f"conv2.{name}"].shape == (5,)
 
@@ -99,7 +99,7 @@ def test_silencing_changes_the_f1_that_is_told(given: Make, split: Make, visuali
     # Without unit 2 that bias is enough for its own images.
     np.testing.assert_allclose(arrays["best_f1_silenced"], [0.0, 0.0, 1.0])
     np.testing.assert_allclose(arrays["best_others_drop"], [(1 - 4 / 7) / 2, (1 - 4 / 7) / 2, 0.0])
-    assert "best_synthesised" not in arrays
+    assert "best_synthesized" not in arrays
 
 
 def test_unit_held_at_its_mean_still_speaks_for_its_class(given: Make, split: Make, visualize: Make) -> None:
