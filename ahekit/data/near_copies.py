@@ -114,17 +114,6 @@ def number_groups(marks: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(marks, return_inverse=True)[1].astype(np.int64)
 
 
-def copied_in(pairs: Pairs, members: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of `members` that have a near-copy among `others`, e.g. test images that were seen in training."""
-    neighbours = np.concatenate(
-        [
-            pairs["first"][np.isin(pairs["second"], others)],
-            pairs["second"][np.isin(pairs["first"], others)],
-        ]
-    )
-    return members[np.isin(members, neighbours)]
-
-
 def _gray_thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Area averages of the gray images, `(N, 256)`, not rounded."""
     # Averaging is linear and separable: two small matrix products shrink a whole block.

@@ -64,9 +64,15 @@ class BuiltModel:
 class ModelPlugin(Protocol):
     """Builds a network. Entry-point group `ahekit.models`."""
 
-    Params: type[BaseModel]
-    image_size: int
-    """Side length in pixels that the model is built for when the run doesn't say."""
+    @property
+    def Params(self) -> type[BaseModel]:
+        """What can be set; a class attribute does."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side length in pixels that the model is built for when the run doesn't say."""
+        ...
 
     def build(self, params: Any, *, num_classes: int, image_size: int) -> BuiltModel:
         """Build the network with fresh weights.

@@ -9,12 +9,12 @@ from collections import OrderedDict
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel
+from ahekit.protocols import BuiltModel, Params
 
 Pool = Literal["max", "avg", "stride", "blur", "dilate"]
 Norm = Literal["batch", "group", "none"]
@@ -24,10 +24,8 @@ Width = Annotated[int, Field(gt=0, le=65536)]
 GRID_SHARE = 16
 
 
-class Cnn5Params(BaseModel):
+class Cnn5Params(Params):
     """What can be changed about cnn5."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: tuple[Width, ...] = Field(
         (32, 64, 128, 256, 512), min_length=1, max_length=9, description="channels of each convolution"

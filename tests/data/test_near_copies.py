@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ahekit.data import near_copies
-from ahekit.data.near_copies import PAIR, cached_near_copies, copied_in, find_near_copies, groups
+from ahekit.data.near_copies import PAIR, cached_near_copies, find_near_copies, groups
 from ahekit.errors import DataError, UsageError
 
 Images = NDArray[np.uint8]
@@ -123,7 +125,7 @@ def test_groups_join_near_copies_of_near_copies() -> None:
     assert groups(3, pairs_of()).tolist() == [0, 1, 2]
 
 
-def test_copied_in_names_the_members_with_a_copy_among_the_others() -> None:
+def test_copied_in_names_the_members_with_a_copy_among_the_others(copied_in: Callable[..., Any]) -> None:
     pairs = pairs_of((0, 7), (2, 6), (6, 8), (1, 3))
     test = np.array([6, 7, 8, 9])
     train = np.array([0, 1, 2, 3])

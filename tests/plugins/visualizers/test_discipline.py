@@ -167,9 +167,10 @@ def small_vgg() -> BuiltModel:
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
     params = BackboneParams(weights="none")
-    looks = {"name": "vgg", "preprocessing": Preprocessing(size=32), "ends": _ends(backbone)}
-    built: BuiltModel = build(backbone, params, **looks, num_classes=3, load=None)
-    return built
+    preprocessing = Preprocessing(size=32)
+    return build(
+        backbone, params, name="vgg", ends=_ends(backbone), preprocessing=preprocessing, num_classes=3, load=None
+    )
 
 
 def registered(name: str, size: int, **params: Any) -> Callable[[], BuiltModel]:
