@@ -249,7 +249,7 @@ def test_splits_come_back_from_the_ids_a_run_stored() -> None:
     data = dataset([30, 30], copies=[[0, 1, 2], [31, 35]])
     splits = make_splits(data)
     stored = json.loads(json.dumps(splits_as_ids(splits, data)))
-    assert set(stored) == {"train", "val", "test", "leak_groups"}
+    assert set(stored) == {"train", "val", "test", "leak_groups", "grouped_by"}
     assert stored["leak_groups"] == [["0/00000.png", "0/00001.png", "0/00002.png"], ["1/00031.png", "1/00035.png"]]
     restored = splits_from_ids(stored, data)
     for part in ("train", "val", "test", "groups"):
