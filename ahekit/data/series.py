@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from ahekit.data.classes import normalize_class
 from ahekit.data.decode import capture_day
+from ahekit.data.folder import Folder
 from ahekit.errors import UsageError
 from ahekit.files import write_atomic
-from ahekit.spec import check_group_by
+from ahekit.spec import DataSpec, check_group_by
 from ahekit.wording import counted
 
 Indices = NDArray[np.int64]
@@ -40,7 +41,8 @@ neighbours are strangers that uploaded in the same minute."""
 ALONE = -1
 """Marks an image that belongs to no series."""
 
-_FLICKR_NAME = re.compile(r"(\d{5,12})_[0-9a-f]{6,}")
+# Number and secret. Phones name photos by date and time (20170412_143022.jpg), which are no upload numbers.
+_FLICKR_NAME = re.compile(r"(?!(?:19|20)\d\d(?:0[1-9]|1[0-2])[0-3]\d_)(\d{5,12})_[0-9a-f]{8,}")
 _VERSION = 1
 
 
@@ -116,6 +118,79 @@ def series_of(images: Named, rule: str) -> Indices:
     number: dict[Hashable, int] = {}
     series = np.array([ALONE if mark is None else number.setdefault(mark, len(number)) for mark in marks])
     return _without_singles(series)
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """What series a dataset holds, and where they cross its splits.
+
+    Attributes:
+        rule: What tells them, "auto" decided.
+        series: How many there are, of two images or more.
+        images: Images that belong to one.
+        training: Training images that belong to a series with another training image.
+        crossing: By each split of the dataset's own beside train: images of a series that training has images of.
+        counts: Images of each split in all.
+        val_fraction: Share of the training images that a run cuts as validation, unless told otherwise.
+        expected: Share of validation images that would have a sibling in training if they were cut one by one.
+    """
+
+    rule: str
+    series: int
+    images: int
+    training: int
+    crossing: dict[str, int]
+    counts: dict[str, int]
+    val_fraction: float
+    expected: float
+
+    def sentences(self) -> list[str]:
+        """For people; none without series."""
+        if self.rule == "none":
+            return []
+        told = [
+            f"Series by {describe_rule(self.rule)}: {self.images:,} of {sum(self.counts.values()):,} images belong to "
+            f"{self.series:,}."
+        ]
+        told += [
+            f"{self.crossing[split]:,} of the {self.counts[split]:,} {split} images "
+            f"({self.crossing[split] / self.counts[split]:.1%}) {'has' if self.crossing[split] == 1 else 'have'} a "
+            "sibling in training."
+            for split in self.crossing
+        ]
+        if "val" not in self.crossing:
+            told.append(
+                f"Training keeps series on one side of its cut; cut image by image, {self.expected:.0%} of the "
+                "validation images would have a sibling in training."
+            )
+        return told
+
+
+def survey_series(folder: Folder, rule: str) -> Siblings:
+    """What series a dataset holds and where they cross its splits; nothing is decoded.
+
+    Raises:
+        UsageError: The rule finds its mark in not one of the ids.
+    """
+    images = Named(
+        [sample.id for sample in folder.samples], [sample.class_name for sample in folder.samples], folder.root
+    )
+    series = series_of(images, rule)
+    splits = np.array([sample.split for sample in folder.samples])
+    training = np.flatnonzero(splits == "train")
+    own = [split for split in ("val", "test") if (splits == split).any()]
+    within = series_of(images.take(training), rule)
+    fraction = DataSpec().val_fraction
+    return Siblings(
+        rule=rule,
+        series=len(np.unique(series[series != ALONE])),
+        images=int((series != ALONE).sum()),
+        training=int((within != ALONE).sum()),
+        crossing={split: len(shared_with(series, np.flatnonzero(splits == split), training)) for split in own},
+        counts={split: int((splits == split).sum()) for split in ("train", *own)},
+        val_fraction=fraction,
+        expected=expected_crossing(within, fraction),
+    )
 
 
 def series_links(series: Indices) -> tuple[Indices, Indices]:
