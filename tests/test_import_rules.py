@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "data.classes": "",
     "data.random": "",
     "data.editions": "data.classes data",
-    "data": "errors files preprocessing spec data.classes data.random",
+    "data": "errors files preprocessing spec data.classes data.random wording",
     "sample": "data.classes data.editions data.random",
     "catalog": "errors files data sample",
     "wording": "",
