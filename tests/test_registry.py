@@ -31,8 +31,12 @@ class Tiny:
 '''
 
 FAMILY = """
+from pydantic import BaseModel
+
 class Member:
+    Params, image_size = BaseModel, 8
     def __init__(self, name): self.name = name
+    def build(self, params, *, num_classes, image_size): ...
 
 class Family:
     def names(self): return ["resnet18", "resnet34"]

@@ -11,11 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ahekit.backbones.stages import Stages, cut, find_stages
+from ahekit.backbones.stages import Stages, find_stages
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, LoadedWeights, Params
+from ahekit.protocols.models import cut
 
 WEIGHTS = r"^(hub|none|package:.+|.+\.(safetensors|pth|pt|bin))$"
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ahekit.errors import UsageError
+from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, VisualizerInput
-from ahekit.registry import MODELS, VISUALIZERS
+from ahekit.registry import VISUALIZERS
 
 Make = Callable[..., Any]
 
@@ -175,9 +176,7 @@ def small_vgg() -> BuiltModel:
 
 def registered(name: str, size: int, **params: Any) -> Callable[[], BuiltModel]:
     def build() -> BuiltModel:
-        plugin = MODELS.get(name)
-        built: BuiltModel = plugin.build(plugin.Params(**params), num_classes=3, image_size=size)
-        return built
+        return build_component(name, params, num_classes=3, image_size=size).built
 
     return build
 
