@@ -104,7 +104,7 @@ def test_files_that_are_no_images_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     assert refused(scan(tmp_path)) == {
         "README.md": "not in a class folder",
-        "altar/LICENSE": "not an image by its suffix (it has none)",
+        "altar/LICENSE": "not an image (no suffix, and it begins like none)",
         "altar/notes.txt": "not an image by its suffix (.txt)",
         "empty/": "holds no image",
         "empty/x.csv": "not an image by its suffix (.csv)",
