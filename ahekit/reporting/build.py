@@ -12,15 +12,15 @@ from ahekit import plugin_files
 from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.record import RunRecord
-from ahekit.registry import REPORTERS
+from ahekit.registry import REPORTERS, Entry
 from ahekit.reporting.facts import run_facts, run_line
-from ahekit.sections import Section
+from ahekit.sections import Section, check_section
 from ahekit.validation import validate
 
 Task = Literal["report", "compare"]
 
 _ON_SAMPLE = " (sample of drawings)"
-_UNFIT: Mapping[Task, str] = {
+_OTHER_TASK: Mapping[Task, str] = {
     "report": "this section compares runs; name two or more",
     "compare": "this section is of the report on one run; name one",
 }
@@ -117,13 +117,13 @@ def build_comparison(
         subtitle=f"on the {len(runs.first.ids):,d} test images they share",
         facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
         sections=tuple(_marked(section) if is_sample else section for section in sections),
-        missing=(*(Missing(name, reason) for name, reason in runs.unfit.items()), *faults, *missing),
+        missing=(*(Missing(name, reason) for name, reason in runs.left_out.items()), *faults, *missing),
     )
 
 
 def _ask(
     task: Task,
-    given: RunRecord | ComparedRuns,
+    runs: RunRecord | ComparedRuns,
     *,
     only: Collection[str],
     skip: Collection[str],
@@ -136,48 +136,66 @@ def _ask(
     sections: list[tuple[int, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
         try:
-            reporter = REPORTERS.get(name)
+            entry, reporter = REPORTERS.look_up(name)
         except PluginError as error:
             missing.append(Missing(name, str(error)))
             continue
         if not hasattr(reporter, task):
             if name in {*only, *params}:
-                raise UsageError(f"{name}: {_UNFIT[task]}")
+                raise UsageError(f"{name}: {_OTHER_TASK[task]}")
             continue
         values = validate(reporter.Params, params.get(name, {}), where=name)
-        made = _section(name, getattr(reporter, task), given, values, is_strict=name in only)
-        if isinstance(made, Missing):
-            missing.append(made)
+        if not isinstance(reporter.order, int | float):
+            missing.append(Missing(name, f"{described(entry)} is broken: its order is no number"))
+            continue
+        try:
+            section = _section(entry, getattr(reporter, task), runs, values, is_strict=name in only)
+        except AhekitError as error:
+            missing.append(Missing(name, " ".join(str(error).split())))
         else:
-            sections.append((reporter.order, made))
+            sections.append((reporter.order, section))
     return [section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name))], missing
 
 
 def _section(
-    name: str,
+    entry: Entry,
     make: Callable[[Any, BaseModel], Section],
-    given: RunRecord | ComparedRuns,
+    runs: RunRecord | ComparedRuns,
     params: BaseModel,
     *,
     is_strict: bool,
-) -> Section | Missing:
+) -> Section:
+    """A reporter's section under its registered name.
+
+    Raises:
+        AhekitError: There is nothing to make it of, or the reporter broke.
+    """
     try:
-        return replace(make(given, params), name=name)
-    except AhekitError as error:
-        return Missing(name, str(error))
-    except Exception as error:
-        if is_strict:
+        section = make(runs, params)
+        check_section(section)
+    except PluginError as error:
+        raise PluginError(f"{described(entry)}: {error}") from error
+    except AhekitError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_strict and isinstance(error, Exception):
             raise
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
-        return Missing(name, f"its reporter broke ({reason}); `--only {name}` shows where")
+        reason = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{described(entry)} broke ({reason}); `--only {entry.name}` shows where") from error
+    return replace(section, name=entry.name)
+
+
+def described(entry: Entry) -> str:
+    """A reporter and who provides it, for messages."""
+    return f"reporter {entry.name!r} of {entry.provider}"
 
 
 def _check_names(names: Collection[str]) -> None:
-    known = REPORTERS.names()
+    registered = REPORTERS.names()
     for name in names:
-        if name not in known:
+        if name not in registered:
             hint = f"A package adds more through the entry-point group {REPORTERS.group!r}, a file through --plugin"
-            raise UnknownNameError("reporter", name, known, hint=hint)
+            raise UnknownNameError("reporter", name, registered, hint=hint)
 
 
 def _faults(record: RunRecord) -> Iterator[str]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Literal
 
 from ahekit.errors import PluginError
-from ahekit.reporting.build import Missing, Report
+from ahekit.registry import REPORTERS
+from ahekit.reporting.build import Missing, Report, described
 from ahekit.sections import Figure, Section
 
 Kind = Literal["png", "light", "dark"]
@@ -29,24 +30,33 @@ def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictur
     Returns:
         The report without the figures that can't be drawn, each noted in its `missing`; and the pictures.
     """
+    providers = {entry.name: described(entry) for entry in REPORTERS.entries()}
     pictures: dict[str, dict[Kind, bytes]] = {}
-    sections, missing = [], list(report.missing)
+    sections = []
+    missing = list(report.missing)
     for section in report.sections:
-        drawn = []
+        drawable = []
         for figure in section.figures:
             try:
-                _check_name(section, figure)
+                _check(section, figure)
                 pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report.run) for kind in kinds}
-                drawn.append(figure)
             except PluginError as error:
-                missing.append(Missing(section.name, str(error)))
-        sections.append(replace(section, figures=tuple(drawn)))
+                provider = providers.get(section.name)
+                missing.append(Missing(section.name, f"{provider}: {error}" if provider else str(error)))
+            else:
+                drawable.append(figure)
+        sections.append(replace(section, figures=tuple(drawable)))
     return replace(report, sections=tuple(sections), missing=tuple(missing)), pictures
 
 
-def _check_name(section: Section, figure: Figure) -> None:
+def _check(section: Section, figure: Figure) -> None:
+    if not isinstance(figure.name, str):
+        raise PluginError(f"figure {figure.name!r} can't be drawn: its name is no text")
     if [other.name for other in section.figures].count(figure.name) > 1:
         raise PluginError(f"figure {figure.name!r} can't be drawn: the section has two of that name")
+    for field, text in (("title", figure.title), ("alt", figure.alt), ("caption", figure.caption)):
+        if not isinstance(text, str):
+            raise PluginError(f"figure {figure.name!r} can't be drawn: its {field} is no text")
 
 
 def _draw(figure: Figure, kind: Kind, run: str) -> bytes:

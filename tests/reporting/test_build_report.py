@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, build_report
-from ahekit.sections import Figure, Section, Table
+from ahekit.sections import Column, Figure, Section, Table
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -35,7 +37,7 @@ def register(name: str, order: int, make: Callable[[RunRecord, Any], Section], p
 
 def section(reading: str = "It is so.") -> Section:
     table = Table("A table", (), ())
-    return Section("x", "A title", reading, (table,), (Figure("f", "A figure", "", lambda figure: None),))
+    return Section("A title", reading, (table,), (Figure("f", "A figure", "", lambda figure: None),))
 
 
 def test_sections_stand_in_the_order_of_their_reporters(make_record: MakeRecord) -> None:
@@ -91,6 +93,64 @@ def test_broken_reporter_costs_its_own_section_alone(make_record: MakeRecord) ->
     assert "bug" in [missing.section for missing in report.missing]
     assert "ZeroDivisionError: division by zero" in report.missing[0].reason
     assert "--only bug" in report.missing[0].reason
+
+
+LOOP: dict[str, Any] = {}
+LOOP["self"] = LOOP
+TABLE = Table("Counts", (Column("Class"), Column("F1", ".2f")), (("altar", 0.5),))
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        (None, "it returned a NoneType instead of a Section"),
+        (Section(3, "It is so."), "its section's title is a int, not text"),  # type: ignore[arg-type]
+        (
+            Section("T", "R.", (replace(TABLE, rows=(("altar", 0.5), ("apse",))),)),
+            "row 2 of its table 'Counts' has 1 cells for 2 columns",
+        ),
+        (
+            Section("T", "R.", (replace(TABLE, rows=(("altar", (1, 2)),)),)),  # type: ignore[arg-type]
+            "row 1, column 'F1' of its table 'Counts' can't be shown: unsupported format string",
+        ),
+        (Section("T", "R.", ("table",)), "among its tables is a str instead of a Table"),  # type: ignore[arg-type]
+        (Section("T", "R.", (), (TABLE,)), "among its figures is a Table instead of a Figure"),  # type: ignore[arg-type]
+        (Section("T", "R.", values=LOOP), "its values hold themselves, so they can't be written as JSON"),
+        (Section("T", "R.", values=[1]), "its values are a list, not a mapping"),  # type: ignore[arg-type]
+    ],
+)
+def test_section_that_no_rendering_could_cope_with_is_one_line(make_record: MakeRecord, made: Any, fault: str) -> None:
+    register("garbage", 1, lambda record, params: made)
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["garbage", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert len(report.missing) == 1
+    assert report.missing[0].section == "garbage"
+    assert report.missing[0].reason.startswith("reporter 'garbage' of ")
+    assert fault in report.missing[0].reason
+
+
+def test_reporter_that_exits_costs_its_own_section_alone(make_record: MakeRecord) -> None:
+    register("leaver", 1, lambda record, params: sys.exit(0))
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["leaver", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert "'leaver' of" in report.missing[0].reason
+    assert "SystemExit: 0" in report.missing[0].reason
+
+
+def test_reporter_whose_place_is_no_number_costs_its_own_section_alone(make_record: MakeRecord) -> None:
+    register("placeless", "first", lambda record, params: section())  # type: ignore[arg-type]
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["placeless", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert report.missing[0].reason.endswith("is broken: its order is no number")
 
 
 def test_broken_reporter_asked_for_by_name_keeps_its_traceback(make_record: MakeRecord) -> None:

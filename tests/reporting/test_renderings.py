@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report
 from ahekit.reporting.drawing import draw_report, picture_name
 from ahekit.reporting.files import report_files
@@ -223,7 +224,9 @@ def test_figure_that_cannot_be_drawn_is_missing_and_the_rest_is_there(
 
     report, files = report_files(replace(small_report, sections=(section,)), ["html", "png"])
 
-    assert Missing("classes", "figure 'bad' can't be drawn: KeyError: 'pixels'") in report.missing
+    provider = next(entry.provider for entry in REPORTERS.entries() if entry.name == "classes")
+    reason = f"reporter 'classes' of {provider}: figure 'bad' can't be drawn: KeyError: 'pixels'"
+    assert Missing("classes", reason) in report.missing
     assert [figure.name for figure in report.sections[0].figures] == ["line"]
     assert b"can&#39;t be drawn" in files["report.html"]
     assert list(files) == ["figures/classes-line.png", "report.html"]
@@ -240,7 +243,7 @@ def test_two_figures_of_one_name_do_not_overwrite_each_other(small_report: Repor
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "a b\n"])
 def test_figure_name_leads_to_no_other_folder(line_figure: Figure, name: str) -> None:
-    stem = picture_name(Section("mine", "", ""), replace(line_figure, name=name))
+    stem = picture_name(Section("", "", name="mine"), replace(line_figure, name=name))
 
     assert stem.startswith("mine-")
     assert not {"/", "\\", "\n", " "} & set(stem)
