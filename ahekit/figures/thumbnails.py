@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ _SIDE = 64  # pixels of an image of the dataset
 _MOST = 96  # pixels a side of any other picture
 _INCHES = 1.05
 _LINE_INCHES = 0.14
+_LETTER_INCHES = 0.058  # of a letter below a picture, on average
 _GAP = 0.12  # inches between two pictures
 
 
@@ -72,15 +74,17 @@ def pictures(
     """A figure of pictures `(H, W, 3)` or `(H, W, 4)` uint8, all of one shape, in reading order; None: unreadable."""
     columns = min(columns, len(images))
     aspect = next((picture.shape[1] / picture.shape[0] for picture in pixels if picture is not None), 1.0)
-    height = _INCHES + _LINE_INCHES * max(len(image.lines) for image in images) + 2 * _GAP
-    grid = _Grid(columns, -(-len(images) // columns), _INCHES * aspect + _GAP, height)
+    width = _INCHES * aspect + _GAP
+    words = ["\n".join(textwrap.fill(line, int(width / _LETTER_INCHES)) for line in image.lines) for image in images]
+    height = _INCHES + _LINE_INCHES * max(text.count("\n") + 1 for text in words) + 2 * _GAP
+    grid = _Grid(columns, -(-len(images) // columns), width, height)
     spoken = "; ".join(" ".join(image.lines) for image in images[:columns])
     more = f"; and {len(images) - columns} more" if len(images) > columns else ""
     return Figure(
         name=name,
         title=title,
         alt=f"{counted(len(images), 'thumbnail')}: {spoken}{more}.",
-        draw=partial(_draw, images=images, pixels=pixels, grid=grid),
+        draw=partial(_draw, words=words, pixels=pixels, grid=grid),
         size=(max(columns * grid.width, 2.4), grid.rows * grid.height + 0.1),
         data={"ids": [image.id for image in images], "lines": [list(image.lines) for image in images]},
         caption=caption,
@@ -106,12 +110,10 @@ def _pixels(path: Path) -> NDArray[np.uint8] | None:
         return None  # counted in the caption
 
 
-def _draw(
-    figure: MplFigure, *, images: Sequence[Thumbnail], pixels: Sequence[NDArray[np.uint8] | None], grid: _Grid
-) -> None:
+def _draw(figure: MplFigure, *, words: Sequence[str], pixels: Sequence[NDArray[np.uint8] | None], grid: _Grid) -> None:
     # One set of axes, measured in inches: a set for each picture takes matplotlib several times as long.
     axes = figure.add_subplot()
-    for place, (image, picture) in enumerate(zip(images, pixels, strict=True)):
+    for place, (text, picture) in enumerate(zip(words, pixels, strict=True)):
         row, column = divmod(place, grid.columns)
         left = column * grid.width
         top = row * grid.height
@@ -123,8 +125,7 @@ def _draw(
             # As it is: resampled for the page, it would be several times the bytes.
             sides = (left + _GAP / 2, left + grid.width - _GAP / 2)
             axes.imshow(picture, extent=(*sides, bottom, top), interpolation="none")
-        words = "\n".join(image.lines)
         colour = axes.xaxis.label.get_color()
-        axes.text(middle, bottom + 0.04, words, ha="center", va="top", fontsize=7.5, color=colour)
+        axes.text(middle, bottom + 0.04, text, ha="center", va="top", fontsize=7.5, color=colour)
     axes.set(xlim=(0, grid.columns * grid.width), ylim=(grid.rows * grid.height, 0))
     axes.set_axis_off()
