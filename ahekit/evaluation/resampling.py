@@ -91,8 +91,8 @@ def resample(predictions: Predictions, *, samples: int = 10_000, seed: int = 0) 
     chunk = max(1, _CHUNK_CELLS // max(num_classes**2, *(len(group.sizes) for group in groups)))
     parts = []
     for start in range(0, samples, chunk):
-        draws = [_draw(generator, group, min(chunk, samples - start)) for group in groups]
-        parts.append(_figures(groups, draws, num_classes))
+        chunk_draws = [_draw(generator, group, min(chunk, samples - start)) for group in groups]
+        parts.append(_figures(groups, chunk_draws, num_classes))
     draws = {figure: np.concatenate([part[figure] for part in parts]) for figure in whole}
     return Resampled({figure: values[0] for figure, values in whole.items()}, draws)
 
