@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": "",
     "files": "",
     "preprocessing": "",
-    "sections": "",
+    "sections": "errors",
     "plugin_files": "errors",
     "validation": "errors",
     "spec": "errors preprocessing validation",
