@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-
-from ahekit.errors import PluginError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,65 +89,6 @@ def format_cell(cell: Cell, column: Column) -> str:
     if column.format is not None and not isinstance(cell, str):
         return format(cell, column.format)
     return str(cell)
-
-
-def check_section(section: Any) -> None:
-    """See that every rendering can cope with a section, but for its figures, which only drawing them tells.
-
-    Raises:
-        PluginError: It can't; the message says what is wrong.
-    """
-    if not isinstance(section, Section):
-        raise PluginError(f"it returned a {type(section).__name__} instead of a Section")
-    words = {"title": section.title, "reading": section.reading, "verdict": section.verdict}
-    for field_name, text in words.items():
-        if not isinstance(text, str):
-            raise PluginError(f"its section's {field_name} is a {type(text).__name__}, not text")
-    for table in section.tables:
-        _check_table(table)
-    for figure in section.figures:
-        if not isinstance(figure, Figure):
-            raise PluginError(f"among its figures is a {type(figure).__name__} instead of a Figure")
-        _check_data(figure.data, f"the data of figure {figure.name!r}")
-    _check_data(section.values, "its values")
-
-
-def _check_table(table: Any) -> None:
-    if not isinstance(table, Table):
-        raise PluginError(f"among its tables is a {type(table).__name__} instead of a Table")
-    for number, row in enumerate(table.rows, start=1):
-        if len(row) != len(table.columns):
-            raise PluginError(
-                f"row {number} of its table {table.title!r} has {len(row)} cells for {len(table.columns)} columns"
-            )
-        for cell, column in zip(row, table.columns, strict=True):
-            try:
-                format_cell(cell, column)
-            except (TypeError, ValueError) as error:
-                where = f"row {number}, column {column.name!r} of its table {table.title!r}"
-                raise PluginError(f"{where} can't be shown: {error}") from error
-
-
-def _check_data(values: Any, what: str) -> None:
-    if not isinstance(values, Mapping):
-        raise PluginError(f"{what} are a {type(values).__name__}, not a mapping")
-    try:
-        plain(values)
-    except RecursionError as error:
-        raise PluginError(f"{what} hold themselves, so they can't be written as JSON") from error
-
-
-def plain(value: Any) -> Any:
-    """A value in Python's own types all the way down, as JSON takes them; a number that isn't finite is None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # a NumPy number or array
-        return plain(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 @dataclass(frozen=True)

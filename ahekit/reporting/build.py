@@ -12,9 +12,10 @@ from ahekit import plugin_files
 from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.record import RunRecord
-from ahekit.registry import REPORTERS, Entry
+from ahekit.faults import section_faults
+from ahekit.registry import REPORTERS
 from ahekit.reporting.facts import run_facts, run_line
-from ahekit.sections import Section, check_section
+from ahekit.sections import Section
 from ahekit.validation import validate
 
 Task = Literal["report", "compare"]
@@ -67,8 +68,7 @@ def build_report(
 ) -> Report:
     """Ask every registered reporter that reports on one run for its section.
 
-    A reporter that breaks costs its own section alone, and the report says so; one that was asked for by name in
-    `only` breaks with its traceback.
+    A reporter that breaks costs its own section alone, and the report says so.
 
     Args:
         only: Names of the reporters to ask; empty: all.
@@ -133,61 +133,47 @@ def _ask(
     plugin_files.raise_broken()
     _check_names([*only, *skip, *params])
     missing: list[Missing] = []
-    sections: list[tuple[int, Section]] = []
+    sections: list[tuple[float, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
-        try:
-            entry, reporter = REPORTERS.look_up(name)
-        except PluginError as error:
-            missing.append(Missing(name, str(error)))
-            continue
-        if not hasattr(reporter, task):
-            if name in {*only, *params}:
-                raise UsageError(f"{name}: {_OTHER_TASK[task]}")
-            continue
-        values = validate(reporter.Params, params.get(name, {}), where=name)
-        if not isinstance(reporter.order, int | float):
-            missing.append(Missing(name, f"{described(entry)} is broken: its order is no number"))
-            continue
-        try:
-            section = _section(entry, getattr(reporter, task), runs, values, is_strict=name in only)
-        except AhekitError as error:
-            missing.append(Missing(name, " ".join(str(error).split())))
-        else:
-            sections.append((reporter.order, section))
+        made = _section(name, task, runs, params.get(name, {}), is_named=name in {*only, *params})
+        if isinstance(made, Missing):
+            missing.append(made)
+        elif made is not None:
+            sections.append(made)
     return [section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name))], missing
 
 
 def _section(
-    entry: Entry,
-    make: Callable[[Any, BaseModel], Section],
-    runs: RunRecord | ComparedRuns,
-    params: BaseModel,
-    *,
-    is_strict: bool,
-) -> Section:
-    """A reporter's section under its registered name.
+    name: str, task: Task, runs: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
+) -> tuple[float, Section] | Missing | None:
+    """A reporter's place and section, or why there is none; None where it has nothing to do with the task.
 
     Raises:
-        AhekitError: There is nothing to make it of, or the reporter broke.
+        UsageError: It has nothing to do with it and was asked for by name.
+        SpecError: A parameter is wrong.
     """
     try:
-        section = make(runs, params)
-        check_section(section)
+        entry, reporter = REPORTERS.look_up(name)
+        with entry.guarded():
+            make: Callable[[Any, BaseModel], Section] | None = getattr(reporter, task, None)
+            order = reporter.order
+            values = validate(reporter.Params, params, where=name) if make else None
+        if not isinstance(order, int | float):
+            raise entry.broken(f"its order is {order!r}, not a number")
     except PluginError as error:
-        raise PluginError(f"{described(entry)}: {error}") from error
-    except AhekitError:
-        raise
-    except (Exception, SystemExit) as error:
-        if is_strict and isinstance(error, Exception):
-            raise
-        reason = f"{type(error).__name__}: {error}"
-        raise PluginError(f"{described(entry)} broke ({reason}); `--only {entry.name}` shows where") from error
-    return replace(section, name=entry.name)
-
-
-def described(entry: Entry) -> str:
-    """A reporter and who provides it, for messages."""
-    return f"reporter {entry.name!r} of {entry.provider}"
+        return Missing(name, str(error))
+    if make is None or values is None:
+        if is_named:
+            raise UsageError(f"{name}: {_OTHER_TASK[task]}")
+        return None
+    try:
+        with entry.guarded():
+            section = make(runs, values)
+            if fault := next(section_faults(section), ""):
+                raise entry.broken(fault)
+    except AhekitError as error:
+        return Missing(name, str(error))
+    return order, replace(section, name=name, figures=entry.guarded_figures(section.figures))
 
 
 def _check_names(names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ahekit.errors import PluginError
 from ahekit.registry import REPORTERS
-from ahekit.reporting.build import Missing, Report, described
+from ahekit.reporting.build import Missing, Report
 from ahekit.sections import Figure, Section
 
 Kind = Literal["png", "light", "dark"]
@@ -30,7 +30,7 @@ def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictur
     Returns:
         The report without the figures that can't be drawn, each noted in its `missing`; and the pictures.
     """
-    providers = {entry.name: described(entry) for entry in REPORTERS.entries()}
+    entries = {entry.name: entry for entry in REPORTERS.entries()}
     pictures: dict[str, dict[Kind, bytes]] = {}
     sections = []
     missing = list(report.missing)
@@ -38,25 +38,29 @@ def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictur
         drawable = []
         for figure in section.figures:
             try:
-                _check(section, figure)
+                if fault := _fault(section, figure):
+                    reason = f"figure {figure.name!r} can't be drawn: {fault}"
+                    entry = entries.get(section.name)
+                    raise entry.broken(reason) if entry else PluginError(reason)
                 pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report.run) for kind in kinds}
             except PluginError as error:
-                provider = providers.get(section.name)
-                missing.append(Missing(section.name, f"{provider}: {error}" if provider else str(error)))
+                missing.append(Missing(section.name, str(error)))
             else:
                 drawable.append(figure)
         sections.append(replace(section, figures=tuple(drawable)))
     return replace(report, sections=tuple(sections), missing=tuple(missing)), pictures
 
 
-def _check(section: Section, figure: Figure) -> None:
-    if not isinstance(figure.name, str):
-        raise PluginError(f"figure {figure.name!r} can't be drawn: its name is no text")
+def _fault(section: Section, figure: Figure) -> str:
+    """What keeps a figure from being drawn at all; empty where nothing does."""
+    from ahekit.reporting.style import MAX_PIXELS, PNG_DPI
+
+    width, height = figure.size
+    if width * height * PNG_DPI**2 > MAX_PIXELS:
+        return f"{width:g} x {height:g} inches are too large"
     if [other.name for other in section.figures].count(figure.name) > 1:
-        raise PluginError(f"figure {figure.name!r} can't be drawn: the section has two of that name")
-    for field, text in (("title", figure.title), ("alt", figure.alt), ("caption", figure.caption)):
-        if not isinstance(text, str):
-            raise PluginError(f"figure {figure.name!r} can't be drawn: its {field} is no text")
+        return "the section has two of that name"
+    return ""
 
 
 def _draw(figure: Figure, kind: Kind, run: str) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import picture_name
-from ahekit.sections import Figure, Section, Table, plain
+from ahekit.sections import Figure, Section, Table
 
 SCHEMA_VERSION = 1
 
@@ -28,7 +30,7 @@ def render_json(report: Report, figures: str | None = None) -> str:
         "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
         "sections": [_section(section, figures) for section in report.sections],
     }
-    return json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _section(section: Section, figures: str | None) -> dict[str, Any]:
@@ -51,3 +53,16 @@ def _figure(section: Section, figure: Figure, figures: str | None) -> dict[str, 
     file = {} if figures is None else {"file": f"{figures}/{picture_name(section, figure)}.png"}
     facts = {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
     return {**facts, **file, "data": figure.data}
+
+
+def _plain(value: Any) -> Any:
+    """A value in Python's own types all the way down, as JSON takes them; a number that isn't finite is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # a NumPy number or array
+        return _plain(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

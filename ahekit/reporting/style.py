@@ -16,7 +16,8 @@ from ahekit.errors import PluginError
 from ahekit.sections import Figure
 
 PNG_DPI = 150
-_MAX_PIXELS = 150_000_000  # of a PNG: half a gigabyte while it is drawn
+MAX_PIXELS = 150_000_000
+"""Of a PNG: half a gigabyte while it is drawn."""
 
 # matplotlib's blues begin with a navy that outshines a dark page; these begin with the page's panels.
 _NIGHT = LinearSegmentedColormap.from_list("ahekit-night", ["#1d2530", "#2a5f8f", "#6cb6ea", "#f4faff"])
@@ -119,14 +120,13 @@ def render_figure(
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         file = io.BytesIO()
         try:
-            width, height = figure.size
-            if width * height * PNG_DPI**2 > _MAX_PIXELS:
-                raise ValueError(f"{width:g} x {height:g} inches are too large")
             canvas = MplFigure(figsize=figure.size, layout="constrained")
             figure.draw(canvas)
             if heading != "":
                 canvas.suptitle(figure.title if heading is None else heading)
             canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
+        except PluginError:
+            raise
         except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"figure {figure.name!r} can't be drawn: {reason}") from error

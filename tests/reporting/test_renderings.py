@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -224,9 +224,7 @@ def test_figure_that_cannot_be_drawn_is_missing_and_the_rest_is_there(
 
     report, files = report_files(replace(small_report, sections=(section,)), ["html", "png"])
 
-    provider = next(entry.provider for entry in REPORTERS.entries() if entry.name == "classes")
-    reason = f"reporter 'classes' of {provider}: figure 'bad' can't be drawn: KeyError: 'pixels'"
-    assert Missing("classes", reason) in report.missing
+    assert Missing("classes", "figure 'bad' can't be drawn: KeyError: 'pixels'") in report.missing
     assert [figure.name for figure in report.sections[0].figures] == ["line"]
     assert b"can&#39;t be drawn" in files["report.html"]
     assert list(files) == ["figures/classes-line.png", "report.html"]
@@ -254,3 +252,23 @@ def test_png_has_the_size_of_its_figure(small_report: Report) -> None:
     _, files = report_files(small_report, ["png"])
 
     assert Image.open(BytesIO(files["figures/classes-line.png"])).size == (450, 300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"size": (3000.0, 3000.0)}, "3000 x 3000 inches are too large"),
+        ({"name": "line"}, "the section has two of that name"),
+    ],
+)
+def test_figure_that_is_wrong_before_it_is_drawn_names_its_plugin(
+    small_report: Report, line_figure: Figure, changes: dict[str, Any], fault: str
+) -> None:
+    bad = replace(line_figure, **{"name": "bad", **changes})
+    section = replace(small_report.sections[0], figures=(bad, line_figure))
+
+    report, _ = report_files(replace(small_report, sections=(section,)), ["html"])
+
+    entry = next(entry for entry in REPORTERS.entries() if entry.name == "classes")
+    reason = f"reporter 'classes' of {entry.provider} is broken: figure {bad.name!r} can't be drawn: {fault}"
+    assert Missing("classes", reason) in report.missing
