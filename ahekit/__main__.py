@@ -17,10 +17,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="ahekit")
+        code = app(prog_name="ahekit")
     except AhekitError as error:
-        console.error(str(error))
-        sys.exit(error.exit_code)
+        console.error(*error.lines)
+        code = error.exit_code
+    sys.exit(code)
 
 
 if __name__ == "__main__":
