@@ -8,10 +8,15 @@ import sys
 from ahekit import console
 from ahekit.cli import app
 from ahekit.errors import AhekitError
+from ahekit.guard import lets_bugs_through
+from ahekit.registry import blame
 
 
 def main() -> None:
-    """Run the command line; an `AhekitError` becomes its lines on stderr and an exit code, a bug its traceback."""
+    """Run the command line; an `AhekitError` becomes its lines on stderr and an exit code, a bug its traceback.
+
+    A bug in the code of somebody else's plugin is a line that names it, unless `AHEKIT_TRACEBACK` is set.
+    """
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal's encoding can't show is no reason to die in the middle of a run.
         if isinstance(stream, io.TextIOWrapper):
@@ -21,6 +26,11 @@ def main() -> None:
     except AhekitError as error:
         console.error(*error.lines)
         code = error.exit_code
+    except (Exception, SystemExit) as error:
+        if lets_bugs_through() or (blamed := blame(error)) is None:
+            raise
+        console.error(*blamed.lines)
+        code = blamed.exit_code
     sys.exit(code)
 
 

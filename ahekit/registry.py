@@ -1,17 +1,13 @@
 """Plugins by name: entry points of installed packages, single files, and classes registered in a notebook.
 
-Names come from package metadata; a plugin is imported only when it is asked for. Whatever it then raises, inside
-`with entry.guarded():`, is one line that names it and its distribution. `AHEKIT_TRACEBACK=1` lets bugs through as they
-are.
+Names come from package metadata; a plugin is imported only when it is asked for.
 """
 
 from __future__ import annotations
 
 import ast
 import csv
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -21,60 +17,13 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ahekit import plugin_files
-from ahekit.errors import AhekitError, PluginError, UnknownNameError
+from ahekit.errors import PluginError, UnknownNameError
+from ahekit.guard import Origin, reason_of
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
 FAMILY_SUFFIX = "/*"
-TRACEBACK = "AHEKIT_TRACEBACK"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Whose a plugin is, for what has to be said when it breaks.
-
-    Attributes:
-        kind: "model", "visualizer" …
-        name: That it was asked for by.
-        provider: Distribution and version, file or module.
-    """
-
-    kind: str
-    name: str
-    provider: str
-
-    def broken(self, reason: str) -> PluginError:
-        """The error that names the plugin and says in one line what is wrong with it."""
-        return PluginError(f"{self.kind} {self.name!r} of {self.provider} is broken: {' '.join(reason.split())}")
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Inside, a bug of the plugin becomes its `PluginError`; what it raises on purpose (`AhekitError`) passes.
-
-        So do Ctrl-C and, when the environment's `AHEKIT_TRACEBACK` is set, every bug.
-        """
-        try:
-            yield
-        except (AhekitError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # sys.exit() in a plugin ends the plugin's part, not the program
-            if os.environ.get(TRACEBACK):
-                raise
-            raise self.broken(reason_of(error)) from error
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A call into the plugin, guarded; `partial(origin.call, function)` guards a function of its own."""
-        with self.guarded():
-            return function(*args, **kwargs)
-
-
-def reason_of(error: BaseException) -> str:
-    """An exception in one line: its type, and the first of what it says."""
-    if isinstance(error, RecursionError):
-        return "RecursionError: it calls itself without end"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= 300 else f'{text[:300]}…'}".removesuffix(": ")
 
 
 @dataclass(frozen=True)
@@ -356,3 +305,26 @@ REPORTERS: Registry[ReporterPlugin] = Registry(
     "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare")
 )
 REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS)
+
+
+def blame(error: BaseException) -> PluginError | None:
+    """The plugin file or other distribution in whose code an error arose, for what no guard stands around.
+
+    A network's `forward` is such a place: torch calls it. None where the innermost code of ours, of torch or of anybody
+    else was called by no plugin but the tool's own.
+    """
+    theirs = {
+        entry.package: entry.provider
+        for registry in REGISTRIES
+        for entry in registry.entries()
+        if entry.package not in (None, "ahekit_plugins")
+    }
+    providers = []
+    trace = error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        provider = plugin_files.file_of(module) or theirs.get(module.partition(".")[0])
+        if provider:
+            providers.append(provider)
+        trace = trace.tb_next
+    return PluginError(f"code of {providers[-1]} failed: {reason_of(error)}") if providers else None

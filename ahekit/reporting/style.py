@@ -123,6 +123,8 @@ def render_figure(
             if heading != "":
                 canvas.suptitle(figure.title if heading is None else heading)
             canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
+        except PluginError:
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".replace("\n", " ")
             raise PluginError(f"figure {figure.name!r} can't be drawn: {reason}") from error
