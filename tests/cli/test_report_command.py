@@ -153,7 +153,7 @@ def test_folder_that_cannot_be_written_is_named(cli: Cli, runs: Path, tmp_path: 
     outcome = cli("report", run.path, "--out", tmp_path / "file", "--format", "json")
 
     assert outcome.code == 1
-    assert outcome.err.startswith(f"ahekit: {tmp_path / 'file'}: can't write the report")
+    assert outcome.err.startswith(f"ahekit: {tmp_path / 'file'}: can't be written")
     assert "Traceback" not in outcome.err
 
 
