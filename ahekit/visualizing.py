@@ -29,8 +29,10 @@ from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
-from ahekit.errors import AhekitError, PluginError, RunError
+from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.evaluation.predictions import softmax
+from ahekit.faults import visualization_faults
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import SplitImages, VisualizerInput
@@ -143,11 +145,12 @@ def look(
     Raises:
         UnknownNameError: No visualizer or layer of that name.
         SpecError: A parameter is wrong.
-        PluginError: The visualizer returns something else than it should.
+        PluginError: The visualizer is broken, or returns something else than it should.
         AhekitError: What the visualizer finds wrong with the request.
     """
-    plugin = VISUALIZERS.get(name)
-    values = validate(plugin.Params, params or {}, where=name)
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        values = validate(plugin.Params, params or {}, where=name)
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
     given = VisualizerInput(
@@ -163,10 +166,11 @@ def look(
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
         split=cache(partial(open_split, trained)),
     )
-    seen = plugin.visualize(given, values)
-    if not isinstance(seen, Visualization):
-        raise PluginError(f"visualizer {name!r} returned a {type(seen).__name__}, not a Visualization")
-    return seen
+    with entry.guarded():
+        seen = plugin.visualize(given, values)
+        if fault := next(visualization_faults(seen), ""):
+            raise entry.broken(fault)
+    return replace(seen, figures=entry.guarded_figures(seen.figures))
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
@@ -203,14 +207,14 @@ def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray
     fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
     logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
     columns = [judge.class_names.index(name) for name in class_names]
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
-    return probabilities
+    return softmax(logits)[:, columns]
 
 
 def needs_pictures(name: str) -> bool:
     """Whether a visualizer looks at images; one that doesn't says `needs_images = False`."""
-    return bool(getattr(VISUALIZERS.get(name), "needs_images", True))
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        return bool(getattr(plugin, "needs_images", True))
 
 
 def visualization_files(
