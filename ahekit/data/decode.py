@@ -28,6 +28,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -264,9 +265,7 @@ def _formats() -> tuple[str, ...]:
     # Pillow may be built without some; asking it for one of those would be a KeyError.
     Image.init()
     if reads_heif():
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
+        import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -113,6 +113,7 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[str], None] = lambda text: None,
     pretrained: bool = True,
+    class_names: Sequence[str] = (),
 ) -> Setup:
     """Bring data, network and device together for a new run.
 
@@ -120,13 +121,14 @@ def prepare(
         pretrained: Load the pretrained weights that the model's parameters ask for.
         progress: Called with (images decoded, images in all) while the pixel cache is built.
         announce: Called with a line that says which dataset this is, before anything slow.
+        class_names: The order of the classes that a run stored, which its logits have; without: as they are sorted.
 
     Raises:
         AhekitError: Whatever the spec asks for that can't be.
     """
     processes = processes or Processes()
     source = resolve(spec.data.source, announce=announce)
-    folder = scan(source.root, name=source.name)
+    folder = scan(source.root, name=source.name).with_class_order(class_names)
     for note in folder.notes:
         announce(note)
     runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
@@ -190,7 +192,13 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
         RunError: The dataset's images or classes are not those the run was made with.
     """
     # A run that was stopped before its first checkpoint starts from the pretrained weights again.
-    setup = prepare(run.spec, processes=processes, announce=announce, pretrained=not run.checkpoints())
+    setup = prepare(
+        run.spec,
+        processes=processes,
+        announce=announce,
+        pretrained=not run.checkpoints(),
+        class_names=run.manifest.get("class_names", ()),
+    )
     manifest = run.manifest
     check_classes(run, setup.dataset)
     if manifest["data"]["fingerprint"] != setup.dataset.fingerprint:
