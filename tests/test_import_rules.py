@@ -48,6 +48,8 @@ MAY_IMPORT = {
     "trained": "errors hooks compute spec protocols models run training inspection",
     "visualizing": "errors faults preprocessing sections spec validation protocols registry data catalog data.random "
     "evaluation inspection run reporting trained",
+    "testing": "errors faults preprocessing sections spec validation hooks protocols backbones models registry data "
+    "evaluation reporting",
     "console": "errors sections",
     "cli": "ahekit errors files sections spec validation protocols registry plugin_files models compute data "
     "catalog data.classes data.editions evaluation inspection run reporting training trained visualizing console",
