@@ -22,15 +22,16 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="ahekit")
+        code = app(prog_name="ahekit")
     except AhekitError as error:
-        console.error(str(error))
-        sys.exit(error.exit_code)
+        console.error(*error.lines)
+        code = error.exit_code
     except (Exception, SystemExit) as error:
         if lets_bugs_through() or (blamed := blame(error)) is None:
             raise
-        console.error(str(blamed))
-        sys.exit(blamed.exit_code)
+        console.error(*blamed.lines)
+        code = blamed.exit_code
+    sys.exit(code)
 
 
 if __name__ == "__main__":

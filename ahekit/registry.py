@@ -5,6 +5,7 @@ Names come from package metadata; a plugin is imported only when it is asked for
 
 from __future__ import annotations
 
+import ast
 import csv
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
@@ -31,10 +32,12 @@ class Entry(Origin):
 
     Attributes:
         module: Module that the plugin is imported from; None when it is already imported.
+        attribute: The plugin's name in that module.
     """
 
     load: Callable[[], Any]
     module: str | None = None
+    attribute: str = ""
 
     @property
     def origin(self) -> Origin:
@@ -55,6 +58,22 @@ class Entry(Origin):
     def is_there(self) -> bool:
         """Whether its package could be imported, found out without importing it."""
         return self.package is None or _spec_of(self.package) is not None
+
+    def description(self) -> str:
+        """The first line of its docstring, as far as that can be read without importing it."""
+        if self.module is None:
+            return _first_line(self.load().__doc__)
+        if not self.is_there:
+            return ""
+        files = (_file_beside(self.module, ".py"), _file_beside(self.module, "") / "__init__.py")
+        for file in files:
+            try:
+                tree = ast.parse(file.read_bytes())
+            except (OSError, SyntaxError, ValueError, RecursionError):
+                continue
+            classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == self.attribute]
+            return _first_line(ast.get_docstring(classes[-1])) if classes else ""
+        return ""
 
     def suggested(self) -> list[Suggestion]:
         """The models worth starting with that a file beside its module names; imports nothing.
@@ -130,7 +149,7 @@ class Registry(Generic[P]):
         plugin_files.read()
         installed = [
             # Not `point.module`, which fails on a value that is none.
-            Entry(self.kind, point.name, _distribution(point), point.load, point.value.partition(":")[0].strip())
+            Entry(self.kind, point.name, _distribution(point), point.load, *_target(point.value))
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))
@@ -227,6 +246,16 @@ class Registry(Generic[P]):
             hint=hint + "".join(f" {error}." for error in broken),
             listed=[*self.names(), *(family.name for family in families)],
         )
+
+
+def _target(value: str) -> tuple[str, str]:
+    """Module and attribute of an entry point, whatever it says; `[extras]` after them are left out."""
+    module, _, attribute = value.partition("[")[0].partition(":")
+    return module.strip(), attribute.strip()
+
+
+def _first_line(docstring: object) -> str:
+    return docstring.strip().split("\n", 1)[0] if isinstance(docstring, str) else ""
 
 
 def _names_of(entry: Entry, family: Any) -> list[str]:

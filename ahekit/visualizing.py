@@ -31,6 +31,7 @@ from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.evaluation.predictions import softmax
 from ahekit.faults import visualization_faults
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
@@ -206,9 +207,7 @@ def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray
     fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
     logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
     columns = [judge.class_names.index(name) for name in class_names]
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
-    return probabilities
+    return softmax(logits)[:, columns]
 
 
 def needs_pictures(name: str) -> bool:

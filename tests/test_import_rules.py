@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "protocols": "errors preprocessing sections evaluation",
     "registry": "errors guard protocols plugin_files",
     "models": "errors hooks preprocessing protocols backbones registry validation",
-    "backbones": "errors hooks preprocessing protocols",
+    "backbones.params": "protocols",
+    "backbones": "errors hooks preprocessing protocols backbones.params",
     "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
     "inspection": "errors hooks preprocessing sections protocols evaluation figures data data.classes data.random",
     "inspection.synthesis": "hooks preprocessing",
@@ -51,13 +52,14 @@ MAY_IMPORT = {
     "testing": "errors faults preprocessing sections spec validation hooks protocols backbones models registry data "
     "evaluation reporting",
     "console": "errors sections",
-    "cli": "ahekit errors files sections spec validation protocols registry plugin_files models compute data "
-    "catalog data.classes data.editions evaluation inspection run reporting training trained visualizing console",
+    "cli": "ahekit errors backbones.params files sections spec validation protocols registry plugin_files models "
+    "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
+    "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
     "ahekit_plugins": "errors preprocessing sections protocols hooks spec validation compute data data.classes "
-    "data.editions data.random evaluation backbones figures inspection inspection.synthesis wording",
+    "data.editions data.random evaluation backbones backbones.params figures inspection inspection.synthesis wording",
 }
 
 # Modules that load on every start of the command line.
@@ -75,6 +77,7 @@ LIGHT = {
     "run",
     "preprocessing",
     "sections",
+    "backbones.params",
     "console",
     "cli",
 }
@@ -205,7 +208,7 @@ def test_only_the_console_prints() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {what}"
         for name, path in MODULES
-        if name != "ahekit.console"
+        if part_of(name) != "console"
         for line, what in _printing(name, path)
     ]
     assert not wrong

@@ -132,5 +132,6 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
     best, monitor = status["best"], setup.spec.train.monitor
     console.say(
         f"Best epoch by validation {MONITORED[monitor]}: {best['epoch']} ({best[f'val_{monitor}']:.4f}). "
-        f"See all numbers with:\n  ahekit report {quote(str(run.path))}"
+        "See all numbers with:",
+        f"  ahekit report {quote(str(run.path))}",
     )

@@ -21,7 +21,7 @@ from ahekit.validation import validate
 Task = Literal["report", "compare"]
 
 _ON_SAMPLE = " (sample of drawings)"
-_UNFIT: Mapping[Task, str] = {
+_OTHER_TASK: Mapping[Task, str] = {
     "report": "this section compares runs; name two or more",
     "compare": "this section is of the report on one run; name one",
 }
@@ -117,13 +117,13 @@ def build_comparison(
         subtitle=f"on the {len(runs.first.ids):,d} test images they share",
         facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
         sections=tuple(_marked(section) if is_sample else section for section in sections),
-        missing=(*(Missing(name, reason) for name, reason in runs.unfit.items()), *faults, *missing),
+        missing=(*(Missing(name, reason) for name, reason in runs.left_out.items()), *faults, *missing),
     )
 
 
 def _ask(
     task: Task,
-    given: RunRecord | ComparedRuns,
+    runs: RunRecord | ComparedRuns,
     *,
     only: Collection[str],
     skip: Collection[str],
@@ -135,7 +135,7 @@ def _ask(
     missing: list[Missing] = []
     sections: list[tuple[float, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
-        made = _section(name, task, given, params.get(name, {}), is_named=name in {*only, *params})
+        made = _section(name, task, runs, params.get(name, {}), is_named=name in {*only, *params})
         if isinstance(made, Missing):
             missing.append(made)
         elif made is not None:
@@ -144,7 +144,7 @@ def _ask(
 
 
 def _section(
-    name: str, task: Task, given: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
+    name: str, task: Task, runs: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
 ) -> tuple[float, Section] | Missing | None:
     """A reporter's place and section, or why there is none; None where it has nothing to do with the task.
 
@@ -164,11 +164,11 @@ def _section(
         return Missing(name, str(error))
     if make is None or values is None:
         if is_named:
-            raise UsageError(f"{name}: {_UNFIT[task]}")
+            raise UsageError(f"{name}: {_OTHER_TASK[task]}")
         return None
     try:
         with entry.guarded():
-            section = make(given, values)
+            section = make(runs, values)
             if fault := next(section_faults(section), ""):
                 raise entry.broken(fault)
     except AhekitError as error:
@@ -177,11 +177,11 @@ def _section(
 
 
 def _check_names(names: Collection[str]) -> None:
-    known = REPORTERS.names()
+    registered = REPORTERS.names()
     for name in names:
-        if name not in known:
+        if name not in registered:
             hint = f"A package adds more through the entry-point group {REPORTERS.group!r}, a file through --plugin"
-            raise UnknownNameError("reporter", name, known, hint=hint)
+            raise UnknownNameError("reporter", name, registered, hint=hint)
 
 
 def _faults(record: RunRecord) -> Iterator[str]:

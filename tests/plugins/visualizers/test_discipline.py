@@ -163,7 +163,8 @@ def small_vgg() -> BuiltModel:
     """As timm's family builds it, with few channels: the real ones have 130 million parameters."""
     from timm.models.vgg import VGG
 
-    from ahekit.backbones.build import BackboneParams, build
+    from ahekit.backbones.build import build
+    from ahekit.backbones.params import BackboneParams
     from ahekit_plugins.models.timm_family.family import _ends
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
