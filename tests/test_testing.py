@@ -224,14 +224,14 @@ class Report:
 
     def report(self, record: Any, params: Any) -> Section:
         count = len(record.need_predictions("test").ids)
-        return Section("", "Images", f"There are {count} test images.", values={"count": count})
+        return Section("Images", f"There are {count} test images.", values={"count": count})
 
 
 def reports(make: Callable[[Any], Any]) -> dict[str, Any]:
     return {"report": lambda self, record, params: make(record)}
 
 
-SECTION = Section("", "Title", "Reading.")
+SECTION = Section("Title", "Reading.")
 
 
 @pytest.mark.parametrize("name", ["metrics", "confusion", "differences", "mistakes"])
