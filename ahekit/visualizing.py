@@ -31,9 +31,10 @@ from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, PluginError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.protocols import SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import Run, check_classes
@@ -150,7 +151,7 @@ def look(
     values = validate(plugin.Params, params or {}, where=name)
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
-    given = VisualizerInput(
+    request = VisualizerInput(
         model=trained.built,
         class_names=trained.class_names,
         images=normalize(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
@@ -163,10 +164,28 @@ def look(
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
         split=cache(partial(open_split, trained)),
     )
-    seen = plugin.visualize(given, values)
-    if not isinstance(seen, Visualization):
-        raise PluginError(f"visualizer {name!r} returned a {type(seen).__name__}, not a Visualization")
-    return seen
+    return visualize(plugin, request, values, name=name)
+
+
+def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any, *, name: str) -> Visualization:
+    """What a visualizer makes of a request, with the network in eval mode while it works.
+
+    The one place that keeps the protocol's word: visualizers and what they share never set a train flag. Every
+    submodule has its own flag back afterwards, whatever is raised.
+
+    Args:
+        params: The visualizer's own, validated.
+        name: Of the visualizer, for messages.
+
+    Raises:
+        PluginError: It returns something else than a `Visualization`.
+        AhekitError: What the visualizer finds wrong with the request.
+    """
+    with evaluating(request.model.module):
+        visualization = plugin.visualize(request, params)
+    if not isinstance(visualization, Visualization):
+        raise PluginError(f"visualizer {name!r} returned a {type(visualization).__name__}, not a Visualization")
+    return visualization
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "training": "ahekit errors files preprocessing sections spec validation hooks compute data catalog "
     "data.editions data.random evaluation protocols models run",
     "trained": "errors hooks compute spec protocols models run training inspection",
-    "visualizing": "errors preprocessing sections spec validation protocols registry data catalog data.random "
+    "visualizing": "errors hooks preprocessing sections spec validation protocols registry data catalog data.random "
     "evaluation inspection run reporting trained",
     "console": "errors sections",
     "cli": "ahekit errors files sections spec validation protocols registry plugin_files models compute data "

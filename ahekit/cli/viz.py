@@ -86,8 +86,9 @@ def viz(
     init: Annotated[
         Path | None, typer.Option("--init", metavar="IMAGE", help="Picture to start from.", rich_help_panel=OWN)
     ] = None,
-    diversity: Annotated[
-        int | None, typer.Option("--diversity", metavar="N", help="Images for each class.", rich_help_panel=OWN)
+    images_per_class: Annotated[
+        int | None,
+        typer.Option("--images-per-class", metavar="N", help="Images for each class.", rich_help_panel=OWN),
     ] = None,
     every: Annotated[
         int | None,
@@ -140,7 +141,13 @@ def viz(
 
     console.configure(quiet=quiet, json=json)
     flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    more = {"show_units": show_units, "init": init, "diversity": diversity, "every": every, "check": check or None}
+    more = {
+        "show_units": show_units,
+        "init": init,
+        "images_per_class": images_per_class,
+        "every": every,
+        "check": check or None,
+    }
     params = parameters({**flags, **more}, assignments or [])
     trained, passed = find_trained(
         runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"

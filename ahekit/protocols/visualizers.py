@@ -88,6 +88,6 @@ class VisualizerPlugin(Protocol):
 
     Params: type[BaseModel]
 
-    def visualize(self, given: VisualizerInput, params: Any) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: Any) -> Visualization:
         """Compute arrays and describe the figures that show them."""
         ...

@@ -113,7 +113,7 @@ def unit_selectivity(folder: Path) -> Part:
     if not rows:
         return Part(f"The selectivity of units in {file.name} can't be read.")
     split = f", {arrays['split']} images" if "split" in arrays else ""
-    chance = "by chance is what the same measurement gives with the labels dealt out at random."
+    chance = "by chance is what the same measurement gives with permuted labels."
     tables = [Table(f"Selectivity of units by layer{split}", _LAYER_COLUMNS, tuple(rows), f"Medians; {chance}")]
     tables += _best_units(arrays)
     known = [row for row in rows if row[3] is not None]
@@ -143,7 +143,7 @@ def _layer_row(arrays: Arrays, layer: str) -> tuple[Any, ...]:
         return float(np.median(values)) if len(values) else None
 
     units, dead = len(arrays[f"{layer}.selectivity"]), arrays.get(f"{layer}.dead")
-    medians = map(median, ("selectivity", "selectivity_shuffled", "majority_share", "share_shuffled"))
+    medians = map(median, ("selectivity", "selectivity_permuted", "majority_share", "share_permuted"))
     return layer, units, None if dead is None else int(dead.sum()), *medians
 
 
