@@ -42,13 +42,13 @@ def list_all(json: options.Json = False) -> None:
     from ahekit.data.installed import SAMPLE, datasets_home, installed
 
     console.configure(json=json)
-    found = {name: _summary(root, name) for name, root in {**installed(), SAMPLE: sample_root()}.items()}
+    summaries = {name: _summary(root, name) for name, root in {**installed(), SAMPLE: sample_root()}.items()}
     if json:
-        console.show_json([{"name": name, **facts} for name, facts in found.items()])
+        console.show_json([{"name": name, **facts} for name, facts in summaries.items()])
         return
-    console.show_table(_list_table(found, note=f"Installed in {datasets_home()}"))
+    console.show_table(_list_table(summaries, note=f"Installed in {datasets_home()}"))
     console.say(f"Used without --data: {default_source()}")
-    for facts in found.values():
+    for facts in summaries.values():
         if facts["problem"]:
             console.warn(facts["problem"])
 
@@ -71,10 +71,10 @@ def info(
 
     console.configure(json=json)
     with console.progress("getting the images ready", None) as advance:
-        found = resolve(source, announce=console.say, advance=advance)
-    folder = scan(found.root, name=found.name)
+        place = resolve(source, announce=console.say, advance=advance)
+    folder = scan(place.root, name=place.name)
     if json:
-        console.show_json(describe(found, folder))
+        console.show_json(describe(place, folder))
     else:
         _show(folder)
 
@@ -206,7 +206,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _list_table(found: dict[str, dict[str, Any]], *, note: str) -> Table:
+def _list_table(summaries: dict[str, dict[str, Any]], *, note: str) -> Table:
     splits = ("train", "val", "test")
     columns = (
         Column("dataset"),
@@ -221,6 +221,6 @@ def _list_table(found: dict[str, dict[str, Any]], *, note: str) -> Table:
             facts["classes"],
             "unreadable" if facts["problem"] else facts["edition"],
         )
-        for name, facts in found.items()
+        for name, facts in summaries.items()
     )
     return Table("Datasets", columns, rows, note)

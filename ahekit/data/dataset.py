@@ -66,15 +66,15 @@ def load_dataset(
     pixels = load_pixels(folder, preprocessing, cache=cache, progress=progress)
     samples = {sample.id: sample for sample in folder.samples}
     number = {name: index for index, name in enumerate(folder.class_names)}
-    kept = [samples[name] for name in pixels.ids]
+    usable = [samples[name] for name in pixels.ids]
     return Dataset(
         name=folder.name,
         root=folder.root,
         class_names=folder.class_names,
         ids=pixels.ids,
         images=pixels.images,
-        labels=np.array([number[sample.class_name] for sample in kept], dtype=np.int64),
-        split_names=np.array([sample.split for sample in kept]),
+        labels=np.array([number[sample.class_name] for sample in usable], dtype=np.int64),
+        split_names=np.array([sample.split for sample in usable]),
         refused=tuple(sorted((*folder.refused, *pixels.refused), key=lambda refusal: refusal.id)),
         fingerprint=pixels.fingerprint,
         preprocessing=preprocessing,

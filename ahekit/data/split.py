@@ -76,18 +76,21 @@ def make_splits(
         DataError: No training image is there or would be left, or nothing can be cut.
     """
     pairs = near_copies(dataset, threshold=near_copy_threshold)
-    part = dataset.split_names.copy()
-    leak_groups = groups(len(dataset.ids), _without_bridges(pairs, part == "test"))
-    notes = _join_copies(dataset, part, leak_groups)
+    split_of = dataset.split_names.copy()
+    # Two training images that are alike only by way of a test image are no leak between train and validation.
+    own_test = split_of == "test"
+    within = pairs[own_test[pairs["first"]] == own_test[pairs["second"]]]
+    leak_groups = groups(len(dataset.ids), within)
+    notes = _join_copies(dataset, split_of, leak_groups)
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if split not in dataset.split_names:
-            part[_cut(dataset, np.flatnonzero(part == "train"), leak_groups, split, fraction, seed)] = split
-    if not (part == "train").any():
+            split_of[_cut(dataset, np.flatnonzero(split_of == "train"), leak_groups, split, fraction, seed)] = split
+    if not (split_of == "train").any():
         raise DataError(
             f"{dataset.root}: no training images are left; near-copies of validation are no use for training"
         )
-    notes += _lacking(dataset, part)
-    train, val, test = (np.flatnonzero(part == split) for split in SPLITS)
+    notes += _lacking(dataset, split_of)
+    train, val, test = (np.flatnonzero(split_of == split) for split in SPLITS)
     return Splits(train, val, test, leak_groups, tuple(notes))
 
 
@@ -98,13 +101,11 @@ def splits_as_ids(splits: Splits, dataset: Dataset) -> dict[str, Any]:
         Sample ids under "train", "val" and "test"; under "leak_groups" the groups of more than one image, each a
         list of ids.
     """
-    named: dict[str, Any] = {
-        split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in SPLITS
-    }
-    gathered: dict[int, list[str]] = {}
+    ids: dict[str, Any] = {split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in SPLITS}
+    members: dict[int, list[str]] = {}
     for name, group in zip(dataset.ids, splits.groups.tolist(), strict=True):
-        gathered.setdefault(group, []).append(name)
-    return named | {"leak_groups": [names for names in gathered.values() if len(names) > 1]}
+        members.setdefault(group, []).append(name)
+    return ids | {"leak_groups": [names for names in members.values() if len(names) > 1]}
 
 
 def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
@@ -114,13 +115,14 @@ def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
         DataError: The dataset has lost or gained images since.
     """
     index = {name: position for position, name in enumerate(dataset.ids)}
-    named = {split: list(stored.get(split, ())) for split in SPLITS}
-    known = {name for names in named.values() for name in names}
-    lost, gained = sorted(known - index.keys()), sorted(index.keys() - known)
-    if lost or gained:
+    ids = {split: list(stored.get(split, ())) for split in SPLITS}
+    assigned = {name for names in ids.values() for name in names}
+    absent = sorted(assigned - index.keys())
+    extra = sorted(index.keys() - assigned)
+    if absent or extra:
         changes = [
             f"{len(names):,} {what} ({_some(names)})"
-            for names, what in ((lost, "are gone"), (gained, "are new"))
+            for names, what in ((absent, "are gone"), (extra, "are new"))
             if names
         ]
         raise DataError(
@@ -131,33 +133,27 @@ def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
     for names in stored.get("leak_groups", ()):
         members = [index[name] for name in names]
         marks[members] = min(members)
-    train, val, test = (np.array(sorted(index[name] for name in named[split]), dtype=np.int64) for split in SPLITS)
+    train, val, test = (np.array(sorted(index[name] for name in ids[split]), dtype=np.int64) for split in SPLITS)
     return Splits(train, val, test, number_groups(marks))
 
 
-def _without_bridges(pairs: Pairs, own_test: NDArray[np.bool_]) -> Pairs:
-    # Two training images that are alike only by way of a test image are no leak between train and validation.
-    kept: Pairs = pairs[own_test[pairs["first"]] == own_test[pairs["second"]]]
-    return kept
-
-
-def _join_copies(dataset: Dataset, part: NDArray[np.str_], leak_groups: Indices) -> list[str]:
+def _join_copies(dataset: Dataset, split_of: NDArray[np.str_], leak_groups: Indices) -> list[str]:
     """Move training images that share a leak group with the dataset's own validation images to these."""
-    leaking = np.isin(leak_groups, leak_groups[part == "val"])
-    moved = np.flatnonzero((part == "train") & leaking)
-    part[moved] = "val"
-    if not len(moved):
+    leaking = np.isin(leak_groups, leak_groups[split_of == "val"])
+    joining = np.flatnonzero((split_of == "train") & leaking)
+    split_of[joining] = "val"
+    if not len(joining):
         return []
-    names = [dataset.ids[index] for index in moved]
+    names = [dataset.ids[index] for index in joining]
     return [
-        f"{len(moved):,} training images are near-copies of validation images and were moved there ({_some(names)})"
+        f"{len(joining):,} training images are near-copies of validation images and were moved there ({_some(names)})"
     ]
 
 
-def _lacking(dataset: Dataset, part: NDArray[np.str_]) -> list[str]:
+def _lacking(dataset: Dataset, split_of: NDArray[np.str_]) -> list[str]:
     notes = []
     for split, word in zip(SPLITS, ("training", "validation", "test"), strict=True):
-        counts = np.bincount(dataset.labels[part == split], minlength=len(dataset.class_names))
+        counts = np.bincount(dataset.labels[split_of == split], minlength=len(dataset.class_names))
         lacking = [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]
         if lacking:
             notes.append(f"no {word} image of {', '.join(lacking)}")
@@ -168,22 +164,24 @@ def _cut(dataset: Dataset, members: Indices, leak_groups: Indices, split: str, f
     """Choose whole leak groups among `members`, about `fraction` of each class."""
     if not 0 < fraction < 1:
         raise UsageError(f"{split} fraction: must be between 0 and 1 (got {fraction})")
+    # A group's place in the draw is that of its first image by id, whatever else the dataset holds: an image that is
+    # added or removed moves none of the others.
     keys = sample_keys(dataset.ids[index] for index in members)
     draws = uniforms(keys, 1, seed=seed, epoch=0, stream="split")[:, 0].tolist()
-    gathered: dict[int, list[int]] = {}
+    images_of: dict[int, list[int]] = {}
     rank: dict[int, float] = {}
     for index, group, draw in zip(members.tolist(), leak_groups[members].tolist(), draws, strict=True):
-        gathered.setdefault(group, []).append(index)
+        images_of.setdefault(group, []).append(index)
         rank.setdefault(group, draw)
-    ranked = [gathered[group] for group in sorted(gathered, key=rank.__getitem__)]
+    ranked = [images_of[group] for group in sorted(images_of, key=rank.__getitem__)]
     counts = [Counter(dataset.labels[group].tolist()) for group in ranked]
-    chosen = [index for number in _choose(counts, fraction) for index in ranked[number]]
-    if not chosen:
+    choice = [index for number in _choose(counts, fraction) for index in ranked[number]]
+    if not choice:
         raise DataError(
             f"{dataset.root}: no {split} split can be cut from {len(members):,} training images, since every class "
             "is one image or near-copies of one; add images"
         )
-    return np.array(sorted(chosen), dtype=np.int64)
+    return np.array(sorted(choice), dtype=np.int64)
 
 
 def _choose(counts: Sequence[Counter[int]], fraction: float) -> list[int]:
@@ -196,27 +194,31 @@ def _choose(counts: Sequence[Counter[int]], fraction: float) -> list[int]:
     for count in counts:
         total.update(count)
     taken: Counter[int] = Counter()
-    chosen = []
+    choice = []
 
-    def fits(count: Counter[int]) -> bool:
+    # Greedy in the drawn order, not the best of all subsets: that would be a knapsack, and its solution would jump
+    # with every image that is added.
+    def leaves_some(count: Counter[int]) -> bool:
         return all(taken[label] + size < total[label] for label, size in count.items())
 
     def nearer(count: Counter[int]) -> bool:
         # |after - target| - |before - target|, summed over the group's classes.
-        missing = {label: fraction * total[label] - taken[label] for label in count}
-        return sum(abs(missing[label] - size) - abs(missing[label]) for label, size in count.items()) < 0
+        shortfall = {label: fraction * total[label] - taken[label] for label in count}
+        return sum(abs(shortfall[label] - size) - abs(shortfall[label]) for label, size in count.items()) < 0
 
     for number, count in enumerate(counts):
-        if fits(count) and nearer(count):
-            chosen.append(number)
+        if leaves_some(count) and nearer(count):
+            choice.append(number)
             taken.update(count)
+    # A class of few images may have no group that brings it nearer to its share; nothing could be told of it on a
+    # split that holds none of it, so it gets its smallest, before the share is met.
     for label in sorted(total):
-        holding = [number for number, count in enumerate(counts) if label in count and fits(count)]
+        holding = [number for number, count in enumerate(counts) if label in count and leaves_some(count)]
         if not taken[label] and holding:
             smallest = min(holding, key=lambda number: counts[number].total())
-            chosen.append(smallest)
+            choice.append(smallest)
             taken.update(counts[smallest])
-    return chosen
+    return choice
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from ahekit.protocols.params import Params
 
 if TYPE_CHECKING:
     from ahekit.evaluation.compared import ComparedRuns
@@ -18,9 +20,15 @@ class ReporterPlugin(Protocol):
     It has a method `report`, for the report on one run, or `compare`, for the comparison of several, or both.
     """
 
-    Params: type[BaseModel]
-    order: int
-    """Place in the report; lower comes first. First-party sections use 10, 20, 30 …"""
+    @property
+    def Params(self) -> type[BaseModel]:
+        """What can be set; a class attribute does."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Place in the report; lower comes first. First-party sections use multiples of ten."""
+        ...
 
 
 class RunReporter(ReporterPlugin, Protocol):
@@ -45,3 +53,10 @@ class ComparisonReporter(ReporterPlugin, Protocol):
             MissingRecord: The runs hold nothing this section could be made of; the report says so and goes on.
         """
         ...
+
+
+class BootstrapParams(Params):
+    """Parameters of a reporter that bootstraps; two with one seed draw the same resamples."""
+
+    resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")

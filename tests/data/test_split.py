@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ahekit.data.dataset import Dataset
-from ahekit.data.near_copies import copied_in
 from ahekit.data.split import Splits, make_splits, near_copies, splits_as_ids, splits_from_ids
 from ahekit.errors import DataError, UsageError
 from ahekit.preprocessing import Preprocessing
@@ -109,7 +108,7 @@ def test_test_alone_is_cut_when_validation_is_there() -> None:
     assert per_class(data, splits.test) == [4, 4]
 
 
-def test_near_copies_stay_on_one_side_of_every_cut() -> None:
+def test_near_copies_stay_on_one_side_of_every_cut(copied_in: Callable[..., Any]) -> None:
     copies = [[i, i + 1, i + 2] for i in range(0, 90, 3)] + [[i, i + 1] for i in range(100, 140, 2)]
     data = dataset([100, 60], copies=copies)
     splits = make_splits(data, val_fraction=0.2, test_fraction=0.2)

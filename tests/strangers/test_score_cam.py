@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from ahekit.backbones.wrap import wrap
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, NoParams
 from ahekit.registry import MODELS
@@ -48,14 +49,7 @@ class Colours:
         with torch.no_grad():
             net[0].weight.copy_(torch.eye(3)[:, :, None, None])
             net[3].weight.copy_(torch.tensor([[4.0, -8.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]]))
-        return BuiltModel(
-            module=net,
-            preprocessing=Preprocessing(size=image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-            stages={"colours": (net[0],), "head": (net[3],)},
-            layers={"conv1": "0"},
-            embed=net[:3],
-            split=lambda stage: (net[:0], net) if stage == "colours" else (net[:3], net[3:]),
-        )
+        return wrap(net, preprocessing=Preprocessing(size=image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
 
 
 @pytest.fixture
@@ -148,7 +142,7 @@ def test_checks_come_with_it(stranger: None, run: Run, picture: Path, cli: Calla
         "score-cam.npz",
     }
     with np.load(run.path / "figures" / "score-cam.npz") as arrays:
-        assert arrays["check_stages"].tolist() == ["head", "colours"]
+        assert arrays["check_stages"].tolist() == ["head", "stage1"]
 
 
 def test_it_is_as_short_as_ours() -> None:
