@@ -2,8 +2,8 @@
 
 trained, _ = find_trained(Path("runs"), layers=["conv3"])
 pictures = one_per_class(trained)
-seen = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
-for name, content in visualization_files(seen, trained, name="activations", layers=["conv3"]).items():
+visualization = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
+for name, content in visualization_files(visualization, trained, name="activations", layers=["conv3"]).items():
     trained.run.write_bytes(f"figures/{name}", content)
 """
 
@@ -200,9 +200,11 @@ def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
     if not needs_pictures(name):
         return look(trained, name, params=params)
     pictures = one_per_class(trained)
-    seen = look(trained, name, pictures, params=params)
+    visualization = look(trained, name, pictures, params=params)
     shown = {"pixels": pictures.pixels, **_named(pictures)}
-    return replace(seen, arrays={**seen.arrays, **shown}, notes=(*pictures.notes, *seen.notes))
+    return replace(
+        visualization, arrays={**visualization.arrays, **shown}, notes=(*pictures.notes, *visualization.notes)
+    )
 
 
 def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:
@@ -233,7 +235,7 @@ def needs_pictures(name: str) -> bool:
 
 
 def visualization_files(
-    seen: Visualization,
+    visualization: Visualization,
     trained: Trained,
     pictures: Pictures | None = None,
     *,
@@ -252,16 +254,16 @@ def visualization_files(
         f"{_file_name(f'{name}-{figure.name}')}.{form}": render_figure(
             figure, form=form, heading=_heading(figure.title, origin, figure.size[0])
         )
-        for figure in seen.figures
+        for figure in visualization.figures
         for form in forms
     }
-    for animation in seen.animations:
+    for animation in visualization.animations:
         files[f"{_file_name(f'{name}-{animation.name}')}.{animation.form}"] = render_animation(animation)
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
         arrays |= _named(pictures)
     content = io.BytesIO()
-    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
+    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in visualization.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
     return files
 

@@ -229,6 +229,7 @@ class _Sums:
         self.places = torch.zeros(units, top, dtype=torch.int64)
 
     def add(self, activity: _Activity, groups: Tensor, first: int) -> None:
+        # One product for all labelings at once: a loop over 41 of them would take longer than the network.
         self.sums += groups @ activity.means
         numbers = torch.arange(first, first + len(activity.peaks)).expand(len(self.values), -1)
         # Empty places stand before the new images and are worth 0, so an inactive image never takes one; a stable
@@ -252,6 +253,7 @@ def _groups(labelings: NDArray[np.int16], num_classes: int) -> Tensor:
 def _measured(
     sums: _Sums, layer: UnitLayer, labelings: NDArray[np.int16], counts: NDArray[Any], size: int
 ) -> UnitsMeasured:
+    # From a row for each (labeling, class) to (labeling, unit, class).
     totals = sums.sums.numpy().reshape(len(labelings), len(counts), -1).transpose(0, 2, 1)
     means = np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)
     selectivity, best = class_selectivity(means)

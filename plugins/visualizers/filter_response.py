@@ -165,6 +165,7 @@ def respond(
             scalar = outputs[layer.name].output.mean((2, 3)).sum()
         else:
             scalar = _pick(outputs[layer.name].output, filters).mean((1, 2)).sum()
+        # The graph is gone through twice: from the scalar to the layers, and to the pixels.
         outputs.backward(scalar, keep_graph=True)
         pixels = gradient_size(torch.autograd.grad(scalar, images)[0])
     weights = _gradient(outputs, layer.name).mean((2, 3))

@@ -14,7 +14,7 @@ from ahekit.inspection.targets import Target, choose_target
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Visualization
 
-_BATCH = 128
+_BATCH = 128  # covered images that go through the network at a time: all of them would not fit into memory
 
 
 class OcclusionParams(TargetParams):
@@ -109,10 +109,12 @@ def _falls(
             for row, (_, top, left) in enumerate(batch):
                 occluded[row, :, top : top + window, left : left + window] = cover[0]
             scores.append(target.score(module(occluded), index))
+    # A fall is positive where covering costs the score.
     return whole[:, None, None] - torch.cat(scores).view(len(images), len(tops), len(lefts))
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
     """Where patches begin; the last one ends with the image."""
     starts = list(range(0, length - window + 1, stride))
+    # Otherwise up to a stride of pixels at the end would never be covered.
     return starts if starts[-1] + window == length else [*starts, length - window]

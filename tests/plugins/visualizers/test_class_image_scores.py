@@ -33,7 +33,6 @@ def as_split(pixels: Pixels) -> SplitImages:
 
 def embeddings(looked_at: VisualizerInput, pixels: Pixels) -> NDArray[np.float32]:
     images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
-    looked_at.model.module.eval()
     with torch.no_grad():
         found: NDArray[np.float32] = looked_at.model.embed(images).numpy()
     return found
@@ -41,6 +40,7 @@ def embeddings(looked_at: VisualizerInput, pixels: Pixels) -> NDArray[np.float32
 
 def test_nearest_is_that_of_all_batches(make_request: Make) -> None:
     looked_at, pixels, pictures = make_request(), noisy(2 * BATCH + 3), noisy(2, seed=2)
+    looked_at.model.module.eval()
     told: list[None] = []
 
     nearest = find_nearest(looked_at, as_split(pixels), pictures, tick=lambda: told.append(None))
@@ -67,6 +67,7 @@ def test_a_memorised_image_is_found_by_its_pixels(make_request: Make, change: st
 
 def test_class_moments_are_those_of_all_images(make_request: Make) -> None:
     looked_at, pixels = make_request(), noisy(BATCH + 10)
+    looked_at.model.module.eval()
     told: list[None] = []
 
     means, variances = class_moments(looked_at, as_split(pixels), tick=lambda: told.append(None))
@@ -106,7 +107,7 @@ def test_nearest_training_images_are_stored_told_and_shown(make_request: Make, v
         images.labels[images.ids.index(name)] for name in seen.arrays["nearest_id"]
     ]
     hits = int((seen.arrays["nearest_class"] == [0, 1, 2]).sum())
-    assert f"is of the wanted class for {hits} of 3" in seen.notes[1]
+    assert f"is of the target class for {hits} of 3" in seen.notes[1]
     assert "no near-copies of a training image" in seen.notes[1]
     assert (
         seen.figures[0].size[1]
@@ -169,7 +170,7 @@ def test_judge_is_asked_about_the_pictures_and_has_no_part_in_them(make_request:
     assert judged.arrays["judge_class"].tolist() == [1, 1, 1]
     np.testing.assert_allclose(judged.arrays["judge_confidence"], [0.7, 0.7, 0.7])
     np.testing.assert_allclose(judged.arrays["judge_probability"], [0.2, 0.7, 0.1])
-    assert judged.notes[0].endswith("the judge names 1 of 3 images rightly")
+    assert judged.notes[0].endswith("the judge predicts the target class for 1 of 3 images")
 
 
 def test_judge_says_what_it_sees_in_a_units_image(make_request: Make, visualize: Make) -> None:
