@@ -29,8 +29,10 @@ from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
-from ahekit.errors import AhekitError, PluginError, RunError
+from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.evaluation.predictions import softmax
+from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
@@ -144,11 +146,12 @@ def look(
     Raises:
         UnknownNameError: No visualizer or layer of that name.
         SpecError: A parameter is wrong.
-        PluginError: The visualizer returns something else than it should.
+        PluginError: The visualizer is broken, or returns something else than it should.
         AhekitError: What the visualizer finds wrong with the request.
     """
-    plugin = VISUALIZERS.get(name)
-    values = validate(plugin.Params, params or {}, where=name)
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        values = validate(plugin.Params, params or {}, where=name)
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
     request = VisualizerInput(
@@ -164,10 +167,14 @@ def look(
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
         split=cache(partial(open_split, trained)),
     )
-    return visualize(plugin, request, values, name=name)
+    with entry.guarded():
+        visualization = visualize(plugin, request, values)
+        if fault := next(visualization_faults(visualization), ""):
+            raise entry.broken(fault)
+    return replace(visualization, figures=entry.guarded_figures(visualization.figures))
 
 
-def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any, *, name: str) -> Visualization:
+def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -> Visualization:
     """What a visualizer makes of a request, with the network in eval mode while it works.
 
     The one place that keeps the protocol's word: visualizers and what they share never set a train flag. Every
@@ -175,17 +182,9 @@ def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any, *
 
     Args:
         params: The visualizer's own, validated.
-        name: Of the visualizer, for messages.
-
-    Raises:
-        PluginError: It returns something else than a `Visualization`.
-        AhekitError: What the visualizer finds wrong with the request.
     """
     with evaluating(request.model.module):
-        visualization = plugin.visualize(request, params)
-    if not isinstance(visualization, Visualization):
-        raise PluginError(f"visualizer {name!r} returned a {type(visualization).__name__}, not a Visualization")
-    return visualization
+        return plugin.visualize(request, params)
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
@@ -224,14 +223,14 @@ def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray
     fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
     logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
     columns = [judge.class_names.index(name) for name in class_names]
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
-    return probabilities
+    return softmax(logits)[:, columns]
 
 
 def needs_pictures(name: str) -> bool:
     """Whether a visualizer looks at images; one that doesn't says `needs_images = False`."""
-    return bool(getattr(VISUALIZERS.get(name), "needs_images", True))
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        return bool(getattr(plugin, "needs_images", True))
 
 
 def visualization_files(

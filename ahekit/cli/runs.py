@@ -83,7 +83,7 @@ def show(run: options.RunArgument = None, runs: options.Runs = None, json: optio
     names = tuple(map(Column, ("field", "recipe", "this run")))
     console.show_table(Table(f"What differs from the recipe {spec.recipe}", names, rows))
     if found.status["state"] == "interrupted":
-        console.say(f"Go on with:\n  ahekit resume {shlex.quote(str(found.path))}")
+        console.say("Go on with:", f"  ahekit resume {shlex.quote(str(found.path))}")
 
 
 @app.command()
@@ -131,7 +131,7 @@ def prune(
     if not doomed:
         console.say(f"Nothing to remove in {root}.")
         return
-    console.say("\n".join(f"  {run.name}  {run.status['state']}" for run in doomed.values()))
+    console.say(*(f"  {run.name}  {run.status['state']}" for run in doomed.values()))
     if not yes and not console.confirm(f"Remove these {len(doomed)} of {len(list_runs(root))} runs?", option="--yes"):
         console.say("Nothing removed.")
         return

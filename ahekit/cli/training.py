@@ -106,7 +106,7 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
         first = setup.dataset.refused[0]
         console.warn(
             f"{len(setup.dataset.refused)} file(s) left out, {first.id} first ({first.reason}); "
-            f"`ahekit data info` lists them"
+            f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
         )
     return setup
 
@@ -132,5 +132,6 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
     best, monitor = status["best"], setup.spec.train.monitor
     console.say(
         f"Best epoch by validation {MONITORED[monitor]}: {best['epoch']} ({best[f'val_{monitor}']:.4f}). "
-        f"See all numbers with:\n  ahekit report {quote(str(run.path))}"
+        "See all numbers with:",
+        f"  ahekit report {quote(str(run.path))}",
     )

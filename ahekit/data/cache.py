@@ -22,7 +22,17 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from ahekit.data.decode import DECODER_VERSION, DecodeError, UnreadableError, fit, quiet_pillow, read, thumbnail, to_rgb
+from ahekit.data.decode import (
+    DECODER_VERSION,
+    THUMBNAIL,
+    DecodeError,
+    UnreadableError,
+    fit,
+    quiet_pillow,
+    read,
+    thumbnail,
+    to_rgb,
+)
 from ahekit.data.file_index import (
     UNREADABLE,
     FileStat,
@@ -33,7 +43,7 @@ from ahekit.data.file_index import (
     stat_files,
     write_index,
 )
-from ahekit.data.folder import Folder, Sample
+from ahekit.data.folder import Folder, Refusal, Sample
 from ahekit.data.pixel_store import (
     CACHE_LIMIT,
     Draft,
@@ -131,6 +141,25 @@ def load_pixels(
             # Read again under the lock: another process may just have built it.
             digests = _hash_changed(request, read_index(request.index, request.stats))
             return _find(request, digests) or _build(request, digests)
+
+
+def undecodable(folder: Folder, *, advance: Callable[[], object] = lambda: None) -> tuple[Refusal, ...]:
+    """Every file of a folder that can't be used as an image, with the reason; decodes all of them, keeps nothing.
+
+    Args:
+        advance: Called after each file.
+    """
+
+    def problem(sample: Sample) -> str:
+        reason = _decode(sample, Preprocessing(THUMBNAIL)).reason
+        advance()
+        return reason
+
+    with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        reasons = pool.map(problem, folder.samples)
+        return tuple(
+            Refusal(sample.id, reason) for sample, reason in zip(folder.samples, reasons, strict=True) if reason
+        )
 
 
 def settings_key(preprocessing: Preprocessing) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ahekit.data.cache import Progress, load_pixels
 from ahekit.data.folder import Folder, Refusal
+from ahekit.data.series import Named
 from ahekit.preprocessing import Preprocessing
 
 
@@ -43,6 +44,11 @@ class Dataset:
     preprocessing: Preprocessing
     thumbnails: NDArray[np.uint8] | None = None
     store: Path | None = None
+
+    def named(self) -> Named:
+        """The images by id and class, as what tells their series sees them."""
+        classes = [self.class_names[label] for label in self.labels.tolist()]
+        return Named(self.ids, classes, self.root, self.store)
 
 
 def load_dataset(

@@ -15,10 +15,11 @@ What is done with the odd ones, each by the file's content, never by its suffix:
 from __future__ import annotations
 
 import io
+import re
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,8 @@ PADDING = (128, 128, 128)
 THUMBNAIL = 16
 
 _ORIENTATION_TAG = 0x0112
+_EXIF_BLOCK = 0x8769
+_CAPTURE_TAGS = (0x9003, 0x9004)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -164,6 +167,22 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
     """The whole image as 16 x 16 area averages, `(16, 16, 3)`: what near-copies are told by, whatever the model."""
     return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def capture_day(path: Path) -> str | None:
+    """The day on which a photo was taken, as its EXIF block says (`2026-05-17`); None where nothing tells.
+
+    Not for several threads at once (see `decode`). The pixels aren't decoded.
+    """
+    with quiet_pillow(), suppress(Exception):  # whatever is wrong with a file is told when its pixels are decoded
+        with Image.open(path) as image:
+            block = image.getexif().get_ifd(_EXIF_BLOCK)
+        # When the shutter opened, else when it was digitized (a scan); never the time of the last change.
+        for tag in _CAPTURE_TAGS:
+            match = re.match(r"([12]\d{3}):(0[1-9]|1[0-2]):(0[1-9]|[12]\d|3[01])\b", str(block.get(tag, "")))
+            if match:
+                return "-".join(match.groups())
+    return None
 
 
 @contextmanager

@@ -94,19 +94,23 @@ def cached_near_copies(images: NDArray[np.uint8], *, threshold: float, folder: P
     return pairs
 
 
-def groups(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """The leak group of each of `count` images, `(count,)`: images linked by near-copies share one.
+def groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group of each of `count` images, `(count,)`: images linked by pairs, directly or by way of others, share one.
 
-    Groups are numbered from 0 in the order of their first image; an image without near-copies is alone in its group.
+    Groups are numbered from 0 in the order of their first image; an image without links is alone in its group.
+
+    Args:
+        first: One image of each pair, `(P,)`.
+        second: The other.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = (np.ones(len(pairs), dtype=bool), (pairs["first"], pairs["second"]))
+    links = (np.ones(len(first), dtype=bool), (first, second))
     _, labels = connected_components(coo_array(links, shape=(count, count)), directed=False)
     # scipy numbers components as it likes; their first images give the same numbers on every version.
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return number_groups(first[inverse])
+    _, leaders, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return number_groups(leaders[inverse])
 
 
 def number_groups(marks: NDArray[np.int64]) -> NDArray[np.int64]:

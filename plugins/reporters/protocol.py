@@ -37,7 +37,6 @@ class Protocol:
         if edition is not None and edition.name in PUBLISHED:
             tables.append(_published(record, edition))
         return Section(
-            name="protocol",
             title="Protocol",
             reading=_reading(record),
             tables=tuple(tables),
@@ -94,9 +93,11 @@ def _split(record: RunRecord) -> str:
     names = _dig(record.manifest, "splits", "test")
     own = isinstance(names, list) and names and all(str(name).startswith("test/") for name in names)
     test = "the dataset's own test images" if own else f"{data.test_fraction:.0%} cut as test"
+    rule = _dig(record.manifest, "splits", "grouped_by") or "none"
+    series = "" if rule == "none" else f" and series (data.group_by {rule})"
     return (
         f"{test}; {data.val_fraction:.0%} of the training images as validation, stratified by class, near-copies "
-        f"(thumbnail correlation {data.near_copy_threshold:g}) on one side, seed {record.spec.seed}"
+        f"(thumbnail correlation {data.near_copy_threshold:g}){series} on one side, seed {record.spec.seed}"
     )
 
 

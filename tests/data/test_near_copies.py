@@ -121,8 +121,8 @@ def test_a_threshold_that_is_no_correlation_is_refused(threshold: float) -> None
 
 
 def test_groups_join_near_copies_of_near_copies() -> None:
-    assert groups(6, pairs_of((1, 4), (4, 5), (0, 2))).tolist() == [0, 1, 0, 2, 1, 1]
-    assert groups(3, pairs_of()).tolist() == [0, 1, 2]
+    assert groups(6, np.array([1, 4, 0]), np.array([4, 5, 2])).tolist() == [0, 1, 0, 2, 1, 1]
+    assert groups(3, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)).tolist() == [0, 1, 2]
 
 
 def test_copied_in_names_the_members_with_a_copy_among_the_others(copied_in: Callable[..., Any]) -> None:

@@ -82,7 +82,7 @@ def make_input(
 def run_visualizer(name: str, request: VisualizerInput, **params: Any) -> Visualization:
     """Under the same guard as `ahekit viz`."""
     plugin = VISUALIZERS.get(name)
-    return visualizing.visualize(plugin, request, validate(plugin.Params, params, where=name), name=name)
+    return visualizing.visualize(plugin, request, validate(plugin.Params, params, where=name))
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_visualizers_get_the_network_in_eval_mode_and_every_flag_is_restored(mak
     recorder = Recorder(fails=fails)
 
     with pytest.raises(Boom) if fails else nullcontext():
-        visualizing.visualize(recorder, looked_at, NoParams(), name="recorder")
+        visualizing.visualize(recorder, looked_at, NoParams())
 
     assert recorder.flags
     assert not any(recorder.flags)
@@ -197,7 +197,8 @@ def small_vgg() -> BuiltModel:
     """As timm's family builds it, with few channels: the real ones have 130 million parameters."""
     from timm.models.vgg import VGG
 
-    from ahekit.backbones.build import BackboneParams, build
+    from ahekit.backbones.build import build
+    from ahekit.backbones.params import BackboneParams
     from ahekit_plugins.models.timm_family.family import _ends
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
