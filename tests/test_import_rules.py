@@ -47,8 +47,8 @@ MAY_IMPORT = {
     "training": "ahekit errors files preprocessing sections spec validation hooks compute data catalog "
     "data.editions data.random evaluation protocols models run",
     "trained": "errors hooks compute spec protocols models run training inspection",
-    "visualizing": "errors faults preprocessing sections spec validation protocols registry data catalog data.random "
-    "evaluation inspection run reporting trained",
+    "visualizing": "errors faults hooks preprocessing sections spec validation protocols registry data catalog "
+    "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec validation hooks protocols backbones models registry data "
     "evaluation reporting",
     "console": "errors sections",

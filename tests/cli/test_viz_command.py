@@ -200,7 +200,7 @@ def test_another_run_judges_class_images(cli: Cli, runs: Path, class_folder: Pat
     )
 
     assert (outcome.code, outcome.err) == (0, "")
-    assert "the judge names" in outcome.out
+    assert "the judge predicts" in outcome.out
     with np.load(tmp_path / "out" / "class-image.npz") as stored:
         assert stored["judge_probability"].shape == (3,)
 
@@ -465,11 +465,11 @@ def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class
     file.write_text(
         "from ahekit.protocols import NoParams\nfrom ahekit.registry import VISUALIZERS\n"
         '@VISUALIZERS.register("odd")\nclass Odd:\n    "Odd."\n    Params = NoParams\n'
-        "    def visualize(self, given, params):\n        return 3\n"
+        "    def visualize(self, request, params):\n        return 3\n"
     )
     outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
     assert outcome.code == 1
-    assert outcome.err == "ahekit: visualizer 'odd' returned a int, not a Visualization\n"
+    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} is broken: it returned a int, not a Visualization\n"
 
 
 def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path, class_folder: Path) -> None:

@@ -71,9 +71,9 @@ UNITS = {
     "split": np.array("test"),
     "conv1.selectivity": np.array([0.1, 0.3, np.nan]),
     "conv1.dead": np.array([False, False, True]),
-    "conv1.selectivity_shuffled": np.array([0.1, 0.1, np.nan]),
+    "conv1.selectivity_permuted": np.array([0.1, 0.1, np.nan]),
     "conv2.selectivity": np.array([0.5, 0.7]),
-    "conv2.selectivity_shuffled": np.array([0.2, 0.2]),
+    "conv2.selectivity_permuted": np.array([0.2, 0.2]),
     "conv2.majority_share": np.array([0.75, 0.25]),
 }
 
