@@ -245,12 +245,12 @@ Patience = Annotated[
     ),
 ]
 Monitor = Annotated[
-    Literal["f1", "loss"] | None,
+    str | None,
     typer.Option(
         "--monitor",
-        metavar="MEASURE",
-        help="What chooses the epoch on validation: f1 (macro-F1) or loss (log loss, which differs where two epochs "
-        "name the same images rightly).",
+        metavar="METRIC",
+        help="Metric that chooses the epoch on validation: f1 (macro-F1), loss (log loss, which also tells apart "
+        "epochs with the same predicted classes), accuracy, kappa, or another that a reporter offers.",
         rich_help_panel=LEARNING,
     ),
 ]

@@ -50,8 +50,8 @@ def find_leaks(record: RunRecord) -> Leaks:
     Raises:
         MissingRecord: The run doesn't say how it was split, or its images are gone or others.
     """
-    splits = record.manifest.get("splits")
-    if not isinstance(splits, dict) or not splits.get("test"):
+    splits = record.manifest.splits
+    if not splits.test:
         raise MissingRecord("the run doesn't say which images were train and which test")
     if record.data_root is None:
         raise MissingRecord("the run's images are not where they were, so near-copies can't be looked for")
@@ -63,12 +63,12 @@ def find_leaks(record: RunRecord) -> Leaks:
         dataset = load_dataset(scan(record.data_root), preprocessing)
     except DataError as error:
         raise MissingRecord(f"near-copies can't be looked for: {error}") from error
-    if dataset.fingerprint != record.manifest["data"].get("fingerprint"):
+    if dataset.fingerprint != record.manifest.data.fingerprint:
         raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
     place = {name: index for index, name in enumerate(dataset.ids)}
     is_test, is_seen = np.zeros(len(place), dtype=bool), np.zeros(len(place), dtype=bool)
-    is_test[[place[name] for name in splits["test"]]] = True
-    is_seen[[place[name] for name in (*splits.get("train", ()), *splits.get("val", ()))]] = True
+    is_test[[place[name] for name in splits.test]] = True
+    is_seen[[place[name] for name in (*splits.train, *splits.val)]] = True
     threshold = data.near_copy_threshold
     best: dict[str, NearCopy] = {}
     for first, second, correlation in near_copies(dataset, threshold=threshold).tolist():
@@ -77,7 +77,7 @@ def find_leaks(record: RunRecord) -> Leaks:
             if is_test[one] and is_seen[other] and (name not in best or correlation > best[name].correlation):
                 best[name] = NearCopy(name, dataset.ids[other], float(correlation))
     copies = sorted(best.values(), key=lambda copy: (-copy.correlation, copy.test))
-    return Leaks(tuple(copies), threshold, len(splits["test"]))
+    return Leaks(tuple(copies), threshold, len(splits.test))
 
 
 def without(predictions: Predictions, ids: set[str]) -> Predictions:

@@ -64,7 +64,7 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
         seen = record.look(method, {"target": "true"})
     except AhekitError as error:
         return Part(f"No class activation maps: {error}.")
-    names = [display_name(name) for name in record.manifest["class_names"]]
+    names = [display_name(name) for name in record.manifest.class_names]
     arrays, what = seen.arrays, seen.figures[0].title.partition(":")[0]
     labels, probabilities = arrays["labels"], _softmax(arrays["logits"])
     named = probabilities.argmax(axis=1)
@@ -86,7 +86,7 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
     values = {
         "method": what,
         "ids": [item.id for item in tiles],
-        "named": [record.manifest["class_names"][guess] for guess in named],
+        "named": [record.manifest.class_names[guess] for guess in named],
         "half_share": shares,
         "notes": list(seen.notes),
     }
