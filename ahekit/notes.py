@@ -58,7 +58,7 @@ class Note(BaseModel):
             problems = error.errors(include_url=False, include_context=False, include_input=False)
         for problem in problems:
             values = _without(values, problem["loc"])
-            place = ".".join(map(str, problem["loc"]))
+            place = " ".join(".".join(map(str, problem["loc"])).split())
             faults.append(f"{place[:80]}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
         try:
             return handler(values)

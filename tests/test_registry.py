@@ -251,6 +251,7 @@ def test_what_a_registry_needs_is_what_the_protocol_of_its_kind_declares() -> No
     for registry, protocol in zip(REGISTRIES, (protocols.ModelPlugin, protocols.VisualizerPlugin), strict=False):
         assert set(registry.needs) == set(protocol.__annotations__) | methods_of(protocol)
     tasks = [methods_of(kind) for kind in (protocols.RunReporter, protocols.ComparisonReporter)]
+    tasks.append(set(protocols.MetricReporter.__annotations__))
     one_of = " or ".join(name for names in tasks for name in names)
     assert set(REPORTERS.needs) == {*protocols.ReporterPlugin.__annotations__, one_of}
 

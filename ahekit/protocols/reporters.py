@@ -78,3 +78,9 @@ class ComparisonReporter(ReporterPlugin, Protocol):
             MissingRecord: The runs hold nothing this section could be made of; the report says so and goes on.
         """
         ...
+
+
+class MetricReporter(ReporterPlugin, Protocol):
+    """A reporter that offers metrics to measure each epoch by."""
+
+    metrics: tuple[Metric, ...]

@@ -162,10 +162,13 @@ def _tolerance(metric: str, values: Curve, error: float) -> float:
 
 
 def _drawn(curves: _Curves) -> list[str]:
-    """The metrics to draw: one whose curves are another's throughout, as balanced accuracy and recall, is not."""
+    """The metrics to draw: beside the usual ones those with curves of their own.
+
+    Those of balanced accuracy are recall's by another name.
+    """
     drawn: list[str] = []
     for metric in curves.trends:
-        is_new = not any(
+        is_new = metric in TITLES or not any(
             all(
                 np.array_equal(by_metric[metric], by_metric[other], equal_nan=True)
                 for split, by_metric in curves.values.items()
