@@ -68,15 +68,17 @@ def resolve(
         UnknownNameError: Nothing goes by that name.
         DataError: A path that isn't there or is no archive; an archive that can't be unpacked or holds no dataset.
     """
-    found = _find(source)
-    announce(found.notice)
-    if found.kind == "sample":
-        made_once(found.root, _draw_sample)
-    elif found.archive is not None:
-        archive = found.archive
+    place = _find(source)
+    announce(place.notice)
+    if place.kind == "sample":
+        from ahekit.sample import SAMPLE_SEED, write_sample
+
+        made_once(place.root, lambda root: write_sample(root, seed=SAMPLE_SEED))
+    elif place.archive is not None:
+        archive = place.archive
         root = cache_home() / "archives" / _digest(archive)
-        return replace(found, root=made_once(root, lambda path: unpack_dataset(archive, path, advance=advance)))
-    return found
+        return replace(place, root=made_once(root, lambda path: unpack_dataset(archive, path, advance=advance)))
+    return place
 
 
 def default_source() -> str:
@@ -96,10 +98,10 @@ def _find(source: str | None) -> Source:
     if source is not None or not os.environ.get("AHEKIT_DATA"):
         return _named(source or default_source())
     try:
-        found = _named(default_source())
+        place = _named(default_source())
     except AhekitError as error:
         raise DataError(f"$AHEKIT_DATA: {error}") from error
-    return replace(found, notice=found.notice.replace("data:", "data, by $AHEKIT_DATA:", 1))
+    return replace(place, notice=place.notice.replace("data:", "data, by $AHEKIT_DATA:", 1))
 
 
 def _named(source: str) -> Source:
@@ -124,27 +126,21 @@ def _nothing_there(source: str, path: Path) -> AhekitError:
     return UnknownNameError("dataset", source, [*installed(), SAMPLE], hint=hint)
 
 
-def _draw_sample(root: Path) -> None:
-    from ahekit.sample import SAMPLE_SEED, write_sample
-
-    write_sample(root, seed=SAMPLE_SEED)
-
-
 def _digest(archive: Path) -> str:
     """SHA-256 of an archive's content, known from last time when its size and time are as they were then."""
     try:
         stat = archive.stat()
-        seen = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+        state = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
         place = hashlib.sha256(os.fsencode(archive.resolve())).hexdigest()[:32]
         note = cache_home() / "archives" / "known" / f"{place}.json"
-        known = _read_note(note)
-        if known.get("seen") == seen:
-            return str(known["digest"])
+        record = _read_note(note)
+        if record.get("seen") == state:
+            return str(record["digest"])
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     except OSError as error:
         raise DataError(f"{archive}: can't be read ({error.strerror or error})") from error
-    _write_note(note, {"seen": seen, "digest": digest})
+    _write_note(note, {"seen": state, "digest": digest})
     return digest
 
 

@@ -16,7 +16,8 @@ from ahekit.errors import UsageError
 from ahekit.spec import RuntimeSpec
 
 # Names of mallopt's settings in glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def resolve_runtime(spec: RuntimeSpec, *, local_rank: int = 0) -> RuntimeSpec:
     precision = spec.precision
     if precision == "auto":
         precision = "bf16" if multiplies_bf16(torch.device(device)) else "fp32"
+    # How sums are split over threads decides how they are rounded: the number belongs to what repeats a run.
     threads = spec.threads or torch.get_num_threads()
     return spec.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
@@ -79,6 +81,7 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
+        # No block through mmap, which is returned when freed; and the heap's end is never trimmed.
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
@@ -86,7 +89,7 @@ def keep_freed_memory() -> None:
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 matrices natively; elsewhere bf16 is emulated and slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere
     capabilities = torch.cpu.get_capabilities()
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -188,12 +188,13 @@ class MetricNote(Note):
 
 
 class SplitsNote(Note):
-    """The sample ids of each split, and groups of near-copies that were kept on one side."""
+    """The sample ids of each split, groups of images that were kept on one side, and the rule that made the groups."""
 
     train: Names = ()
     val: Names = ()
     test: Names = ()
     leak_groups: Annotated[tuple[Names, ...], Field(strict=False)] = ()
+    grouped_by: str = "none"
 
 
 class Manifest(Note):

@@ -1,13 +1,17 @@
 """Plugins by name: entry points of installed packages, single files, and classes registered in a notebook.
 
-Names come from package metadata; a plugin is imported only when it is asked for.
+Names come from package metadata; a plugin is imported only when it is asked for. Whatever it then raises, inside
+`with entry.guarded():`, is one line that names it and its distribution. `AHEKIT_TRACEBACK=1` lets bugs through as they
+are.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,26 +20,77 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ahekit import plugin_files
-from ahekit.errors import PluginError, UnknownNameError
+from ahekit.errors import AhekitError, PluginError, UnknownNameError
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
 FAMILY_SUFFIX = "/*"
+TRACEBACK = "AHEKIT_TRACEBACK"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Origin:
+    """Whose a plugin is, for what has to be said when it breaks.
+
+    Attributes:
+        kind: "model", "visualizer" …
+        name: That it was asked for by.
+        provider: Distribution and version, file or module.
+    """
+
+    kind: str
+    name: str
+    provider: str
+
+    def broken(self, reason: str) -> PluginError:
+        """The error that names the plugin and says in one line what is wrong with it."""
+        return PluginError(f"{self.kind} {self.name!r} of {self.provider} is broken: {' '.join(reason.split())}")
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Inside, a bug of the plugin becomes its `PluginError`; what it raises on purpose (`AhekitError`) passes.
+
+        So do Ctrl-C and, when the environment's `AHEKIT_TRACEBACK` is set, every bug.
+        """
+        try:
+            yield
+        except (AhekitError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # sys.exit() in a plugin ends the plugin's part, not the program
+            if os.environ.get(TRACEBACK):
+                raise
+            raise self.broken(reason_of(error)) from error
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A call into the plugin, guarded; `partial(origin.call, function)` guards a function of its own."""
+        with self.guarded():
+            return function(*args, **kwargs)
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line: its type, and the first of what it says."""
+    if isinstance(error, RecursionError):
+        return "RecursionError: it calls itself without end"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 300 else f'{text[:300]}…'}".removesuffix(": ")
+
+
+@dataclass(frozen=True)
+class Entry(Origin):
     """A registered name, who provides it, and how to import it.
 
     Attributes:
         module: Module that the plugin is imported from; None when it is already imported.
     """
 
-    name: str
-    provider: str
     load: Callable[[], Any]
     module: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Name and provider alone."""
+        return Origin(self.kind, self.name, self.provider)
 
     @property
     def is_family(self) -> bool:
@@ -50,7 +105,7 @@ class Entry:
     @property
     def is_there(self) -> bool:
         """Whether its package could be imported, found out without importing it."""
-        return self.package is None or (self.package.isidentifier() and find_spec(self.package) is not None)
+        return self.package is None or _spec_of(self.package) is not None
 
     def suggested(self) -> list[Suggestion]:
         """The models worth starting with that a file beside its module names; imports nothing.
@@ -102,15 +157,21 @@ class Registry(Generic[P]):
         """Decorator for a plugin class of a notebook or single file; a cell run again replaces its own plugin.
 
         Raises:
-            PluginError: Another plugin of this name is registered from elsewhere.
+            PluginError: The name is no name, what it stands over is no class, or another plugin of this name is
+                registered from elsewhere.
         """
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or name != name.strip():
+            raise PluginError(f"a {self.kind}'s name is a word, as in @register('my-{self.kind}'); got {name!r}")
 
         def add(plugin: C) -> C:
+            if not isinstance(plugin, type):
+                raise PluginError(f"@register({name!r}) stands over a class; this is a {type(plugin).__name__}")
             provider = plugin_files.origin(plugin)
+            entry = Entry(self.kind, name, provider, lambda: plugin)
             earlier = self._local.get(name)
             if earlier is not None and earlier.provider != provider:
-                raise _clash(self.kind, name, [earlier, Entry(name, provider, plugin)])
-            self._local[name] = Entry(name, provider, lambda: plugin)
+                raise _clash(self.kind, name, [earlier, entry])
+            self._local[name] = entry
             return plugin
 
         return add
@@ -120,7 +181,7 @@ class Registry(Generic[P]):
         plugin_files.read()
         installed = [
             # Not `point.module`, which fails on a value that is none.
-            Entry(point.name, _distribution(point), point.load, point.value.partition(":")[0].strip())
+            Entry(self.kind, point.name, _distribution(point), point.load, point.value.partition(":")[0].strip())
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))
@@ -142,11 +203,11 @@ class Registry(Generic[P]):
         """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it."""
         entries = self.entries()
         plugin_files.raise_broken()
-        found = [entry for entry in entries if entry.name == name]
-        if len(found) > 1:
-            raise _clash(self.kind, name, found)
-        if found:
-            return found[0], cast(P, self.load(found[0]))
+        matches = [entry for entry in entries if entry.name == name]
+        if len(matches) > 1:
+            raise _clash(self.kind, name, matches)
+        if matches:
+            return matches[0], cast(P, self.load(matches[0]))
         return self._resolve(name, [entry for entry in entries if entry.is_family])
 
     def load(self, entry: Entry) -> Any:
@@ -155,55 +216,93 @@ class Registry(Generic[P]):
         Raises:
             PluginError: What its import or constructor raised, or what it lacks, in one line.
         """
-        try:
+        with entry.guarded():
             plugin = entry.load()()
-        except (Exception, SystemExit) as error:
-            raise self._broken(entry, f"{type(error).__name__}: {error}") from error
-        needs = ("names", "resolve") if entry.is_family else self.needs
-        if lacking := [need for need in needs if not any(hasattr(plugin, name) for name in need.split(" or "))]:
-            raise self._broken(entry, f"it has no {' and no '.join(lacking)}")
-        params = getattr(plugin, "Params", BaseModel)
-        if not (isinstance(params, type) and issubclass(params, BaseModel)):
-            raise self._broken(entry, "its Params is no pydantic model")
+        self._check(entry, plugin, ("names", "resolve") if entry.is_family else self.needs)
         return plugin
 
-    def _broken(self, entry: Entry, reason: str) -> PluginError:
-        one_line = " ".join(reason.split())
-        return PluginError(f"{self.kind} {entry.name!r} of {entry.provider} is broken: {one_line}")
+    def family_names(self, entry: Entry) -> list[str]:
+        """The names that a family resolves.
+
+        Raises:
+            PluginError: It is broken.
+        """
+        return _names_of(entry, self.load(entry))
+
+    def _check(self, entry: Entry, plugin: Any, needs: Iterable[str]) -> None:
+        """Make sure that a plugin has what its kind needs; a look at its attributes may run code of its own."""
+        with entry.guarded():
+            lacking = [need for need in needs if not any(hasattr(plugin, name) for name in need.split(" or "))]
+            if lacking:
+                raise entry.broken(f"it has no {' and no '.join(lacking)}")
+            params = getattr(plugin, "Params", BaseModel)
+            if not (isinstance(params, type) and issubclass(params, BaseModel)):
+                raise entry.broken("its Params is no pydantic model")
 
     def _resolve(self, name: str, families: list[Entry]) -> tuple[Entry, P]:
-        """Ask the family whose prefix the name carries, or every family when it carries none."""
+        """Ask the family whose prefix the name carries, or every family when it carries none.
+
+        A family that breaks is told of only when nobody else knows the name.
+        """
         prefixes = {family: family.name.removesuffix("*") for family in families}
-        asked = [family for family in families if name.startswith(prefixes[family])] or families
-        found, known, broken = {}, self.names(), []
-        for entry in asked:
+        by_prefix = [family for family in families if name.startswith(prefixes[family])]
+        matches: dict[Entry, Any] = {}
+        known: list[str] = self.names()
+        broken: list[PluginError] = []
+        is_claimed = bool(by_prefix)
+        for entry in by_prefix or families:
             try:
                 family = self.load(entry)
+                with entry.guarded():
+                    plugin = family.resolve(name.removeprefix(prefixes[entry]))
+                if plugin is None:
+                    known += _names_of(entry, family)
+                    continue
+                member = replace(entry, name=name)
+                is_claimed = True
+                self._check(member, plugin, self.needs)
+                matches[member] = plugin
             except PluginError as error:
-                broken.append(f" {error}.")
-                continue
-            plugin = family.resolve(name.removeprefix(prefixes[entry]))
-            if plugin is not None:
-                found[entry] = plugin
-            known += family.names()
-        if len(found) > 1:
-            raise _clash(self.kind, name, list(found))
-        if found:
-            return next(iter(found.items()))
+                broken.append(error)
+        if len(matches) > 1:
+            raise _clash(self.kind, name, list(matches))
+        if matches:
+            return next(iter(matches.items()))
+        if is_claimed and broken:
+            raise broken[0]
         hint = f"A package adds more through the entry-point group {self.group!r}, a file through --plugin."
         raise UnknownNameError(
             self.kind,
             name,
             known,
-            hint=hint + "".join(broken),
+            hint=hint + "".join(f" {error}." for error in broken),
             listed=[*self.names(), *(family.name for family in families)],
         )
+
+
+def _names_of(entry: Entry, family: Any) -> list[str]:
+    with entry.guarded():
+        names = family.names()
+        if not isinstance(names, Collection) or isinstance(names, str | bytes):
+            raise entry.broken(f"its names() returned a {type(names).__name__}, not a list of names")
+        wrong = next((name for name in names if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise entry.broken(f"its names() holds {wrong!r}, which is no text")
+        return list(names)
+
+
+def _spec_of(package: str) -> Any:
+    """Where a top-level package would be imported from; None where it couldn't be."""
+    try:
+        return find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):  # `__main__` is there and comes from no file
+        return None
 
 
 def _file_beside(module: str, suffix: str) -> Path:
     """Where a module's file would be with another suffix; only its top-level package is looked for."""
     package, *inner = module.split(".")
-    found = find_spec(package)
+    found = _spec_of(package)
     assert found is not None
     folders = found.submodule_search_locations
     root = Path(next(iter(folders))) if folders else Path(str(found.origin)).with_suffix("")
@@ -211,7 +310,10 @@ def _file_beside(module: str, suffix: str) -> Path:
 
 
 def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    try:
+        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    except (KeyError, TypeError, ValueError):  # a distribution without METADATA
+        return point.value
 
 
 def _clash(kind: str, name: str, entries: Iterable[Entry]) -> PluginError:

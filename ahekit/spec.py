@@ -5,6 +5,7 @@ The field defaults are the `strong` recipe. Precedence: defaults < recipe < `--s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,26 @@ class Component(_Strict):
     params: dict[str, Any] = Field(default_factory=dict, description="the plugin's parameters")
 
 
+def check_group_by(rule: str) -> str:
+    """A rule of `data.group_by`, as it is.
+
+    Raises:
+        ValueError: It is none; the message says what there is.
+    """
+    if re.fullmatch(r"auto|none|flickr|date|folder(:[1-9]\d?)?", rule):
+        return rule
+    try:
+        groups = re.compile(rule).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"no pattern ({error})") from error
+    if not groups:
+        raise ValueError(
+            "neither auto, none, flickr, date, folder nor folder:N, and as a pattern on the sample id it has no group "
+            "that tells series apart; write one, as in '/([^/_]+)_[^/]*$'"
+        )
+    return rule
+
+
 class DataSpec(_Strict):
     """Which images, and how they become the model's pixels."""
 
@@ -42,6 +63,17 @@ class DataSpec(_Strict):
     near_copy_threshold: float = Field(
         0.98, gt=0, le=1, description="thumbnail correlation from which two images are near-copies"
     )
+    group_by: str = Field(
+        "auto",
+        description="what tells the series of an image, which stays on one side of a cut: auto: flickr where file "
+        "names carry Flickr's numbers; flickr: numbers within 100,000 of each other; folder or folder:N: the first N "
+        "folders below the class; date: the day of capture; a pattern on the sample id with a group; none",
+    )
+
+    @field_validator("group_by")
+    @classmethod
+    def _known_rule(cls, rule: str) -> str:
+        return check_group_by(rule)
 
 
 class AugmentSpec(_Strict):

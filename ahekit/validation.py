@@ -6,10 +6,11 @@ import math
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from ahekit.errors import SpecError, UnknownNameError, UsageError
 
@@ -35,6 +36,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def validate(model: type[M], values: Mapping[str, Any], *, where: str = "") -> M:
     """Validate values against a pydantic model; every problem is reported at once.
 
+    A key that is no field is a problem on every level, whatever the models' own configuration says of it: a mistyped
+    name would otherwise leave a default in place without a word.
+
     Args:
         where: Dotted place of the values, put before each field's name.
 
@@ -42,7 +46,7 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str = "") -> M
         SpecError: `optim.accumulation_steps: must be greater than 0 (got 0)`, a line for each problem.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, extra="forbid")
     except ValidationError as error:
         raise SpecError(_problem(model, details, where) for details in error.errors()) from None
 
@@ -140,11 +144,24 @@ def _problem(model: type[BaseModel], details: Any, where: str) -> str:
     return f"{place}: {message} (got {reprlib.repr(details['input'])})"
 
 
-def _fields_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
+def _fields_at(model: Any, path: Iterable[str | int]) -> list[str]:
+    """The names that a key may have at a place inside the values of a model."""
+    models = _models_in(model)
     for key in path:
-        field = model.model_fields.get(str(key))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        fields = [field for each in models for name, field in each.model_fields.items() if key in _keys(name, field)]
+        # A number is a place in a list, a name that is no field's the branch of a union: neither leads elsewhere.
+        if fields:
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+    return [_keys(name, field)[0] for each in models for name, field in each.model_fields.items()]
+
+
+def _keys(name: str, field: FieldInfo) -> tuple[str, ...]:
+    """What a field is called from outside: its alias, where it has one, before its name."""
+    return (field.validation_alias, name) if isinstance(field.validation_alias, str) else (name,)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type is made of: itself, or those of its list, mapping or union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

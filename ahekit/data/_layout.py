@@ -32,13 +32,14 @@ def find_home(top: str) -> str:
     """
     # Split folders first: a project that carries a dataset also has folders of pictures that are no classes.
     for level in _levels(top):
-        found = [folder for folder in level if split_folders(folder)]
-        if found:
-            return _only(found, top)
+        homes = [folder for folder in level if split_folders(folder)]
+        if homes:
+            return _only(homes, top)
     for level in _levels(top):
-        found = [folder for folder in level if _has_classes(folder)]
-        if found:
-            return _unrivalled(_only(found, top), top)
+        # Two folders with images: a single one is a folder of pictures, not a class among classes.
+        homes = [folder for folder in level if sum(_has_image(inner) for inner in _subfolders(folder)) > 1]
+        if homes:
+            return _unrivalled(_only(homes, top), top)
     raise _no_dataset(top)
 
 
@@ -58,8 +59,10 @@ def entries(folder: str) -> Iterator[os.DirEntry[str]]:
     Raises:
         OSError: The folder can't be listed.
     """
-    with os.scandir(folder) as listed:
-        yield from (entry for entry in listed if not _is_left_behind(entry.name))
+    with os.scandir(folder) as contents:
+        for entry in contents:
+            if not entry.name.startswith(".") and entry.name.casefold() not in _LEFT_BEHIND:
+                yield entry
 
 
 def is_dir(entry: os.DirEntry[str]) -> bool:
@@ -82,11 +85,11 @@ def _levels(top: str) -> Iterator[list[str]]:
         level = [inner for folder in level for inner in _subfolders(folder)]
 
 
-def _only(found: list[str], top: str) -> str:
-    if len(found) > 1:
-        names = ", ".join(os.path.relpath(folder, top) for folder in sorted(found))
-        raise DataError(f"{top}: holds {len(found)} datasets ({names}); name one of them")
-    return found[0]
+def _only(homes: list[str], top: str) -> str:
+    if len(homes) > 1:
+        names = ", ".join(os.path.relpath(folder, top) for folder in sorted(homes))
+        raise DataError(f"{top}: holds {len(homes)} datasets ({names}); name one of them")
+    return homes[0]
 
 
 def _unrivalled(home: str, top: str) -> str:
@@ -121,10 +124,6 @@ def single_class(root: object, class_name: str) -> DataError:
     return DataError(f"{root}: a single class ({class_name}); put a second class's images into a folder beside it")
 
 
-def _has_classes(folder: str) -> bool:
-    return sum(_has_image(inner) for inner in _subfolders(folder)) > 1
-
-
 def _has_image(folder: str, *, deeper: int = 0) -> bool:
     if any(is_image(entry.name) and not is_dir(entry) for entry in _peek(folder)):
         return True
@@ -140,7 +139,3 @@ def _peek(folder: str) -> Iterator[os.DirEntry[str]]:
         yield from entries(folder)
     except OSError:
         return  # only looking around; the walk refuses by name what can't be opened
-
-
-def _is_left_behind(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LEFT_BEHIND

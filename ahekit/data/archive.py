@@ -107,7 +107,11 @@ class _Job:
                 target.mkdir(parents=True, exist_ok=True)
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._write(target, source)
+            with target.open("xb") as file:
+                while chunk := source.read(_CHUNK):
+                    self._written += len(chunk)
+                    self.check(self._written)
+                    file.write(chunk)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise self.error(f"holds {_shown(name)} twice; pack it again") from None
         self._advance()
@@ -133,13 +137,6 @@ class _Job:
     def error(self, problem: str) -> DataError:
         """An error about this archive."""
         return DataError(f"{self.archive}: {problem}")
-
-    def _write(self, target: Path, source: IO[bytes]) -> None:
-        with target.open("xb") as file:
-            while chunk := source.read(_CHUNK):
-                self._written += len(chunk)
-                self.check(self._written)
-                file.write(chunk)
 
     def _target(self, name: str) -> Path:
         parts = name.split("/")

@@ -19,7 +19,10 @@ from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
 _DRAWS = 14
+"""Uniform numbers per view: six for the geometry, three for the colours, five for the erased rectangle. All are drawn
+whatever is switched on, so that switching one off leaves what the others do to an image as it was."""
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
@@ -29,6 +32,7 @@ def to_float(pixels: NDArray[np.uint8]) -> Tensor:
 
 def normalize(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
     """The plain view: pixels `(B, H, W, 3)` as normalized `(B, 3, H, W)` float32, without augmentation."""
+    # In units of a pixel, so that the division by 255 costs no pass over the batch of its own.
     mean = torch.tensor(preprocessing.mean).mul(255).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std).mul(255).view(1, 3, 1, 1)
     return to_float(pixels).sub_(mean).div_(std)
@@ -59,10 +63,11 @@ def augment(
     images = to_float(pixels)
     if spec.flip or spec.crop_scale < 1 or spec.rotation:
         grid = affine_grid(_geometry(draws[:, :6], spec), images.shape[2], images.shape[3])
+        # A rotated crop may reach past the image; its border goes on there, since black corners would be a cue.
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     images = _recolour(images, draws[:, 6:9], spec, preprocessing)
     if spec.erase:
-        images.mul_(_kept(draws[:, 9:14], spec, images.shape[2], images.shape[3]))
+        images.mul_(_erasing_mask(draws[:, 9:14], spec, images.shape[2], images.shape[3]))
     return images
 
 
@@ -74,6 +79,7 @@ def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
     Args:
         maps: `(B, 2, 3)`.
     """
+    # Centres of the pixels in [-1, 1], whose ends are the image's outer edges.
     x = (torch.arange(width) * 2 + 1) / width - 1
     y = (torch.arange(height) * 2 + 1) / height - 1
     grid = torch.empty(len(maps), height, width, 2)
@@ -87,12 +93,17 @@ def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
 def _geometry(draws: Tensor, spec: AugmentSpec) -> Tensor:
     """Affine maps `(B, 2, 3)` from the view's coordinates to the image's, both in [-1, 1]."""
     area, ratio, across, down, angle, mirror = draws.unbind(1)
+    # The area is even over its range; the aspect ratio over its logarithm, so that wide is as likely as tall.
     side = (spec.crop_scale + (1 - spec.crop_scale) * area).sqrt()
     skew = torch.exp((ratio - 0.5) * math.log(spec.crop_ratio))
-    width, height = (side * skew).clamp(max=1), (side / skew).clamp(max=1)
+    width = (side * skew).clamp(max=1)
+    height = (side / skew).clamp(max=1)
     turn = (2 * angle - 1) * math.radians(spec.rotation)
     sign = torch.where(mirror < spec.flip, -1.0, 1.0)
-    cos, sin = turn.cos(), turn.sin()
+    cos = turn.cos()
+    sin = turn.sin()
+    # Columns: what a step across and a step down the view is in the image, and where the view's centre lies, which
+    # leaves the unrotated crop within the image.
     rows = (
         torch.stack([sign * width * cos, -height * sin, (2 * across - 1) * (1 - width)], dim=1),
         torch.stack([sign * width * sin, height * cos, (2 * down - 1) * (1 - height)], dim=1),
@@ -109,6 +120,7 @@ def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: P
     spread = torch.tensor([spec.brightness, spec.contrast, spec.saturation])
     bright, contrast, saturation = (1 + (2 * draws - 1) * spread).unbind(1)
     gray = torch.tensor(_LUMA)
+    # Contrast turns around the mean of the crop, not of the whole image: it is what the network gets to see.
     mean_gray = images.mean(dim=(2, 3)) @ gray
     mix = saturation.view(-1, 1, 1) * torch.eye(3) + (1 - saturation).view(-1, 1, 1) * gray
     scale = 1 / (255 * torch.tensor(preprocessing.std)).view(1, 3, 1)
@@ -118,16 +130,19 @@ def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: P
     return torch.baddbmm(offset, matrix, images.flatten(2)).view_as(images)
 
 
-def _kept(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
+def _erasing_mask(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
     """Ones `(B, 1, H, W)` with zeros in the erased rectangle; zero is the mean colour after normalization.
 
     Random Erasing Data Augmentation, https://arxiv.org/abs/1708.04896, with the mean as filling.
     """
-    erased, area, ratio, down, across = draws.unbind(1)
+    chance, area, ratio, down, across = draws.unbind(1)
+    # At least 2 % of the area, as in the paper's code; between half as wide as tall and twice.
     side = (0.02 + (spec.erase_area - 0.02) * area).clamp(min=0).sqrt()
     skew = torch.exp((2 * ratio - 1) * math.log(2.0) / 2)
-    on = erased < spec.erase
-    tall, wide = (side * skew).clamp(max=1) * on, (side / skew).clamp(max=1) * on
+    erases = chance < spec.erase
+    # A rectangle of no size erases nothing, and spares a branch per image.
+    tall = (side * skew).clamp(max=1) * erases
+    wide = (side / skew).clamp(max=1) * erases
     box = rectangles(torch.stack([down, across, tall, wide], dim=1), height, width)
     return (~box).unsqueeze(1).float()
 
@@ -142,9 +157,13 @@ def rectangles(places: Tensor, height: int, width: int) -> Tensor:
         width: Of the image, pixels.
     """
     down, across, tall, wide = places.unbind(1)
-    rows, columns = (tall * height).round(), (wide * width).round()
-    top, left = (down * (height - rows + 1)).floor(), (across * (width - columns + 1)).floor()
-    y, x = torch.arange(height).view(1, -1), torch.arange(width).view(1, -1)
+    rows = (tall * height).round()
+    columns = (wide * width).round()
+    # Each of the `height - rows + 1` places is as likely: a draw is below 1, so its floor is at most `height - rows`.
+    top = (down * (height - rows + 1)).floor()
+    left = (across * (width - columns + 1)).floor()
+    y = torch.arange(height).view(1, -1)
+    x = torch.arange(width).view(1, -1)
     in_rows = (y >= top.view(-1, 1)) & (y < (top + rows).view(-1, 1))
     in_columns = (x >= left.view(-1, 1)) & (x < (left + columns).view(-1, 1))
     return in_rows.unsqueeze(2) & in_columns.unsqueeze(1)

@@ -88,7 +88,7 @@ class TrainingBatches:
         ids: N sample ids.
         indices: The training images among them.
         draw: Where an image's view of an epoch comes from; None: from its pixels, as the spec says.
-        rank: This process among `world` processes; each window is dealt out over them.
+        rank: This process among `world` processes; each window is sharded over them.
     """
 
     def __init__(
@@ -105,10 +105,15 @@ class TrainingBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._images, self._labels, self._keys = images, labels, sample_keys(ids)
-        self._indices, self._spec = indices, spec
+        self._images = images
+        self._labels = labels
+        self._keys = sample_keys(ids)
+        self._indices = indices
+        self._spec = spec
         self._draw = draw or _from_pixels(PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed), spec)
-        self._num_classes, self._rank, self._world = num_classes, rank, world
+        self._num_classes = num_classes
+        self._rank = rank
+        self._world = world
         self.class_weights = class_weights(labels[indices], num_classes, spec.loss.class_weights)
         self._window = spec.optim.effective_batch_size * world
         if len(indices) < 2:
@@ -128,6 +133,7 @@ class TrainingBatches:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Window]:
         """The windows of an epoch (counted from 1), from window `start` on."""
+        # Drawn anew from (seed, epoch) alone, so that a run resumed within an epoch finds the order it left.
         order = epoch_order(
             self._indices,
             self._labels,
@@ -135,6 +141,7 @@ class TrainingBatches:
             epoch=epoch,
             balanced=self._spec.loss.sampling == "balanced",
         )
+        # The last epochs show whole images, as the network will be measured on.
         clean_from = self._spec.train.epochs * (1 - self._spec.mix.clean_share)
         mix = self._spec.mix if epoch <= clean_from and self._spec.mix.probability else None
         for index in range(start, self.steps_per_epoch):
@@ -147,11 +154,14 @@ class TrainingBatches:
             own = self._own_share(mixing).unsqueeze(1)
             partner = torch.from_numpy(self._labels[samples[mixing.partners]])
             targets = own * targets + (1 - own) * torch.nn.functional.one_hot(partner, self._num_classes)
+        # A mixed image weighs as its classes do, in its target's proportion.
         weights = targets @ self.class_weights
+        # Every `world`-th sample: the processes' shares differ by one sample at most.
         mine = np.arange(len(samples))[self._rank :: self._world]
         return Window(
             epoch=epoch,
             index=index,
+            # In double precision, since every process divides by it and has to get the same number.
             weight=float(weights.double().sum()),
             count=len(samples),
             micro_batches=self._micro_batches(samples, mine, targets, weights, mixing, epoch),
@@ -160,8 +170,8 @@ class TrainingBatches:
     def _own_share(self, mixing: _Mixing) -> Tensor:
         # A CutMix target follows the pixels the rectangle really covers, not the share that was drawn.
         size = self._images.shape[1]
-        covered = (mixing.boxes[:, 2] * size).round() * (mixing.boxes[:, 3] * size).round() / size**2
-        return torch.where(mixing.mixup, mixing.share, 1 - covered)
+        covered_area = (mixing.boxes[:, 2] * size).round() * (mixing.boxes[:, 3] * size).round() / size**2
+        return torch.where(mixing.mixup, mixing.share, 1 - covered_area)
 
     def _micro_batches(
         self,
@@ -173,25 +183,27 @@ class TrainingBatches:
         epoch: int,
     ) -> Iterator[MicroBatch]:
         size = self._spec.optim.batch_size
-        parts = [pad(mine[start : start + size]) for start in range(0, max(len(mine), 1), size)]
+        # One micro-batch at least: a process without samples still has to take part in the exchange of gradients.
+        batches = [pad(mine[start : start + size]) for start in range(0, max(len(mine), 1), size)]
         # A view that serves twice, as own and as a partner's, is drawn once; a long window isn't kept in memory for it.
-        chunks = [parts] if len(samples) <= VIEWS_KEPT else [[part] for part in parts]
+        chunks = [batches] if len(samples) <= VIEWS_KEPT else [[batch] for batch in batches]
         for chunk in chunks:
-            views = self._views(samples, np.concatenate([part for part, _ in chunk]), mixing, epoch)
-            for part, real in chunk:
-                images = views(part) if mixing is None else _mix(views, part, mixing)
-                labels = torch.where(real, targets[part].argmax(dim=1), -1)
-                yield MicroBatch(images, targets[part], weights[part] * real, labels)
+            views = self._views(samples, np.concatenate([positions for positions, _ in chunk]), mixing, epoch)
+            for positions, real in chunk:
+                images = views(positions) if mixing is None else _mix(views, positions, mixing)
+                labels = torch.where(real, targets[positions].argmax(dim=1), -1)
+                yield MicroBatch(images, targets[positions], weights[positions] * real, labels)
 
     def _views(
-        self, samples: Indices, part: Indices, mixing: _Mixing | None, epoch: int
+        self, samples: Indices, positions: Indices, mixing: _Mixing | None, epoch: int
     ) -> Callable[[Indices], Tensor]:
-        """Views of the window's positions in `part`, and of their partners, to be taken by position."""
-        partners = part[:0] if mixing is None else mixing.partners[part[mixing.mixed[part]]]
-        needed = np.unique(np.concatenate([part, partners]))
-        pieces = np.split(samples[needed], range(CACHED_IMAGES, len(needed), CACHED_IMAGES))
+        """Views of these positions of the window, and of their partners, to be taken by position."""
+        partners = positions[:0] if mixing is None else mixing.partners[positions[mixing.mixed[positions]]]
+        # Sorted, so that a position is found by bisection among the views.
+        places = np.unique(np.concatenate([positions, partners]))
+        pieces = np.split(samples[places], range(CACHED_IMAGES, len(places), CACHED_IMAGES))
         views = torch.cat([self._draw(piece, epoch) for piece in pieces])
-        return lambda positions: views[np.searchsorted(needed, positions)]
+        return lambda asked: views[np.searchsorted(places, asked)]
 
 
 def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
@@ -200,14 +212,18 @@ def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
     return going_round(pixels.named, view_names(spec.transfer.views, spec.augment), pixels.keys)
 
 
-def _mix(views: Callable[[Indices], Tensor], part: Indices, mixing: _Mixing) -> Tensor:
+def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing) -> Tensor:
     """The images of a micro-batch, those drawn for it mixed with their partners."""
-    images, rows = views(part), np.flatnonzero(mixing.mixed[part])
-    mixed = part[rows]
-    boxes = rectangles(mixing.boxes[mixed], images.shape[2], images.shape[3]).unsqueeze(1)
-    share, mixup = mixing.share[mixed].view(-1, 1, 1, 1), mixing.mixup[mixed].view(-1, 1, 1, 1)
+    images = views(positions)
+    rows = np.flatnonzero(mixing.mixed[positions])
+    places = positions[rows]
+    boxes = rectangles(mixing.boxes[places], images.shape[2], images.shape[3]).unsqueeze(1)
+    share = mixing.share[places].view(-1, 1, 1, 1)
+    mixup = mixing.mixup[places].view(-1, 1, 1, 1)
+    # Both kinds of mixing are one interpolation: mixup by a number per image, CutMix by a mask of zeros and ones.
     own = torch.where(mixup, share, (~boxes).float())
-    images[rows] = torch.lerp(views(mixing.partners[mixed]), images[rows], own)
+    # The partners' views come unmixed, since `views` still holds them: the rows of `images` are a copy.
+    images[rows] = torch.lerp(views(mixing.partners[places]), images[rows], own)
     return images
 
 
@@ -223,6 +239,7 @@ def epoch_order(indices: Indices, labels: Indices, *, seed: int, epoch: int, bal
     if not balanced:
         return rng.permutation(indices)
     classes, counts = np.unique(labels[indices], return_counts=True)
+    # Classes are as likely as each other, and so are the images of one.
     share = dict(zip(classes.tolist(), (1 / (len(classes) * counts)).tolist(), strict=True))
     return rng.choice(indices, size=len(indices), p=np.array([share[label] for label in labels[indices].tolist()]))
 
@@ -232,6 +249,7 @@ def class_weights(labels: Indices, num_classes: int, kind: str) -> Tensor:
     counts = np.bincount(labels, minlength=num_classes)
     if kind == "none":
         return torch.ones(num_classes)
+    # A class without images has no weight and doesn't count, so that the mean weight of an image stays 1.
     present = counts > 0
     weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
     return torch.from_numpy(weights).float()
@@ -258,17 +276,22 @@ def plan_mixing(
     the micro-batch or process a sample falls into.
     """
     draws = uniforms(keys[samples], 5, seed=seed, epoch=epoch, stream="mix")
-    mixed, mixup = draws[:, 0] < spec.probability, draws[:, 1] >= spec.cutmix_share
+    mixed = draws[:, 0] < spec.probability
+    mixup = draws[:, 1] >= spec.cutmix_share
+    # Beta-distributed shares by inverting the distribution function: one uniform number per sample, whatever alpha
+    # is, where a rejection sampler would take an unknown number of them.
     share = np.where(
         mixup,
         betaincinv(spec.mixup_alpha, spec.mixup_alpha, draws[:, 2]),
         betaincinv(spec.cutmix_alpha, spec.cutmix_alpha, draws[:, 2]),
     )
+    # The rectangle has the partner's share of the area and the image's own aspect ratio, as in CutMix.
     side = np.where(mixed & ~mixup, np.sqrt(1 - share), 0.0)
     return _Mixing(
         partners=generator("partners", seed, epoch, window).permutation(len(samples)),
         mixed=mixed,
         share=torch.from_numpy(np.where(mixed, share, 1.0)).float(),
+        # Unmixed samples pass as mixup with a share of 1, which leaves them as they are.
         mixup=torch.from_numpy(mixup | ~mixed),
         boxes=torch.from_numpy(np.stack([draws[:, 3], draws[:, 4], side, side], axis=1)).float(),
     )

@@ -22,7 +22,17 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from ahekit.data.decode import DECODER_VERSION, DecodeError, UnreadableError, fit, quiet_pillow, read, thumbnail, to_rgb
+from ahekit.data.decode import (
+    DECODER_VERSION,
+    THUMBNAIL,
+    DecodeError,
+    UnreadableError,
+    fit,
+    quiet_pillow,
+    read,
+    thumbnail,
+    to_rgb,
+)
 from ahekit.data.file_index import (
     UNREADABLE,
     FileStat,
@@ -33,7 +43,7 @@ from ahekit.data.file_index import (
     stat_files,
     write_index,
 )
-from ahekit.data.folder import Folder, Sample
+from ahekit.data.folder import Folder, Refusal, Sample
 from ahekit.data.pixel_store import (
     CACHE_LIMIT,
     Draft,
@@ -59,7 +69,7 @@ BLOCK = 64
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Request:
     """One call of `load_pixels`."""
 
     folder: Folder
@@ -113,7 +123,7 @@ def load_pixels(
         DataError: No image can be used; the cache can't be written; the disk has no room. Nothing half-made is left.
     """
     looked_at = time.time_ns()
-    job = _Job(
+    request = _Request(
         folder=folder,
         preprocessing=preprocessing,
         cache=cache_home() if cache is None else cache,
@@ -122,15 +132,34 @@ def load_pixels(
         stats=stat_files(folder),
         looked_at=looked_at,
     )
-    store = _find(job, read_index(job.index, job.stats))
+    store = _find(request, read_index(request.index, request.stats))
     if store is not None:
         return store
-    with explained_disk_errors(job.cache, needed=job.needed):
-        job.pixels.mkdir(parents=True, exist_ok=True)
-        with FileLock(job.pixels / f"{job.settings}.lock"), quiet_pillow():
+    with explained_disk_errors(request.cache, needed=request.needed):
+        request.pixels.mkdir(parents=True, exist_ok=True)
+        with FileLock(request.pixels / f"{request.settings}.lock"), quiet_pillow():
             # Read again under the lock: another process may just have built it.
-            digests = _hash_changed(job, read_index(job.index, job.stats))
-            return _find(job, digests) or _build(job, digests)
+            digests = _hash_changed(request, read_index(request.index, request.stats))
+            return _find(request, digests) or _build(request, digests)
+
+
+def undecodable(folder: Folder, *, advance: Callable[[], object] = lambda: None) -> tuple[Refusal, ...]:
+    """Every file of a folder that can't be used as an image, with the reason; decodes all of them, keeps nothing.
+
+    Args:
+        advance: Called after each file.
+    """
+
+    def problem(sample: Sample) -> str:
+        reason = _decode(sample, Preprocessing(THUMBNAIL)).reason
+        advance()
+        return reason
+
+    with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        reasons = pool.map(problem, folder.samples)
+        return tuple(
+            Refusal(sample.id, reason) for sample, reason in zip(folder.samples, reasons, strict=True) if reason
+        )
 
 
 def settings_key(preprocessing: Preprocessing) -> str:
@@ -141,93 +170,90 @@ def settings_key(preprocessing: Preprocessing) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
-def _place(job: _Job, content: str) -> Path:
-    return job.pixels / f"{job.settings}-{content[:32]}"
+def _place(request: _Request, content: str) -> Path:
+    return request.pixels / f"{request.settings}-{content[:32]}"
 
 
-def _find(job: _Job, digests: Mapping[str, str]) -> PixelStore | None:
+def _find(request: _Request, digests: Mapping[str, str]) -> PixelStore | None:
     """The finished store, when the digest of every sample is known."""
-    if len(digests) < len(job.folder.samples):
+    if len(digests) < len(request.folder.samples):
         return None
-    return open_store(_place(job, fingerprint(digests)), size=job.preprocessing.size)
+    return open_store(_place(request, fingerprint(digests)), size=request.preprocessing.size)
 
 
-def _hash_changed(job: _Job, digests: dict[str, str]) -> dict[str, str]:
+def _hash_changed(request: _Request, digests: dict[str, str]) -> dict[str, str]:
     """Hash what isn't known, if a store might be found by it; without any, decoding hashes on the way."""
-    unknown = [sample for sample in job.folder.samples if sample.id not in digests]
-    if not unknown or not stores_of(job.pixels, job.settings):
+    unknown = [sample for sample in request.folder.samples if sample.id not in digests]
+    if not unknown or not stores_of(request.pixels, request.settings):
         return digests
-    found = _over(job, unknown, lambda sample: _content(sample)[0])
-    digests |= zip((sample.id for sample in unknown), found, strict=True)
-    _remember(job, digests)
+    contents = _over(request, unknown, lambda sample: _content(sample)[0])
+    digests |= zip((sample.id for sample in unknown), contents, strict=True)
+    _remember(request, digests)
     return digests
 
 
-def _build(job: _Job, digests: Mapping[str, str]) -> PixelStore:
+def _build(request: _Request, digests: Mapping[str, str]) -> PixelStore:
     """Decode, or copy by digest, every sample into a new store."""
-    check_space(job.cache, job.needed)
-    earlier = _decoded_before(job)
+    check_space(request.cache, request.needed)
+    earlier = _decoded_before(request)
 
+    # A digest that isn't known has to be read anyway, and is then decoded in the same go.
     def decode(sample: Sample) -> _Decoded:
-        return earlier.get(digests.get(sample.id, "")) or _decode(sample, job.preprocessing)
+        return earlier.get(digests.get(sample.id, "")) or _decode(sample, request.preprocessing)
 
-    with new_draft(job.pixels, settings=job.settings) as draft:
-        values = _fill(draft, job, _over(job, job.folder.samples, decode))
-        place = _place(job, values["fingerprint"])
-        if open_store(place, size=job.preprocessing.size) is None:
+    with new_draft(request.pixels, settings=request.settings) as draft:
+        values = _fill(draft, request, _over(request, request.folder.samples, decode))
+        place = _place(request, values["fingerprint"])
+        if open_store(place, size=request.preprocessing.size) is None:
             keep(draft, place, values)
-    _remember(job, values["files"])
-    prune(job.pixels, limit=CACHE_LIMIT, spare=[place])
-    store = open_store(place, size=job.preprocessing.size)
+    _remember(request, values["files"])
+    prune(request.pixels, limit=CACHE_LIMIT, spare=[place])
+    store = open_store(place, size=request.preprocessing.size)
     if store is None:
         raise DataError(f"{place}: the cache that was just written can't be read; is another program cleaning it?")
     return store
 
 
-def _fill(draft: Draft, job: _Job, results: Iterator[_Decoded]) -> dict[str, Any]:
+def _fill(draft: Draft, request: _Request, results: Iterator[_Decoded]) -> dict[str, Any]:
     """Append every image to the draft and tell what `store.json` is to say."""
     files: dict[str, str] = {}
     refused: dict[str, str] = {}
-    for sample, done in zip(job.folder.samples, results, strict=True):
-        files[sample.id] = done.digest
-        if done.pixels is None or done.thumbnail is None:
-            refused[sample.id] = done.reason
+    for sample, result in zip(request.folder.samples, results, strict=True):
+        files[sample.id] = result.digest
+        if result.pixels is None or result.thumbnail is None:
+            refused[sample.id] = result.reason
         else:
-            draft.append(done.pixels, done.thumbnail)
+            draft.append(result.pixels, result.thumbnail)
     if len(refused) == len(files):
-        raise _no_image(job.folder, refused)
+        example = next((f", e.g. {name}: {reason}" for name, reason in refused.items()), "")
+        raise DataError(f"{request.folder.root}: not one image can be used ({len(refused)} files refused{example})")
     return {"fingerprint": fingerprint(files), "files": files, "refused": refused}
 
 
-def _no_image(folder: Folder, refused: Mapping[str, str]) -> DataError:
-    example = next((f", e.g. {name}: {reason}" for name, reason in refused.items()), "")
-    return DataError(f"{folder.root}: not one image can be used ({len(refused)} files refused{example})")
-
-
-def _decoded_before(job: _Job) -> dict[str, _Decoded]:
+def _decoded_before(request: _Request) -> dict[str, _Decoded]:
     """By content digest, what stores of these settings hold, of whatever dataset."""
-    found: dict[str, _Decoded] = {}
-    for path in stores_of(job.pixels, job.settings):
-        store = open_store(path, size=job.preprocessing.size)
+    results: dict[str, _Decoded] = {}
+    for path in stores_of(request.pixels, request.settings):
+        store = open_store(path, size=request.preprocessing.size)
         if store is None:
             continue
         rows = zip(store.digests, store.images, store.thumbnails, strict=True)
-        found |= {content: _Decoded(content, pixels, small) for content, pixels, small in rows}
+        results |= {content: _Decoded(content, pixels, small) for content, pixels, small in rows}
         reasons = zip(store.refused_digests, store.refused, strict=True)
-        found |= {content: _Decoded(content, reason=refusal.reason) for content, refusal in reasons}
-    found.pop(UNREADABLE, None)  # it is the digest of no content
-    return found
+        results |= {content: _Decoded(content, reason=refusal.reason) for content, refusal in reasons}
+    results.pop(UNREADABLE, None)  # it is the digest of no content
+    return results
 
 
 def _decode(sample: Sample, preprocessing: Preprocessing) -> _Decoded:
-    found, content, reason = _content(sample)
+    file_digest, content, reason = _content(sample)
     if content is None:
-        return _Decoded(found, reason=reason)
+        return _Decoded(file_digest, reason=reason)
     try:
         image = to_rgb(content)
     except DecodeError as error:
-        return _Decoded(found, reason=error.reason)
-    return _Decoded(found, fit(image, preprocessing), thumbnail(image))
+        return _Decoded(file_digest, reason=error.reason)
+    return _Decoded(file_digest, fit(image, preprocessing), thumbnail(image))
 
 
 def _content(sample: Sample) -> tuple[str, bytes | None, str]:
@@ -241,15 +267,16 @@ def _content(sample: Sample) -> tuple[str, bytes | None, str]:
     return digest(content), content, ""
 
 
-def _over(job: _Job, samples: Sequence[Sample], work: Callable[[Sample], R]) -> Iterator[R]:
+def _over(request: _Request, samples: Sequence[Sample], work: Callable[[Sample], R]) -> Iterator[R]:
     """Results in order. Threads, since Pillow and hashlib work outside the interpreter's lock."""
-    job.progress(0, len(samples))
+    request.progress(0, len(samples))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(samples), BLOCK):
+            # A bounded block, since `map` over all samples would pile up results faster than they are written.
             block = samples[start : start + BLOCK]
             yield from pool.map(work, block)
-            job.progress(start + len(block), len(samples))
+            request.progress(start + len(block), len(samples))
 
 
-def _remember(job: _Job, digests: Mapping[str, str]) -> None:
-    write_index(job.index, job.folder, job.stats, digests, looked_at=job.looked_at)
+def _remember(request: _Request, digests: Mapping[str, str]) -> None:
+    write_index(request.index, request.folder, request.stats, digests, looked_at=request.looked_at)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ahekit.data.cache import Progress, load_pixels
 from ahekit.data.folder import Folder, Refusal
+from ahekit.data.series import Named
 from ahekit.preprocessing import Preprocessing
 
 
@@ -44,6 +45,11 @@ class Dataset:
     thumbnails: NDArray[np.uint8] | None = None
     store: Path | None = None
 
+    def named(self) -> Named:
+        """The images by id and class, as what tells their series sees them."""
+        classes = [self.class_names[label] for label in self.labels.tolist()]
+        return Named(self.ids, classes, self.root, self.store)
+
 
 def load_dataset(
     folder: Folder,
@@ -66,15 +72,15 @@ def load_dataset(
     pixels = load_pixels(folder, preprocessing, cache=cache, progress=progress)
     samples = {sample.id: sample for sample in folder.samples}
     number = {name: index for index, name in enumerate(folder.class_names)}
-    kept = [samples[name] for name in pixels.ids]
+    usable = [samples[name] for name in pixels.ids]
     return Dataset(
         name=folder.name,
         root=folder.root,
         class_names=folder.class_names,
         ids=pixels.ids,
         images=pixels.images,
-        labels=np.array([number[sample.class_name] for sample in kept], dtype=np.int64),
-        split_names=np.array([sample.split for sample in kept]),
+        labels=np.array([number[sample.class_name] for sample in usable], dtype=np.int64),
+        split_names=np.array([sample.split for sample in usable]),
         refused=tuple(sorted((*folder.refused, *pixels.refused), key=lambda refusal: refusal.id)),
         fingerprint=pixels.fingerprint,
         preprocessing=preprocessing,

@@ -15,10 +15,11 @@ What is done with the odd ones, each by the file's content, never by its suffix:
 from __future__ import annotations
 
 import io
+import re
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,8 @@ PADDING = (128, 128, 128)
 THUMBNAIL = 16
 
 _ORIENTATION_TAG = 0x0112
+_EXIF_BLOCK = 0x8769
+_CAPTURE_TAGS = (0x9003, 0x9004)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,7 +127,10 @@ def to_rgb(content: bytes) -> Image.Image:
         raise DecodeError(f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels")
     try:
         image.load()
-        return _upright(_colours(image), _orientation(image))
+        # Of the image as it was opened: a copy in another mode may have lost its EXIF block.
+        upright = _UPRIGHT.get(_orientation(image))
+        colours = _colours(image)
+        return colours if upright is None else colours.transpose(upright)
     except (DecodeError, MemoryError):
         raise
     # Whatever Pillow raises over one file's bytes (OSError, SyntaxError, struct.error ...) is the file's fault.
@@ -138,25 +144,45 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     All three resize once, from the full image, with Pillow's antialiased filters. "crop" resizes and cuts in one step:
     the scale is exactly `S / crop_fraction` over the shorter side and the cut is centred to the fraction of a pixel.
     """
-    size, resampling = preprocessing.size, _RESAMPLING[preprocessing.interpolation]
+    size = preprocessing.size
+    resampling = _RESAMPLING[preprocessing.interpolation]
     width, height = image.size
     if preprocessing.fit == "crop":
         side = min(width, height) * preprocessing.crop_fraction
-        left, top = (width - side) / 2, (height - side) / 2
-        fitted = image.resize((size, size), resampling, box=(left, top, left + side, top + side))
+        # Pillow takes boxes in fractions of a pixel: resizing and cutting in one step rounds once.
+        left = (width - side) / 2
+        top = (height - side) / 2
+        square = image.resize((size, size), resampling, box=(left, top, left + side, top + side))
     elif preprocessing.fit == "pad":
         scale = size / max(width, height)
+        # A strip of one pixel's width is still an image.
         inner = max(1, round(width * scale)), max(1, round(height * scale))
-        fitted = Image.new("RGB", (size, size), PADDING)
-        fitted.paste(image.resize(inner, resampling), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        square = Image.new("RGB", (size, size), PADDING)
+        square.paste(image.resize(inner, resampling), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     else:
-        fitted = image.resize((size, size), resampling)
-    return np.asarray(fitted)
+        square = image.resize((size, size), resampling)
+    return np.asarray(square)
 
 
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
     """The whole image as 16 x 16 area averages, `(16, 16, 3)`: what near-copies are told by, whatever the model."""
     return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def capture_day(path: Path) -> str | None:
+    """The day on which a photo was taken, as its EXIF block says (`2026-05-17`); None where nothing tells.
+
+    Not for several threads at once (see `decode`). The pixels aren't decoded.
+    """
+    with quiet_pillow(), suppress(Exception):  # whatever is wrong with a file is told when its pixels are decoded
+        with Image.open(path) as image:
+            block = image.getexif().get_ifd(_EXIF_BLOCK)
+        # When the shutter opened, else when it was digitized (a scan); never the time of the last change.
+        for tag in _CAPTURE_TAGS:
+            match = re.match(r"([12]\d{3}):(0[1-9]|1[0-2]):(0[1-9]|[12]\d|3[01])\b", str(block.get(tag, "")))
+            if match:
+                return "-".join(match.groups())
+    return None
 
 
 @contextmanager
@@ -206,7 +232,9 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise DecodeError("gray values beyond 16 bits; save it as 8- or 16-bit gray or RGB")
     if "transparency" in image.info:
+        # One gray value stands for "transparent" and becomes the background, white.
         values[values == image.info["transparency"]] = 0xFFFF
+    # 65,535 = 255 x 257, so that both ends map exactly; 128 rounds to the nearest.
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
@@ -218,11 +246,6 @@ def _orientation(image: Image.Image) -> int:
         raise
     except Exception:
         return 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    method = _UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
 
 
 def _one_line(error: Exception) -> str:

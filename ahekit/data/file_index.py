@@ -45,15 +45,16 @@ def stat_files(folder: Folder) -> dict[str, FileStat]:
     stats = {}
     for sample in folder.samples:
         try:
-            found = os.stat(sample.path)
+            status = os.stat(sample.path)
         except OSError:
             continue
-        stats[sample.id] = FileStat(found.st_size, found.st_mtime_ns)
+        stats[sample.id] = FileStat(status.st_size, status.st_mtime_ns)
     return stats
 
 
 def index_path(cache: Path, folder: Folder) -> Path:
     """Where a folder's index is kept."""
+    # By the real path, so that a folder reached through a link or a relative path shares one index.
     root = os.fsencode(folder.root.resolve())
     return cache / "index" / f"{hashlib.sha256(root).hexdigest()[:32]}.json"
 
@@ -61,12 +62,12 @@ def index_path(cache: Path, folder: Folder) -> Path:
 def read_index(path: Path, stats: Mapping[str, FileStat]) -> dict[str, str]:
     """Digests by id of the files whose size and time are those of last time; a torn or foreign index knows none."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["version"] != INDEX_VERSION:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["version"] != INDEX_VERSION:
             return {}
         return {
             name: content
-            for name, (size, mtime_ns, content) in stored["files"].items()
+            for name, (size, mtime_ns, content) in values["files"].items()
             if stats.get(name) == FileStat(size, mtime_ns)
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

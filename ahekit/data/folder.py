@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ahekit.data._layout import SPLITS, entries, find_home, is_dir, is_image, single_class, split_folders
 from ahekit.data.classes import normalize_class
 from ahekit.errors import DataError
+from ahekit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,15 @@ class Folder:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Samples by split and class, for the splits there are; a class without samples counts 0."""
-        found = Counter((sample.split, sample.class_name) for sample in self.samples)
-        present = {split for split, _ in found}
-        return {split: {name: found[split, name] for name in self.class_names} for split in SPLITS if split in present}
+        numbers = Counter((sample.split, sample.class_name) for sample in self.samples)
+        present = {split for split, _ in numbers}
+        return {
+            split: {name: numbers[split, name] for name in self.class_names} for split in SPLITS if split in present
+        }
 
 
 @dataclass
-class _Found:
+class _Walk:
     """What the walk has gathered so far."""
 
     samples: list[Sample] = field(default_factory=list)
@@ -99,22 +102,22 @@ def scan(root: Path, *, name: str | None = None) -> Folder:
     """
     top = _existing(root)
     home = find_home(top)
-    found = _Found()
-    _refuse_around(home, top, found)
+    walk = _Walk()
+    _refuse_around(home, top, walk)
     splits = split_folders(home)
     if splits:
-        _walk_splits(home, splits, found)
+        _walk_splits(home, splits, walk)
     else:
-        _walk_classes(home, "", "train", found)
-    class_names = tuple(sorted({sample.class_name for sample in found.samples}))
-    _check(root, found.samples, class_names)
+        _walk_classes(home, "", "train", walk)
+    class_names = tuple(sorted({sample.class_name for sample in walk.samples}))
+    _check(root, walk.samples, class_names)
     return Folder(
         name=name or os.path.basename(top),
         root=Path(home),
-        samples=tuple(sorted(found.samples, key=lambda sample: sample.id)),
+        samples=tuple(sorted(walk.samples, key=lambda sample: sample.id)),
         class_names=class_names,
-        refused=tuple(sorted(found.refused, key=lambda refusal: refusal.id)),
-        notes=tuple(_merged(found.folders)),
+        refused=tuple(sorted(walk.refused, key=lambda refusal: refusal.id)),
+        notes=tuple(_merged(walk.folders)),
     )
 
 
@@ -129,74 +132,75 @@ def _existing(root: Path) -> str:
     return os.path.abspath(root)
 
 
-def _walk_splits(home: str, splits: dict[str, list[str]], found: _Found) -> None:
+def _walk_splits(home: str, splits: dict[str, list[str]], walk: _Walk) -> None:
     for split, folders in splits.items():
         if len(folders) > 1:
             names = ", ".join(sorted(os.path.basename(folder) for folder in folders))
             raise DataError(f"{home}: {len(folders)} folders for the {split} split ({names}); keep one of them")
-        _walk_classes(folders[0], os.path.basename(folders[0]) + "/", split, found)
-    taken = {folder for folders in splits.values() for folder in folders}
+        _walk_classes(folders[0], os.path.basename(folders[0]) + "/", split, walk)
+    walked = {folder for folders in splits.values() for folder in folders}
     for entry in entries(home):
         if not is_dir(entry):
-            found.refuse(entry.name, "not in a class folder")
-        elif entry.path not in taken:
-            found.refuse(f"{entry.name}/", f"not a split's folder with classes ({_size(entry.path)})")
+            walk.refuse(entry.name, "not in a class folder")
+        elif entry.path not in walked:
+            files = sum(len(names) for _, _, names in os.walk(entry.path))
+            walk.refuse(f"{entry.name}/", f"not a split's folder with classes ({counted(files, 'file')})")
 
 
-def _walk_classes(folder: str, prefix: str, split: str, found: _Found) -> None:
+def _walk_classes(folder: str, prefix: str, split: str, walk: _Walk) -> None:
     for entry in entries(folder):
         id = prefix + entry.name + ("/" if is_dir(entry) else "")
         reason = _reason_against(entry) if is_dir(entry) else "not in a class folder"
         if reason:
-            found.refuse(id, reason)
+            walk.refuse(id, reason)
             continue
-        class_name, before = normalize_class(entry.name), len(found.samples)
-        _walk_class(entry.path, id, class_name, split, found)
-        if len(found.samples) > before:
-            found.folders.setdefault((split, class_name), []).append(entry.name)
+        class_name = normalize_class(entry.name)
+        before = len(walk.samples)
+        _walk_class(entry.path, id, class_name, split, walk)
+        if len(walk.samples) > before:
+            walk.folders.setdefault((split, class_name), []).append(entry.name)
         else:
-            found.refuse(id, "holds no image")
+            walk.refuse(id, "holds no image")
 
 
 def _walk_class(
-    folder: str, prefix: str, class_name: str, split: str, found: _Found, above: tuple[str, ...] = ()
+    folder: str, prefix: str, class_name: str, split: str, walk: _Walk, above: tuple[str, ...] = ()
 ) -> None:
     """Gather a class folder's images; `above` holds the real paths of folders that links were followed from."""
     try:
-        listed = list(entries(folder))
+        contents = list(entries(folder))
     except OSError as error:
-        found.refuse(prefix, f"can't be opened ({error.strerror})")
+        walk.refuse(prefix, f"can't be opened ({error.strerror})")
         return
-    for entry in listed:
+    for entry in contents:
         folder_too = is_dir(entry)
         id = f"{prefix}{entry.name}/" if folder_too else prefix + entry.name
         reason = _reason_against(entry, above)
         if reason:
-            found.refuse(id, reason)
+            walk.refuse(id, reason)
         elif folder_too:
             places = (*above, os.path.realpath(folder)) if entry.is_symlink() else above
-            _walk_class(entry.path, id, class_name, split, found, places)
+            _walk_class(entry.path, id, class_name, split, walk, places)
         else:
-            found.samples.append(Sample(id, Path(entry.path), class_name, split))
+            walk.samples.append(Sample(id, Path(entry.path), class_name, split))
 
 
 def _reason_against(entry: os.DirEntry[str], above: tuple[str, ...] = ()) -> str | None:
     if not _is_utf8(entry.name):
         return "its name is not UTF-8; rename it"
     if is_dir(entry):
-        here = os.path.realpath(os.path.dirname(entry.path))
-        back = entry.is_symlink() and _leads_back(entry.path, (*above, here))
+        if not entry.is_symlink():
+            return None
+        target = os.path.realpath(entry.path)
+        # Followed, such a link would lead to itself without end.
+        places = (*above, os.path.realpath(os.path.dirname(entry.path)))
+        back = any(place == target or place.startswith(target.rstrip("/") + "/") for place in places)
         return "a link that leads back to a folder it lies in" if back else None
     if not is_image(entry.name):
         return f"not an image by its suffix ({os.path.splitext(entry.name)[1] or 'it has none'})"
     if _is_regular(entry):
         return None
     return "a link that leads nowhere" if entry.is_symlink() else "not a regular file"
-
-
-def _leads_back(link: str, places: Iterable[str]) -> bool:
-    target = os.path.realpath(link)
-    return any(place == target or place.startswith(target.rstrip("/") + "/") for place in places)
 
 
 def _is_utf8(name: str) -> bool:
@@ -213,7 +217,7 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
         return False  # a link that leads to itself
 
 
-def _refuse_around(home: str, top: str, found: _Found) -> None:
+def _refuse_around(home: str, top: str, walk: _Walk) -> None:
     """Name what lies between the folder that was given and the dataset within it."""
     inner = home
     while inner != top:
@@ -221,13 +225,8 @@ def _refuse_around(home: str, top: str, found: _Found) -> None:
         for entry in entries(outer):
             if entry.path != inner:
                 id = os.path.relpath(entry.path, home) + ("/" if is_dir(entry) else "")
-                found.refuse(id, "outside the dataset's folder")
+                walk.refuse(id, "outside the dataset's folder")
         inner = outer
-
-
-def _size(folder: str) -> str:
-    files = sum(len(names) for _, _, names in os.walk(folder))
-    return "1 file" if files == 1 else f"{files:,d} files"
 
 
 def _check(root: Path, samples: list[Sample], class_names: tuple[str, ...]) -> None:

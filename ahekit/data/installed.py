@@ -54,7 +54,8 @@ def install(
             raise DataError(
                 f"{name} is installed already, in {target}; replace it with --force or choose another --name"
             )
-        new, old = staging / "new", staging / "old"
+        new = staging / "new"
+        old = staging / "old"
         folder = _fill(new, path.expanduser().absolute(), staging / "unpacked", advance)
         if target.exists():
             target.rename(old)
@@ -68,11 +69,11 @@ def named(name: str) -> Path:
     Raises:
         UnknownNameError: None goes by that name.
     """
-    known = installed()
-    if name not in known:
+    roots = installed()
+    if name not in roots:
         hint = "The sample comes with ahekit and is drawn anew when needed" if name == SAMPLE else ""
-        raise UnknownNameError("installed dataset", name, known, hint=hint)
-    return known[name]
+        raise UnknownNameError("installed dataset", name, roots, hint=hint)
+    return roots[name]
 
 
 def uninstall(name: str) -> None:

@@ -54,16 +54,17 @@ def find_near_copies(images: NDArray[np.uint8], *, threshold: float = 0.98) -> P
         raise UsageError(f"near-copy threshold: must be greater than 0 and at most 1 (got {threshold})")
     gray = _gray_thumbnails(images)
     units, flat = _directions(gray)
-    found, count = [_pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1)], 0
-    for part in chain(_correlated(units, threshold), _same_gray(gray.mean(axis=1), np.flatnonzero(flat))):
-        found.append(part)
-        count += len(part)
+    blocks = [_pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1)]
+    count = 0
+    for block in chain(_correlated(units, threshold), _same_gray(gray.mean(axis=1), np.flatnonzero(flat))):
+        blocks.append(block)
+        count += len(block)
         if count > MAX_PAIRS:
             raise DataError(
                 f"more than {MAX_PAIRS:,} near-copies among {len(images):,} images at a thumbnail correlation of "
                 f"{threshold}: the images are too much alike for it; raise data.near_copy_threshold"
             )
-    pairs = np.concatenate(found)
+    pairs = np.concatenate(blocks)
     return pairs[np.lexsort((pairs["second"], pairs["first"]))]
 
 
@@ -93,18 +94,23 @@ def cached_near_copies(images: NDArray[np.uint8], *, threshold: float, folder: P
     return pairs
 
 
-def groups(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """The leak group of each of `count` images, `(count,)`: images linked by near-copies share one.
+def groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group of each of `count` images, `(count,)`: images linked by pairs, directly or by way of others, share one.
 
-    Groups are numbered from 0 in the order of their first image; an image without near-copies is alone in its group.
+    Groups are numbered from 0 in the order of their first image; an image without links is alone in its group.
+
+    Args:
+        first: One image of each pair, `(P,)`.
+        second: The other.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = (np.ones(len(pairs), dtype=bool), (pairs["first"], pairs["second"]))
+    links = (np.ones(len(first), dtype=bool), (first, second))
     _, labels = connected_components(coo_array(links, shape=(count, count)), directed=False)
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return number_groups(first[inverse])
+    # scipy numbers components as it likes; their first images give the same numbers on every version.
+    _, leaders, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return number_groups(leaders[inverse])
 
 
 def number_groups(marks: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,31 +118,23 @@ def number_groups(marks: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(marks, return_inverse=True)[1].astype(np.int64)
 
 
-def copied_in(pairs: Pairs, members: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of `members` that have a near-copy among `others`, e.g. test images that were seen in training."""
-    linked = np.concatenate(
-        [
-            pairs["first"][np.isin(pairs["second"], others)],
-            pairs["second"][np.isin(pairs["first"], others)],
-        ]
-    )
-    return members[np.isin(members, linked)]
-
-
 def _gray_thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Area averages of the gray images, `(N, 256)`, not rounded."""
+    # Averaging is linear and separable: two small matrix products shrink a whole block.
     average = _area_average(images.shape[1])
-    parts = [np.zeros((0, _SIDE * _SIDE), dtype=np.float32)]
+    blocks = [np.zeros((0, _SIDE * _SIDE), dtype=np.float32)]
     for start in range(0, len(images), _BLOCK):
         gray = np.asarray(images[start : start + _BLOCK], dtype=np.float32) @ _GRAY
-        parts.append((average @ gray @ average.T).reshape(len(gray), -1))
-    return np.concatenate(parts)
+        blocks.append((average @ gray @ average.T).reshape(len(gray), -1))
+    return np.concatenate(blocks)
 
 
 def _directions(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Centred thumbnails of unit length, and which of them have no structure."""
+    # Pearson's correlation is the cosine of centred vectors: with unit vectors all of them are one matrix product.
     centred = gray - gray.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1)
+    # A length is the standard deviation times the square root of 256 values.
     flat = lengths < _FLAT * _SIDE
     # Zero rows correlate with nothing, and no division makes a NaN.
     return np.where(flat[:, None], 0, centred / np.where(flat, 1, lengths)[:, None]).astype(np.float32), flat
@@ -144,24 +142,32 @@ def _directions(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray
 
 def _area_average(size: int) -> NDArray[np.float32]:
     """`(16, size)`: row i averages the pixels that the i-th sixteenth of a line covers."""
+    # Sixteenths needn't end between pixels: a pixel counts by the part of it that lies within.
     edges = np.arange(_SIDE + 1) * (size / _SIDE)
     pixels = np.arange(size)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    average: NDArray[np.float32] = (np.clip(covered, 0, None) * (_SIDE / size)).astype(np.float32)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    average: NDArray[np.float32] = (np.clip(overlap, 0, None) * (_SIDE / size)).astype(np.float32)
     return average
 
 
 def _correlated(units: NDArray[np.float32], threshold: float) -> Iterator[Pairs]:
+    # Blocks of rows against all later columns: the whole N x N matrix would not fit into memory (400 MB for 10,000
+    # images), and a block of at most 64 MiB does whatever N is.
     rows = max(1, min(_BLOCK, _BLOCK**2 * 16 // max(1, len(units))))
     for start in range(0, len(units), rows):
         correlations = units[start : start + rows] @ units[start:].T
+        # No rounded product may fall below a threshold that the exact one meets.
         first, second = np.nonzero(correlations >= threshold - _ROUNDING)
+        # The block's own square on the diagonal holds each pair twice and each image with itself.
         upper = second > first
-        first, second = first[upper], second[upper]
+        first = first[upper]
+        second = second[upper]
+        # Rounding may also end above 1, which no correlation is.
         yield _pairs(first + start, second + start, np.minimum(correlations[first, second], 1))
 
 
 def _same_gray(means: NDArray[np.float32], flat: NDArray[np.int64]) -> Iterator[Pairs]:
+    # Nothing but its mean tells two images without structure apart, and that to a gray level.
     shades = np.rint(means[flat])
     for shade in np.unique(shades):
         alike = flat[shades == shade]
@@ -172,7 +178,9 @@ def _same_gray(means: NDArray[np.float32], flat: NDArray[np.int64]) -> Iterator[
 
 def _pairs(first: NDArray[np.int64], second: NDArray[np.int64], correlation: NDArray[np.float32] | float) -> Pairs:
     pairs = np.empty(len(first), dtype=PAIR)
-    pairs["first"], pairs["second"], pairs["correlation"] = first, second, correlation
+    pairs["first"] = first
+    pairs["second"] = second
+    pairs["correlation"] = correlation
     return pairs
 
 

@@ -83,10 +83,12 @@ class Draft:
 def open_store(path: Path, *, size: int) -> PixelStore | None:
     """Map a store into memory; None when there is none, or not all of it."""
     try:
-        stored = json.loads((path / "store.json").read_text(encoding="utf-8"))
-        if stored["version"] != STORE_VERSION:
+        values = json.loads((path / "store.json").read_text(encoding="utf-8"))
+        if values["version"] != STORE_VERSION:
             return None
-        files, refused = stored["files"], stored["refused"]
+        files = values["files"]
+        refused = values["refused"]
+        # JSON keeps the order in which files were written, which is that of the rows.
         ids = tuple(name for name in files if name not in refused)
         store = PixelStore(
             ids=ids,
@@ -95,7 +97,7 @@ def open_store(path: Path, *, size: int) -> PixelStore | None:
             thumbnails=_map(path / "thumbnails.u8", len(ids), THUMBNAIL),
             refused=tuple(Refusal(name, reason) for name, reason in refused.items()),
             refused_digests=tuple(files[name] for name in refused),
-            fingerprint=stored["fingerprint"],
+            fingerprint=values["fingerprint"],
             path=path,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -106,6 +108,7 @@ def open_store(path: Path, *, size: int) -> PixelStore | None:
 
 
 def _map(path: Path, count: int, size: int) -> NDArray[np.uint8]:
+    # A map past a file's end would kill the process at the first look, so sizes are compared before.
     if path.stat().st_size != count * size * size * 3:
         raise ValueError(f"{path} is not {count} images")
     return np.memmap(path, dtype=np.uint8, mode="r", shape=(count, size, size, 3))
@@ -146,10 +149,12 @@ def keep(draft: Draft, path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         OSError: It can't be written.
     """
+    # Pixels reach the disk before the file that says they are there.
     for file in (draft.images, draft.thumbnails):
         file.flush()
         os.fsync(file.fileno())
     write_atomic(draft.path / "store.json", json.dumps({"version": STORE_VERSION, **values}).encode())
+    # mkdtemp lets nobody else in, and a cache may be shared by a group.
     draft.path.chmod(0o755)
     if path.exists():
         _remove(path)
@@ -171,7 +176,9 @@ def prune(pixels: Path, *, limit: int, spare: Sequence[Path] = ()) -> None:
     for store in stores:
         with suppress(OSError):  # another process is removing it
             ages[store] = (store / "store.json").stat().st_mtime
-            sizes[store] = sum(_taken(file) for file in store.iterdir())
+            files = [file.stat() for file in store.iterdir()]
+            # Files of kept features have holes, which take no room: blocks of 512 bytes tell.
+            sizes[store] = sum(min(file.st_size, file.st_blocks * 512) for file in files)
     total = sum(sizes.values())
     for store in sorted(sizes, key=ages.__getitem__):
         if total > limit and store not in spare:
@@ -179,18 +186,12 @@ def prune(pixels: Path, *, limit: int, spare: Sequence[Path] = ()) -> None:
             total -= sizes[store]
 
 
-def _taken(file: Path) -> int:
-    """Bytes of a file, less its holes."""
-    stat = file.stat()
-    return min(stat.st_size, stat.st_blocks * 512)
-
-
 def _remove(store: Path) -> None:
     # Renamed first, so that nobody takes a half-removed store for a whole one. Whoever has it mapped keeps it.
-    doomed = Path(tempfile.mkdtemp(dir=store.parent, prefix=".removed-"))
+    trash = Path(tempfile.mkdtemp(dir=store.parent, prefix=".removed-"))
     with suppress(FileNotFoundError):
-        store.rename(doomed / store.name)
-    shutil.rmtree(doomed, ignore_errors=True)
+        store.rename(trash / store.name)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from ahekit.errors import DataError
 
 def data_home() -> Path:
     """Where datasets are installed: `$AHEKIT_HOME`, else the user's data directory."""
-    given = os.environ.get("AHEKIT_HOME")
-    return Path(given).expanduser().absolute() if given else user_data_path("ahekit", appauthor=False)
+    home = os.environ.get("AHEKIT_HOME")
+    return Path(home).expanduser().absolute() if home else user_data_path("ahekit", appauthor=False)
 
 
 def cache_home() -> Path:

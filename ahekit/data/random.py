@@ -35,16 +35,19 @@ def uniforms(keys: NDArray[np.uint64], count: int, *, seed: int, epoch: int, str
     # The key is scrambled before the counter is added: two ids whose keys differ by a multiple of the golden
     # constant would otherwise share a sequence.
     bits: NDArray[np.uint64] = _scramble(_scramble(keys)[:, None] + counters[None, :]) >> np.uint64(11)
+    # The upper 53 bits fill a double's mantissa exactly; the product is below 1 for all of them.
     return bits.astype(np.float64) * 2.0**-53
 
 
 def generator(*words: int | str) -> np.random.Generator:
     """A NumPy generator seeded by the words; for draws that belong to an epoch or window, not to a sample."""
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=16).digest()
+    # Philox is counter-based: seeds that are near each other still give streams without relation.
     return np.random.Generator(np.random.Philox(int.from_bytes(digest, "little")))
 
 
 def _scramble(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    # SplitMix64's finalizer, a bijection of 64 bits; products are meant modulo 2^64.
     with np.errstate(over="ignore"):
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -23,7 +23,8 @@ Indices = NDArray[np.int64]
 Draw = Callable[[Indices, int], Tensor]
 """Images by their index in the dataset, and an epoch, to their views `(B, ...)`."""
 
-PLAIN, MIRROR = "plain", "mirror"
+PLAIN = "plain"
+MIRROR = "mirror"
 
 
 def view_names(count: int, spec: AugmentSpec) -> tuple[str, ...]:
@@ -59,28 +60,31 @@ class PixelViews:
             return normalize(self.images[indices], self.preprocessing)
         if name == MIRROR:
             return normalize(self.images[indices], self.preprocessing).flip(3)
+        # The n-th augmented view is what a run that draws anew shows in its n-th epoch.
         return self.fresh(indices, int(name.rpartition("-")[2]))
 
 
-def going_round(named: Callable[[Indices, str], Tensor], names: tuple[str, ...], keys: NDArray[np.uint64]) -> Draw:
+def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], keys: NDArray[np.uint64]) -> Draw:
     """The view of each image whose turn it is in an epoch.
 
     Args:
-        named: Views of images by index and view name.
+        view: Views of images by index and view name.
         names: Of all views.
         keys: `(N,)` sample keys of the whole dataset.
     """
 
     def draw(indices: Indices, epoch: int) -> Tensor:
+        # Where an image begins is as good as random, so that every epoch holds all views; unsigned, since keys are.
         turn = (keys[indices] % np.uint64(len(names)) + np.uint64(epoch - 1)) % np.uint64(len(names))
         views: Tensor | None = None
         for number in np.unique(turn).tolist():
             rows = np.flatnonzero(turn == number)
-            part = named(indices[rows], names[number])
+            drawn = view(indices[rows], names[number])
             if views is None:
-                layout = torch.channels_last if part.ndim == 4 else torch.contiguous_format
-                views = torch.empty((len(indices), *part.shape[1:]), dtype=part.dtype, memory_format=layout)
-            views[torch.from_numpy(rows)] = part
+                # Shape and precision are known from the first drawn only: frozen stages keep maps or vectors, in half.
+                layout = torch.channels_last if drawn.ndim == 4 else torch.contiguous_format
+                views = torch.empty((len(indices), *drawn.shape[1:]), dtype=drawn.dtype, memory_format=layout)
+            views[torch.from_numpy(rows)] = drawn
         assert views is not None
         return views
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ahekit.data import load_dataset, scan
+from ahekit.data.dataset import load_dataset
+from ahekit.data.folder import scan
 from ahekit.data.split import near_copies
 from ahekit.errors import DataError
 from ahekit.evaluation.predictions import Predictions

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from ahekit.evaluation.intervals import Interval, affordable_samples, percentile_interval
 from ahekit.evaluation.metrics import class_scores, log_losses
@@ -168,11 +167,3 @@ def _figures(groups: list[_Groups], drawn: list[NDArray[np.int64]], num_classes:
         "f1": f1,
     }
     return {name: values for name, values in figures.items() if name != "top3" or num_classes > TOP}
-
-
-class BootstrapParams(BaseModel):
-    """Parameters of a reporter that bootstraps; two with one seed draw the same resamples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from ahekit.hooks import evaluating
@@ -36,7 +36,7 @@ from ahekit.inspection.sanity_figures import (
     weights_verdict,
 )
 from ahekit.inspection.targets import DESCRIPTION, Target
-from ahekit.protocols import VisualizerInput
+from ahekit.protocols import Params, VisualizerInput
 from ahekit.sections import Visualization
 
 Floats = NDArray[np.float64]
@@ -45,10 +45,8 @@ TOLERANCE = 1e-4
 """Of the map's largest value, by which an in-place network's map may differ."""
 
 
-class CheckedParams(BaseModel):
+class CheckedParams(Params):
     """What can be set of every method that makes one map of each image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     check: bool = Field(
         False, description="sanity checks beside the picture: weights randomized, deletion and insertion, in place"

@@ -11,12 +11,20 @@ from __future__ import annotations
 from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
-from ahekit.protocols.reporters import ComparisonReporter, Metric, MetricReporter, ReporterPlugin, RunReporter
+from ahekit.protocols.reporters import (
+    BootstrapParams,
+    ComparisonReporter,
+    Metric,
+    MetricReporter,
+    ReporterPlugin,
+    RunReporter,
+)
 from ahekit.protocols.visualizers import SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
 
 __all__ = [
     "Animation",
+    "BootstrapParams",
     "BuiltModel",
     "Cell",
     "Column",

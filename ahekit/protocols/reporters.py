@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from ahekit.protocols.params import Params
 
 if TYPE_CHECKING:
     from ahekit.evaluation.compared import ComparedRuns
@@ -51,9 +53,15 @@ class ReporterPlugin(Protocol):
     `metrics`, a tuple of `Metric`; or any of these together.
     """
 
-    Params: type[BaseModel]
-    order: int
-    """Place in the report; lower comes first. First-party sections use 10, 20, 30 …"""
+    @property
+    def Params(self) -> type[BaseModel]:
+        """What can be set; a class attribute does."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Place in the report; lower comes first. First-party sections use multiples of ten."""
+        ...
 
 
 class RunReporter(ReporterPlugin, Protocol):
@@ -83,4 +91,14 @@ class ComparisonReporter(ReporterPlugin, Protocol):
 class MetricReporter(ReporterPlugin, Protocol):
     """A reporter that offers metrics to measure each epoch by."""
 
-    metrics: tuple[Metric, ...]
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics; a class attribute does."""
+        ...
+
+
+class BootstrapParams(Params):
+    """Parameters of a reporter that bootstraps; two with one seed draw the same resamples."""
+
+    resamples: int = Field(10_000, ge=100, description="bootstrap resamples; fewer beyond 200 classes")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")

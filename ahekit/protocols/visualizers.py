@@ -86,7 +86,10 @@ class VisualizerPlugin(Protocol):
     no images says so with an attribute `needs_images = False` and is given none.
     """
 
-    Params: type[BaseModel]
+    @property
+    def Params(self) -> type[BaseModel]:
+        """What can be set; a class attribute does."""
+        ...
 
     def visualize(self, given: VisualizerInput, params: Any) -> Visualization:
         """Compute arrays and describe the figures that show them."""

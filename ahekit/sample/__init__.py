@@ -60,6 +60,7 @@ def write_sample(root: Path, *, seed: int = SAMPLE_SEED, train: int = 1200, test
         for class_name, count in _shares(total).items():
             folder = root / split / class_name
             folder.mkdir(parents=True, exist_ok=True)
+            # Each picture from its own generator, so that the number of pictures changes none of them.
             for number in range(1, count + 1):
                 picture = draw(class_name, generator(seed, split, class_name, number))
                 # Photographic noise hardly compresses; level 1 saves most of the encoding time.

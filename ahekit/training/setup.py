@@ -163,6 +163,7 @@ def prepare(
         val_fraction=spec.data.val_fraction,
         test_fraction=spec.data.test_fraction,
         near_copy_threshold=spec.data.near_copy_threshold,
+        group_by=spec.data.group_by,
         seed=spec.seed,
     )
     for note in splits.notes:
@@ -216,7 +217,8 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
             f"or start a new run with `ahekit train --spec {run.path / 'spec.yaml'}`"
         )
     splits = splits_from_ids(manifest.splits.model_dump(), setup.dataset)
-    return replace(setup, splits=splits)
+    prefix = plan_prefix(setup.spec, setup.built, setup.freezing, splits)
+    return replace(setup, splits=splits, prefix=prefix)
 
 
 def overview(setup: Setup, processes: Processes) -> Table:

@@ -6,15 +6,14 @@ At 64x64 pixels and ten classes the defaults have 20,977,930 parameters and flat
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
-from ahekit.errors import UnknownNameError, UsageError
+from ahekit.errors import UsageError
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel
+from ahekit.protocols import BuiltModel, Params
 
 Pool = Literal["max", "avg", "stride", "blur", "dilate"]
 Norm = Literal["batch", "group", "none"]
@@ -24,10 +23,8 @@ Width = Annotated[int, Field(gt=0, le=65536)]
 GRID_SHARE = 16
 
 
-class Cnn5Params(BaseModel):
+class Cnn5Params(Params):
     """What can be changed about cnn5."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: tuple[Width, ...] = Field(
         (32, 64, 128, 256, 512), min_length=1, max_length=9, description="channels of each convolution"
@@ -82,24 +79,9 @@ class Cnn5:
             UsageError: `image_size` is too small to be halved as often as `params` says.
         """
         _check_size(params, image_size)
-        module = nn.Sequential(OrderedDict(_stages(params, num_classes, image_size)))
-        convolutions = {f"conv{n}": f"block{n}.conv" for n in range(1, len(params.channels) + 1)}
-        dense = {f"fc{n}": f"dense{n}.linear" for n in range(1, len(params.hidden) + 1)}
-        return BuiltModel(
-            module=module,
-            preprocessing=Preprocessing(size=image_size),
-            stages={name: (stage,) for name, stage in module.named_children()},
-            layers={**convolutions, **dense, f"fc{len(params.hidden) + 1}": "head.linear"},
-            embed=module[:-1],
-            split=partial(_split, module),
+        return BuiltModel.from_stages(
+            _stages(params, num_classes, image_size), preprocessing=Preprocessing(size=image_size)
         )
-
-
-def _split(module: nn.Sequential, stage: str) -> tuple[nn.Module, nn.Module]:
-    names = [name for name, _ in module.named_children()]
-    if stage not in names:
-        raise UnknownNameError("stage", stage, names, listed=names)
-    return module[: names.index(stage)], module[names.index(stage) :]
 
 
 def _check_size(params: Cnn5Params, image_size: int) -> None:

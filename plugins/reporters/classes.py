@@ -16,8 +16,9 @@ from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import ClassScores, confusion_counts, macro_scores, per_class, weighted_scores
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
-from ahekit.evaluation.resampling import CLASS_FIGURES, BootstrapParams, resample
+from ahekit.evaluation.resampling import CLASS_FIGURES, resample
 from ahekit.figures.dot_plot import difference_figure
+from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
 

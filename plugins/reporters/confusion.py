@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ahekit import protocols
 from ahekit.evaluation.metrics import confusion_counts
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
@@ -37,10 +38,9 @@ class Confusion:
 
     order = 40
 
-    class Params(BaseModel):
+    class Params(protocols.Params):
         """Parameters of `Confusion`."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
         pairs: int = Field(10, ge=1, description="most confused pairs listed")
         examples: int = Field(2, ge=0, le=20, description="example images shown of each pair listed")
 

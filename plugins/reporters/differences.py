@@ -7,8 +7,8 @@ from typing import Any
 
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import FIGURES, Comparison
-from ahekit.evaluation.resampling import BootstrapParams
 from ahekit.figures.dot_plot import difference_figure
+from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted
 

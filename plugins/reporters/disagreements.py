@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ahekit import protocols
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
 from ahekit.figures.thumbnails import Shown, thumbnails
@@ -36,10 +37,9 @@ class Disagreements:
 
     order = 45
 
-    class Params(BaseModel):
+    class Params(protocols.Params):
         """Parameters of `Disagreements`."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
         listed: int = Field(200, ge=2, description="images listed, shared out among the runs and their two sides")
         images: int = Field(8, ge=0, le=100, description="thumbnails of each side of each run")
 

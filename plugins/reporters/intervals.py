@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ahekit.evaluation.ranking import Ranked, average_precision, roc_auc
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
-from ahekit.evaluation.resampling import TOP, BootstrapParams, Resampled, resample
+from ahekit.evaluation.resampling import TOP, Resampled, resample
+from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Section, Table
 from ahekit.wording import counted
 

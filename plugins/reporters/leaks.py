@@ -11,8 +11,9 @@ from ahekit.evaluation.leaks import Leaks, NearCopy, find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.ranking import average_precision, roc_auc
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.evaluation.resampling import BootstrapParams, resample
+from ahekit.evaluation.resampling import resample
 from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted
 

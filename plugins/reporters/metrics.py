@@ -14,7 +14,8 @@ from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarize
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions
-from ahekit.evaluation.resampling import BootstrapParams, resample
+from ahekit.evaluation.resampling import resample
+from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ahekit import protocols
 from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions, take
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
@@ -32,10 +33,9 @@ class Mistakes:
 
     order = 50
 
-    class Params(BaseModel):
+    class Params(protocols.Params):
         """Parameters of `Mistakes`."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
         images: int = Field(24, ge=1, le=200, description="images listed and shown")
 
     def report(self, record: RunRecord, params: Params) -> Section:

@@ -78,9 +78,11 @@ def _split(record: RunRecord) -> str:
     names = record.manifest.splits.test
     own = names and all(name.startswith("test/") for name in names)
     test = "the dataset's own test images" if own else f"{data.test_fraction:.0%} cut as test"
+    rule = record.manifest.splits.grouped_by
+    series = "" if rule == "none" else f" and series (data.group_by {rule})"
     return (
         f"{test}; {data.val_fraction:.0%} of the training images as validation, stratified by class, near-copies "
-        f"(thumbnail correlation {data.near_copy_threshold:g}) on one side, seed {record.spec.seed}"
+        f"(thumbnail correlation {data.near_copy_threshold:g}){series} on one side, seed {record.spec.seed}"
     )
 
 

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
 from ahekit.hooks import capture, evaluating
 from ahekit.inspection.layers import check_maps, convolutions
-from ahekit.protocols import VisualizerInput
+from ahekit.protocols import Params, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
 Maps = NDArray[np.float32]
 
 
-class ActivationsParams(BaseModel):
+class ActivationsParams(Params):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     show_units: int = Field(10, ge=1, description="units a layer's figure shows, the strongest on these images first")
     show_layers: int = Field(16, ge=1, description="layers shown when none is named, spread evenly over the depth")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -20,7 +20,7 @@ from ahekit.data.classes import display_name
 from ahekit.errors import RunError, UsageError
 from ahekit.hooks import evaluating
 from ahekit.inspection.splits import Split, normalized_batches, open_images
-from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.protocols import Params, SplitImages, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ FEWEST = 3  # images that span a plane
 KEPT = 50  # principal components that t-SNE works on
 
 
-class EmbeddingParams(BaseModel):
+class EmbeddingParams(Params):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Split = Field("test", description="images to show: test, val or train")
     method: Literal["tsne", "pca"] = Field(

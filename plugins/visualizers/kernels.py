@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ahekit.figures.tiles import Tile, Tiles
 from ahekit.inspection.layers import convolution, convolutions
-from ahekit.protocols import VisualizerInput
+from ahekit.protocols import Params, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
 Weights = NDArray[np.float32]
 
 
-class KernelsParams(BaseModel):
+class KernelsParams(Params):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     show_units: int = Field(16, ge=1, description="filters shown, those with the largest weights first")
     show_inputs: int = Field(12, ge=1, description="input channels shown of each filter of a deeper layer")

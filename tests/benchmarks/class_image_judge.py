@@ -22,10 +22,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ahekit.registry import MODELS
+from ahekit.models import build_component
 from ahekit.run import runs_root
 from ahekit.trained import Trained, find_trained
-from ahekit.validation import validate
 from ahekit.visualizing import judge_pictures, look
 
 STORED = ("images", "targets", "probability", "moved_probability")
@@ -72,10 +71,9 @@ def make(trained: Trained, params: Mapping[str, Any], seeds: Sequence[int]) -> A
 def drawn_anew(trained: Trained) -> Trained:
     """The run's network as it was built, before any training; `trained` stays as it is."""
     torch.manual_seed(0)
-    spec, plugin = trained.run.spec, MODELS.get(trained.run.spec.model.name)
-    params = validate(plugin.Params, spec.model.params, where="model.params")
+    model = trained.run.spec.model
     size = trained.built.preprocessing.size
-    built = plugin.build(params, num_classes=len(trained.class_names), image_size=size)
+    built = build_component(model.name, model.params, num_classes=len(trained.class_names), image_size=size).built
     built.module.to(trained.compute.device).eval()
     return replace(trained, built=replace(built, preprocessing=trained.built.preprocessing))
 

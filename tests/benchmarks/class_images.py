@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ahekit.compute import keep_freed_memory
 from ahekit.inspection.synthesis import objectives
 from ahekit.inspection.synthesis.parameterizations import noise
-from ahekit.registry import MODELS
+from ahekit.models import build_component
 from ahekit_plugins.visualizers.class_image.visualizer import ascend
 
 CLASSES = 10
@@ -58,9 +58,8 @@ CONTENDERS: tuple[Contender, ...] = (at_once, usual_loop)
 def prepare(size: int, threads: int) -> tuple[nn.Module, Tensor]:
     torch.set_num_threads(threads)
     keep_freed_memory()
-    plugin = MODELS.get("cnn5")
     torch.manual_seed(0)
-    module = plugin.build(plugin.Params(), num_classes=CLASSES, image_size=size).module
+    module = build_component("cnn5", {}, num_classes=CLASSES, image_size=size).built.module
     return module, noise(range(CLASSES), size)
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ahekit.models import build_component
 from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput
-from ahekit.registry import MODELS, VISUALIZERS
+from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import find_run
 from ahekit.trained import load_trained
@@ -42,8 +43,7 @@ def of_run(name: str) -> tuple[BuiltModel, tuple[str, ...], SplitImages]:
 
 
 def untrained(count: int) -> tuple[BuiltModel, tuple[str, ...], SplitImages]:
-    plugin = MODELS.get("cnn5")
-    built = plugin.build(plugin.Params(), num_classes=CLASSES, image_size=64)
+    built = build_component("cnn5", {}, num_classes=CLASSES, image_size=64).built
     pixels = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
     ids = tuple(f"{number}.png" for number in range(count))
     names = tuple(f"class {number}" for number in range(CLASSES))

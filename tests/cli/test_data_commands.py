@@ -128,9 +128,62 @@ def test_info_as_json(cli: Cli, photos: Path) -> None:
             "test": {"Window": 0, "altar": 0, "door": 1},
         },
         "edition": None,
+        "series": {
+            "rule": "none",
+            "series": 0,
+            "images": 0,
+            "training": 0,
+            "crossing": {"test": 0},
+            "counts": {"train": 4, "test": 1},
+            "val_fraction": 0.08,
+            "expected": 0.0,
+        },
+        "checked": False,
         "notes": ["train: class altar is merged from 2 folders: Altar, alter"],
         "refused": [{"id": "train/door/notes.txt", "reason": "not an image by its suffix (.txt)"}],
     }
+
+
+def test_checking_decodes_every_file_and_names_those_that_training_would_leave_out(cli: Cli, photos: Path) -> None:
+    (photos / "train" / "door" / "torn.png").write_bytes((photos / "train" / "door" / "4.png").read_bytes()[:60])
+    (photos / "test" / "door" / "empty.png").touch()
+    assert "torn.png" not in cli("data", "info", photos).err
+    done = cli("data", "info", photos, "--check")
+    assert done.code == 0
+    assert "warning: 1 left out, empty file (0 bytes): test/door/empty.png\n" in done.err
+    assert "train/door/torn.png" in done.err
+    assert "Every image was decoded; see the warnings." in done.out
+    facts = json.loads(cli("data", "info", photos, "--check", "--json").out)
+    assert facts["checked"] is True
+    assert [refusal["id"] for refusal in facts["refused"]] == [
+        "test/door/empty.png",
+        "train/door/notes.txt",
+        "train/door/torn.png",
+    ]
+
+
+def test_checking_says_when_all_can_be_used(cli: Cli, tmp_path: Path) -> None:
+    root = write(tmp_path / "clean", "apse/1.png", "dome/2.png")
+    done = cli("data", "info", root, "--check")
+    assert (done.err, done.code) == ("", 0)
+    assert done.out.endswith("Every image was decoded: all can be used.\n")
+
+
+def test_info_tells_series_and_the_siblings_that_cross(cli: Cli, tmp_path: Path) -> None:
+    root = write(
+        tmp_path / "visits",
+        *(f"train/{name}/60000000{number}_0a1b2c3d.png" for name in ("apse", "dome") for number in range(4)),
+        "test/apse/600000009_0a1b2c3d.png",
+    )
+    done = cli("data", "info", root)
+    assert "9 of 9 images belong to 1." in done.out
+    assert "1 of the 1 test images (100.0%) has a sibling in training." in done.out
+    assert "100% of the validation images would have a sibling in training" in done.out
+    assert "sibling" not in cli("data", "info", root, "--group-by", "none").out
+    assert json.loads(cli("data", "info", root, "--group-by", "([a-z]+)/6", "--json").out)["series"]["series"] == 2
+    done = cli("data", "info", root, "--group-by", "by-folder")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "neither auto, none, flickr" in done.err
 
 
 def test_many_refused_files_are_counted_and_the_first_named(cli: Cli, photos: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ahekit.registry import MODELS
+from ahekit.models import build_component
 from ahekit.run import Run
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
@@ -47,10 +47,9 @@ def write_run(
         run.path.rename(run.path.with_name(stamp))
         run = Run(root / stamp)
     if checkpoint:
-        plugin = MODELS.get("cnn5")
         for number in (1, 2):
             torch.manual_seed(number)
-            built = plugin.build(plugin.Params(**params), num_classes=3, image_size=16)
+            built = build_component("cnn5", params, num_classes=3, image_size=16).built
             weights = {name: value.contiguous() for name, value in built.module.state_dict().items()}
             run.add_checkpoint(f"step-0000000{number}-epoch-000{number}", partial(save_weights, weights))
     best = {"epoch": 1, "step": 1, "val_f1": 0.5, "checkpoint": "step-00000001-epoch-0001" if checkpoint else ""}

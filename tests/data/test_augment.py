@@ -49,7 +49,8 @@ def test_the_plain_view_by_hand() -> None:
 
 def test_a_sample_is_changed_the_same_alone_or_in_a_batch() -> None:
     everything = AugmentSpec().model_dump()
-    pixels, ids = pictures(), [f"image-{number}" for number in range(6)]
+    pixels = pictures()
+    ids = [f"image-{number}" for number in range(6)]
     batch = run(pixels, ids=ids, **everything)
     alone = torch.cat([run(pixels[i : i + 1], ids=ids[i : i + 1], **everything) for i in range(6)])
     torch.testing.assert_close(batch, alone)
@@ -105,7 +106,8 @@ def test_erasing_fills_one_rectangle_with_the_mean_colour() -> None:
     shares = erased.float().mean(dim=(1, 2))
     assert shares.max() < 0.30
     assert (shares > 0).all()
-    rows, columns = erased.any(dim=2).sum(dim=1), erased.any(dim=1).sum(dim=1)
+    rows = erased.any(dim=2).sum(dim=1)
+    columns = erased.any(dim=1).sum(dim=1)
     assert torch.equal(rows * columns, erased.sum(dim=(1, 2)))
 
 

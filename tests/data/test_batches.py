@@ -57,7 +57,8 @@ def test_every_image_is_seen_once_an_epoch() -> None:
 
 
 def test_the_order_follows_seed_and_epoch() -> None:
-    indices, labels = np.arange(50), np.zeros(50, dtype=np.int64)
+    indices = np.arange(50)
+    labels = np.zeros(50, dtype=np.int64)
     first = epoch_order(indices, labels, seed=1, epoch=1)
     assert first.tolist() == epoch_order(indices, labels, seed=1, epoch=1).tolist()
     assert first.tolist() != epoch_order(indices, labels, seed=1, epoch=2).tolist()

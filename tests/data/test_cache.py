@@ -84,7 +84,8 @@ class Watch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read: list[str] = []
         self.decoded = 0
-        read, to_rgb = decoding.read, decoding.to_rgb
+        read = decoding.read
+        to_rgb = decoding.to_rgb
 
         def count_read(path: Path) -> bytes:
             self.read.append(path.name)
@@ -323,7 +324,8 @@ def test_a_disk_that_fills_up_leaves_no_half_cache(
     def fill(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    append, rows = pixel_store.Draft.append, []
+    append = pixel_store.Draft.append
+    rows = []
 
     def fill_at_third(self: pixel_store.Draft, pixels: NDArray[np.uint8], small: NDArray[np.uint8]) -> None:
         append(self, pixels, small)

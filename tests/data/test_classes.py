@@ -45,7 +45,8 @@ def test_any_other_class_name_stays_as_it_is(name: str) -> None:
 
 
 def test_a_name_in_two_unicode_forms_is_one_class() -> None:
-    decomposed, composed = "vou\u0302te", "vo\u00fbte"
+    decomposed = "vou\u0302te"
+    composed = "vo\u00fbte"
     assert decomposed != composed
     assert normalize_class(decomposed) == normalize_class(composed) == composed
 
@@ -84,7 +85,8 @@ def dataset(root: Path, *, side: int, train: list[int], test: list[int], spelt: 
 
 def test_the_whole_64_px_edition_is_recognized(tmp_path: Path) -> None:
     assert EDITION_64.test is not None
-    train, test = list(EDITION_64.train.values()), list(EDITION_64.test.values())
+    train = list(EDITION_64.train.values())
+    test = list(EDITION_64.test.values())
     found = recognize_edition(dataset(tmp_path, side=64, train=train, test=test))
     assert str(found) == "64-px edition of AHE, all 10,130 training images, all 1,404 test images"
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import ahekit.data
 from ahekit.data.dataset import load_dataset
 from ahekit.data.decode import decode
 from ahekit.data.folder import Refusal, scan
-from ahekit.data.near_copies import copied_in
 from ahekit.data.split import make_splits, near_copies
 from ahekit.errors import DataError
 from ahekit.preprocessing import Preprocessing
@@ -90,21 +89,6 @@ def test_the_fingerprint_is_of_contents_and_names_alone(root: Path, tmp_path: Pa
     assert len({first, renamed, mark()}) == 3
 
 
-def test_the_package_offers_every_name_it_lists() -> None:
-    source = Path(ahekit.data.__file__).read_text()
-    typed = {
-        alias.name
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ahekit.data")
-        for alias in node.names
-    }
-    assert set(ahekit.data.__all__) == set(ahekit.data._MODULE_OF) == typed
-    for name in ahekit.data.__all__:
-        assert getattr(ahekit.data, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = ahekit.data.nothing
-
-
 def test_data_loads_without_torch_and_its_package_without_numpy() -> None:
     script = (
         "import sys, ahekit.data; assert 'numpy' not in sys.modules; "
@@ -116,7 +100,9 @@ def test_data_loads_without_torch_and_its_package_without_numpy() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("AHE64" not in os.environ, reason="AHE64 names no folder with AHE-64 and half of its test images")
-def test_ahe64s_leaks_are_found_and_its_validation_is_free_of_them(tmp_path: Path) -> None:
+def test_ahe64s_leaks_are_found_and_its_validation_is_free_of_them(
+    tmp_path: Path, copied_in: Callable[..., Any]
+) -> None:
     dataset = load_dataset(scan(Path(os.environ["AHE64"])), Preprocessing(64), cache=tmp_path)
     pairs = near_copies(dataset, threshold=0.98)
     train, test = (np.flatnonzero(dataset.split_names == split) for split in ("train", "test"))

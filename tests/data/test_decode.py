@@ -19,14 +19,18 @@ from ahekit.data import decode as decoding
 from ahekit.data.decode import DecodeError, UnreadableError, decode, fit, thumbnail
 from ahekit.preprocessing import Preprocessing
 
-RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLUE = (0, 0, 255)
+WHITE = (255, 255, 255)
 SIZE = 8
 
 
 def picture(width: int = SIZE, height: int = SIZE) -> Image.Image:
     """Smooth and without symmetry."""
     down, across = np.mgrid[0:height, 0:width]
-    red, green = 255 * across / (width - 1), 255 * down / (height - 1)
+    red = 255 * across / (width - 1)
+    green = 255 * down / (height - 1)
     return Image.fromarray(np.stack([red, green, 255 - red], axis=2).astype(np.uint8))
 
 

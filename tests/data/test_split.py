@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ahekit.data.dataset import Dataset
-from ahekit.data.near_copies import copied_in
 from ahekit.data.split import Splits, make_splits, near_copies, splits_as_ids, splits_from_ids
 from ahekit.errors import DataError, UsageError
 from ahekit.preprocessing import Preprocessing
@@ -26,12 +26,14 @@ def dataset(
     copies: Sequence[Sequence[int]] = (),
     splits: dict[int, str] | None = None,
     keep: Sequence[int] | None = None,
+    visits: Sequence[Sequence[int]] = (),
 ) -> Dataset:
     """Noise images, `counts[c]` of class c; those listed together in `copies` are alike.
 
     Args:
         splits: The split of single images; the others are "train".
         keep: The images that are left of all this.
+        visits: Images whose names carry Flickr numbers near each other.
     """
     labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 16, 3), dtype=np.uint8)
@@ -40,12 +42,16 @@ def dataset(
     names = np.array(["train"] * len(labels))
     for index, split in (splits or {}).items():
         names[index] = split
+    stems = [f"{index:05d}" for index in range(len(labels))]
+    for number, visit in enumerate(visits):
+        for index in visit:
+            stems[index] = f"{10**9 * (number + 1) + index}_0a1b2c3d4e"
     kept = np.arange(len(labels)) if keep is None else np.array(keep)
     return Dataset(
         name="d",
         root=Path("/data/d"),
         class_names=tuple(f"class{label}" for label in range(len(counts))),
-        ids=tuple(f"{labels[index]}/{index:05d}.png" for index in kept),
+        ids=tuple(f"{labels[index]}/{stems[index]}.png" for index in kept),
         images=images[kept],
         labels=labels[kept],
         split_names=names[kept],
@@ -109,7 +115,7 @@ def test_test_alone_is_cut_when_validation_is_there() -> None:
     assert per_class(data, splits.test) == [4, 4]
 
 
-def test_near_copies_stay_on_one_side_of_every_cut() -> None:
+def test_near_copies_stay_on_one_side_of_every_cut(copied_in: Callable[..., Any]) -> None:
     copies = [[i, i + 1, i + 2] for i in range(0, 90, 3)] + [[i, i + 1] for i in range(100, 140, 2)]
     data = dataset([100, 60], copies=copies)
     splits = make_splits(data, val_fraction=0.2, test_fraction=0.2)
@@ -250,7 +256,7 @@ def test_splits_come_back_from_the_ids_a_run_stored() -> None:
     data = dataset([30, 30], copies=[[0, 1, 2], [31, 35]])
     splits = make_splits(data)
     stored = json.loads(json.dumps(splits_as_ids(splits, data)))
-    assert set(stored) == {"train", "val", "test", "leak_groups"}
+    assert set(stored) == {"train", "val", "test", "leak_groups", "grouped_by"}
     assert stored["leak_groups"] == [["0/00000.png", "0/00001.png", "0/00002.png"], ["1/00031.png", "1/00035.png"]]
     restored = splits_from_ids(stored, data)
     for part in ("train", "val", "test", "groups"):
@@ -269,19 +275,87 @@ def test_a_dataset_that_lost_and_gained_images_is_named_with_examples() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_visit_stays_on_one_side_and_shares_stay_as_asked_for() -> None:
+    data = dataset([60, 60], visits=[range(3), range(10, 16), range(58, 64), range(100, 120)], copies=[[0, 30]])
+    for seed in range(5):
+        splits = make_splits(data, val_fraction=0.2, test_fraction=0.2, seed=seed)
+        assert crossing(splits, "train", "val", "test") == 0
+        assert len(set(splits.groups[[0, 1, 2, 30]].tolist())) == 1, "near-copies and visits are one group"
+        for part, target in ((splits.test, 12), (splits.val, 9.6)):
+            assert all(abs(count - target) <= target / 2 for count in per_class(data, part))
+    assert splits.grouped_by == "flickr"
+    assert splits.notes[0].startswith("35 training images belong to 4 visits (series by Flickr numbers")
+
+
+def test_without_grouping_visits_cross() -> None:
+    data = dataset([60, 60], visits=[range(0, 60), range(60, 120)])
+    splits = make_splits(data, val_fraction=0.2, test_fraction=0.2, group_by="none")
+    assert splits.groups.tolist() == list(range(120))
+    assert (splits.notes, splits.grouped_by) == ((), "none")
+
+
+def test_by_default_a_class_of_one_visit_is_cut_all_the_same_and_that_is_told() -> None:
+    data = dataset([50, 50], visits=[range(50), range(60, 64)])
+    splits = make_splits(data, val_fraction=0.1, test_fraction=0.2)
+    assert per_class(data, splits.test) == [10, 10]
+    assert per_class(data, splits.val) == [4, 4]
+    assert len(set(splits.groups[60:64].tolist())) == 1
+    assert any(note.startswith("series of class0 are too large for a test split") for note in splits.notes)
+    plain = make_splits(data, val_fraction=0.1, test_fraction=0.2, group_by="none")
+    assert set(splits.val[splits.val < 50].tolist()) == set(plain.val[plain.val < 50].tolist())
+
+
+def test_a_rule_that_was_asked_for_is_kept_to_and_its_shares_told() -> None:
+    data = dataset([50, 50], visits=[range(25), range(25, 50), range(60, 64)])
+    splits = make_splits(data, val_fraction=0.1, test_fraction=0.1, group_by="flickr")
+    assert per_class(data, splits.test)[0] == 25
+    assert "test got 25 of 50 images of class0, since its series are that large" in splits.notes
+    whole = dataset([6, 6], visits=[range(6), range(6, 12)])
+    with pytest.raises(DataError, match=r"near-copies of one or one series; add images, or set data\.group_by to none"):
+        make_splits(whole, group_by="flickr")
+
+
+def test_images_of_given_splits_link_no_series_among_training_images() -> None:
+    # Images 0 and 1 are within reach of the test image between them, not of each other.
+    data = dataset([20, 20], splits={2: "test"})
+    names = list(data.ids)
+    for index, number in ((0, 10**9), (2, 10**9 + 90_000), (1, 10**9 + 180_000)):
+        names[index] = f"0/{number}_0a1b2c3d4e.png"
+    splits = make_splits(replace(data, ids=tuple(names)))
+    assert splits.groups[:3].tolist() == [0, 1, 2]
+
+
+def test_siblings_of_the_datasets_own_validation_stay_where_they_are_and_are_told() -> None:
+    data = dataset([20, 20], visits=[range(4)], splits={0: "val", 20: "val"}, copies=[[0, 5]])
+    splits = make_splits(data)
+    assert splits.val.tolist() == [0, 5, 20]
+    assert any(
+        note.startswith("1 of the dataset's own 3 validation images come from a series") for note in splits.notes
+    )
+
+
+def test_splits_stored_before_series_were_known_come_back() -> None:
+    data = dataset([30, 30])
+    stored = splits_as_ids(make_splits(data), data)
+    del stored["grouped_by"]
+    assert splits_from_ids(stored, data).grouped_by == "none"
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_cut_is_a_partition_that_breaks_no_group_and_empties_no_class(data: Any) -> None:
     counts = data.draw(st.lists(st.integers(1, 25), min_size=1, max_size=4))
     total = sum(counts)
     copies = data.draw(st.lists(st.lists(st.integers(0, total - 1), min_size=1, max_size=6, unique=True), max_size=5))
-    made = dataset(counts, copies=copies)
+    visits = data.draw(st.lists(st.lists(st.integers(0, total - 1), min_size=1, max_size=9, unique=True), max_size=3))
+    made = dataset(counts, copies=copies, visits=visits)
     try:
         splits = make_splits(
             made,
             val_fraction=data.draw(st.floats(0.01, 0.89)),
             test_fraction=data.draw(st.floats(0.01, 0.89)),
             seed=data.draw(st.integers(0, 9)),
+            group_by=data.draw(st.sampled_from(["auto", "flickr", "none"])),
         )
     except DataError:
         return

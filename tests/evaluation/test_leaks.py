@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ahekit.data import scan
 from ahekit.data.dataset import load_dataset
+from ahekit.data.folder import scan
 from ahekit.evaluation.leaks import find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord

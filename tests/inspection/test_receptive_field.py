@@ -151,7 +151,7 @@ def test_overlapping_branches_have_the_union_of_their_fields() -> None:
 )
 def test_fields_of_cnn5_by_hand(pool: str, expected: list[int]) -> None:
     params = Cnn5.Params(pool=pool, channels=(2, 2, 2, 2, 2), hidden=(4,))
-    module = Cnn5().build(params, num_classes=2, image_size=32).module
+    module: Any = Cnn5().build(params, num_classes=2, image_size=32).module
     found: list[Size] = []
     image = torch.zeros(1, 3, 32, 32)
     with torch.no_grad(), ReceptiveFields(image) as fields:
@@ -168,7 +168,7 @@ def test_fields_of_cnn5_by_hand(pool: str, expected: list[int]) -> None:
 
 def test_cnn5_reaches_the_pixels_it_says() -> None:
     params = Cnn5.Params(pool="avg", norm="none", channels=(2, 2, 2, 2, 2), hidden=())
-    module = Cnn5().build(params, num_classes=2, image_size=160).module
+    module: Any = Cnn5().build(params, num_classes=2, image_size=160).module
     blocks = nn.Sequential(module.block1, module.block2, module.block3, module.block4, module.block5[:-2])
     assert field(blocks, 160) == reached(blocks, 160) == (78, 78)
 

@@ -119,7 +119,7 @@ def test_a_network_of_one_layer_is_told() -> None:
 def test_measuring_leaves_the_network_as_it_was() -> None:
     built = Cnn5().build(Cnn5.Params(channels=(2, 2, 2, 2, 2), hidden=(4,)), num_classes=2, image_size=16)
     built.module.train()
-    built.module.block2.eval()
+    built.module.get_submodule("block2").eval()
     flags = [part.training for part in built.module.modules()]
     state = copy.deepcopy(built.module.state_dict())
     summarize(built)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ahekit.data import scan
 from ahekit.data.dataset import load_dataset
 from ahekit.data.editions import EDITION_64
+from ahekit.data.folder import scan
 from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord

@@ -39,7 +39,8 @@ def built(name: str, *, size: int | None = None, classes: int = 10, **params: An
     torch.manual_seed(0)
     model = plugin(name)
     given = model.Params(**{"weights": "none", **params})
-    built: BuiltModel = model.build(given, num_classes=classes, image_size=size or SIZES[name])
+    built = model.build(given, num_classes=classes, image_size=size or SIZES[name])
+    assert isinstance(built, BuiltModel)
     return built
 
 

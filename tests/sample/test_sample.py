@@ -47,14 +47,16 @@ def test_another_process_draws_the_same_pictures(small: Path, tmp_path: Path) ->
         "write_sample(pathlib.Path(sys.argv[1]), train=10, test=10)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
-    mine, theirs = digests(small), digests(tmp_path)
+    mine = digests(small)
+    theirs = digests(tmp_path)
     assert len(theirs) == 20
     assert theirs.items() <= mine.items()
 
 
 def test_a_picture_does_not_depend_on_how_many_there_are(small: Path, tmp_path: Path) -> None:
     write_sample(tmp_path, train=45, test=10)
-    larger, smaller = digests(tmp_path), digests(small)
+    larger = digests(tmp_path)
+    smaller = digests(small)
     assert {name for name in smaller if name.startswith("train/")} < larger.keys()
     assert all(smaller[name] == larger[name] for name in smaller.keys() & larger.keys())
 

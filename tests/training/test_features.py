@@ -18,9 +18,9 @@ from ahekit.backbones.build import BackboneParams, build
 from ahekit.data.random import sample_keys
 from ahekit.data.views import going_round, view_names
 from ahekit.errors import DataError, TrainingError, UsageError
+from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
-from ahekit.registry import MODELS
 from ahekit.run import Run
 from ahekit.spec import AugmentSpec
 from ahekit.training import features as features_module
@@ -62,8 +62,7 @@ def backbone(name: str) -> BuiltModel:
             net, BackboneParams(), name=name, ends=ends, preprocessing=own, num_classes=3, load=None
         )
         return built
-    plugin = MODELS.get(name)
-    return plugin.build(plugin.Params(weights="none"), num_classes=3, image_size=FAMILIES[name])
+    return build_component(name, {"weights": "none"}, num_classes=3, image_size=FAMILIES[name]).built
 
 
 def resized(setup: Setup, built: BuiltModel) -> Setup:

@@ -237,7 +237,8 @@ def test_a_run_that_no_epoch_can_be_chosen_of_says_so_and_keeps_its_last_weights
     make_setup: MakeSetup, new_run: NewRun, watched: Any
 ) -> None:
     setup = own(make_setup(train={"monitor": "broken"}), Metric("broken", "higher", lambda given: 1 / 0))
-    run, told = new_run(setup), []
+    run = new_run(setup)
+    told: list[str] = []
     status = fit(setup, run, watcher=watched(), warn=told.append)
     assert status.state == "finished"
     assert "no epoch could be chosen: broken was not measured in any" in status.reason

@@ -31,7 +31,8 @@ def altar(scene: Scene) -> None:
 
 def table(scene: Scene, x: float, top: float, width: float) -> None:
     """The table: cloth, frontal, cross, candles, flowers."""
-    half, height = width / 2, width * scene.between(0.3, 0.48)
+    half = width / 2
+    height = width * scene.between(0.3, 0.48)
     body = scene.tint(scene.pick((*WOODS, (226, 222, 214), scene.stone)))
     for step in range(scene.count(0, 3)):
         y = top + height + 0.03 * step
@@ -69,7 +70,9 @@ def table(scene: Scene, x: float, top: float, width: float) -> None:
 
 
 def _candles(scene: Scene, x: float, top: float, half: float) -> None:
-    pairs, height, burning = scene.count(1, 3), half * scene.between(0.25, 0.6), scene.chance(0.7)
+    pairs = scene.count(1, 3)
+    height = half * scene.between(0.25, 0.6)
+    burning = scene.chance(0.7)
     for pair in range(pairs):
         for side in (-1, 1):
             at = x + side * half * (0.85 - 0.22 * pair)
@@ -120,12 +123,12 @@ def _cell(scene: Scene, x: float, bottom: float, width: float, height: float, gr
 
 def _before_retable(scene: Scene) -> None:
     """The wall of niches, columns and gold behind the table."""
-    body, accent = (
-        scene.tint(scene.pick((*WOODS, GOLD, (226, 222, 212)))),
-        scene.tint(scene.pick((GOLD, (236, 228, 206), (120, 60, 46)))),
-    )
+    body = scene.tint(scene.pick((*WOODS, GOLD, (226, 222, 212))))
+    accent = scene.tint(scene.pick((GOLD, (236, 228, 206), (120, 60, 46))))
     ground = scene.tint(scene.pick((lit(body, 0.4), (54, 62, 96), (96, 34, 32), (50, 40, 32))))
-    half, top, bottom = scene.between(0.34, 0.56), scene.between(0.02, 0.24), scene.between(0.68, 0.76)
+    half = scene.between(0.34, 0.56)
+    top = scene.between(0.02, 0.24)
+    bottom = scene.between(0.68, 0.76)
     columns, rows = scene.pick(((3, 1), (3, 2), (3, 2), (5, 2), (5, 3), (1, 1), (1, 1)))
     if scene.chance(0.7):
         scene.fill(
@@ -141,7 +144,8 @@ def _before_retable(scene: Scene) -> None:
         )
     _cell(scene, 0.5, top + 0.01, half * 0.4, half * 0.4, ground)
     scene.fill(box(0.5 - half, top, 0.5 + half, bottom), body, rough=True)
-    across, down = 2 * half / columns, (bottom - top) / rows
+    across = 2 * half / columns
+    down = (bottom - top) / rows
     for row in range(rows):
         base = top + down * (row + 1)
         for number in range(columns):
@@ -165,7 +169,8 @@ def _before_retable(scene: Scene) -> None:
 def _in_sanctuary(scene: Scene) -> None:
     """A table in a bare room, windows or a hanging cross behind."""
     wall = lit(scene.stone, scene.between(0.6, 1.0))
-    half, crown = scene.between(0.3, 0.5), scene.between(0.3, 0.5)
+    half = scene.between(0.3, 0.5)
+    crown = scene.between(0.3, 0.5)
     scene.fill(opening(0.5, 0.86, 2 * half, 0.86 + 0.1), lit(wall, 1.12), rough=True)
     rim = arch_line(0.5, 0.9 - crown, half, crown, pointed=0.0)
     scene.stroke(rim, scene.trim, 0.03)
@@ -179,11 +184,9 @@ def _in_sanctuary(scene: Scene) -> None:
 
 def _under_canopy(scene: Scene) -> None:
     """A ciborium: four columns and a roof over the table."""
-    half, top, colour = (
-        scene.between(0.2, 0.32),
-        scene.between(0.28, 0.4),
-        scene.tint(scene.pick((*WOODS, GOLD, (220, 214, 204)))),
-    )
+    half = scene.between(0.2, 0.32)
+    top = scene.between(0.28, 0.4)
+    colour = scene.tint(scene.pick((*WOODS, GOLD, (220, 214, 204))))
     table(scene, 0.5, 0.68, half * 1.5)
     for side in (-1, 1):
         column(scene, 0.5 + side * half, top, 0.88, 0.05, lit(colour, 0.95 + 0.1 * side))

@@ -41,7 +41,8 @@ def _church(scene: Scene, base: float) -> None:
     """What the apse leans on: the gable of the nave, perhaps its long side and a tower."""
     top = base - scene.between(0.55, 0.72)
     if scene.chance(0.35):
-        x, half = scene.pick((0.2, 0.8)), scene.between(0.06, 0.1)
+        x = scene.pick((0.2, 0.8))
+        half = scene.between(0.06, 0.1)
         scene.fill(
             box(x - half, top - scene.between(0.05, 0.25), x + half, base),
             scene.facing(scene.stone, 0.5),
@@ -58,7 +59,8 @@ def _church(scene: Scene, base: float) -> None:
 
 def _turret(scene: Scene, x: float, base: float, radius: float, height: float) -> None:
     """The half-round body: wall, openings, eaves on corbels, half-cone of a roof."""
-    top, sag = base - height, scene.between(-0.22, -0.04)
+    top = base - height
+    sag = scene.between(-0.22, -0.04)
     sides = scene.pick((3, 5, 10, 10, 10))
     wall = polygon((radius, top), (radius, base))
     lathe(scene, x, wall, scene.stone, strips=sides, sag=sag, rough=True)
@@ -77,7 +79,8 @@ def _openings(scene: Scene, x: float, wall: Points, sag: float) -> None:
     """Windows and flat buttresses around the body, narrower towards the sides; perhaps an arcade on top."""
     (radius, top), (_, base) = wall
     height = base - top
-    pointed, size = scene.pick((0.0, 0.0, 0.8)), scene.between(0.22, 0.5)
+    pointed = scene.pick((0.0, 0.0, 0.8))
+    size = scene.between(0.22, 0.5)
     number = scene.pick((1, 3, 3, 5, 5, 7))
     angles = np.linspace(-1.15, 1.15, number) if number > 1 else np.zeros(1)
     for angle in angles:
@@ -96,7 +99,9 @@ def _openings(scene: Scene, x: float, wall: Points, sag: float) -> None:
 
 def _inside(scene: Scene) -> None:
     """From the nave: an arch frames a curved wall with windows under a half-dome."""
-    half, springing, floor = scene.between(0.3, 0.42), scene.between(0.38, 0.5), scene.between(0.85, 1.0)
+    half = scene.between(0.3, 0.42)
+    springing = scene.between(0.38, 0.5)
+    floor = scene.between(0.85, 1.0)
     outer = arch_line(0.5, springing, half, half, pointed=0.0)
     scene.fill(box(-1, -1, 2, 2), lit(scene.stone, 0.75), rough=True)
     wall = polygon((half, springing), (half, floor))

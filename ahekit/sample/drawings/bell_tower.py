@@ -43,12 +43,15 @@ def bell_tower(scene: Scene) -> None:
 
 def _tower(scene: Scene, half: float, top: float, base: float) -> None:
     """A shaft of two to five stages, square or round, with openings that grow upwards, and a top."""
-    turned, corner = scene.chance(0.2), scene.between(0.3, 0.9)
+    turned = scene.chance(0.2)
+    corner = scene.between(0.3, 0.9)
     stages = scene.count(2, 5)
     edges = np.linspace(top, base, stages + 1)
     taper = scene.between(0.0, 0.02)
     for stage in range(stages):
-        wide, upper, lower = half + taper * stage, float(edges[stage]), float(edges[stage + 1])
+        wide = half + taper * stage
+        upper = float(edges[stage])
+        lower = float(edges[stage + 1])
         if turned:
             lathe(
                 scene,
@@ -156,7 +159,8 @@ def _top(scene: Scene, half: float, top: float) -> None:
 
 def _bell_gable(scene: Scene, base: float) -> None:
     """A flat wall pierced for bells, under a small pediment; the sky shows through."""
-    half, top = scene.between(0.16, 0.28), scene.between(0.28, 0.4)
+    half = scene.between(0.16, 0.28)
+    top = scene.between(0.28, 0.4)
     colour = scene.facing(scene.stone, 0.2)
     scene.fill(box(0.5 - half, top, 0.5 + half, base + 0.3), colour, rough=True)
     rows = scene.pick(((2,), (3,), (2, 1), (3, 2)))

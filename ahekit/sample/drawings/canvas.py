@@ -40,7 +40,7 @@ class Canvas:
         self.glow = Image.new("RGB", (pixels, pixels))
         self.glows = False
         self.texture = self.grain.copy()
-        self.view = np.eye(3)
+        self.projection = np.eye(3)
         self._colour_pen = ImageDraw.Draw(self.colour)
         self._grain_pen = ImageDraw.Draw(self.grain)
         self._glow_pen = ImageDraw.Draw(self.glow)
@@ -58,7 +58,10 @@ class Canvas:
 
     def stroke(self, points: Points, colour: Colour, width: float) -> None:
         """A line through the points, `width` in unit coordinates."""
-        path, pixels = self._place(points), self._width(width)
+        path = self._place(points)
+        # The square root of the area scale: a line is as wide on average as the perspective makes it.
+        scale = float(np.sqrt(abs(np.linalg.det(self.projection[:2, :2]))))
+        pixels = max(1, round(width * scale * self.pixels))
         self._colour_pen.line(path, fill=colour, width=pixels)
         self._grain_pen.line(path, fill=NEUTRAL, width=pixels)
 
@@ -68,11 +71,7 @@ class Canvas:
         self._glow_pen.polygon(self._place(points), fill=colour)
 
     def _place(self, points: Points) -> list[float]:
-        seen = points @ self.view[:, :2].T + self.view[:, 2]
+        homogeneous = points @ self.projection[:, :2].T + self.projection[:, 2]
         # A point far behind the horizon of a strong perspective would flip over; 0.2 keeps it on its side.
-        placed: list[float] = (seen[:, :2] / np.maximum(seen[:, 2:], 0.2) * self.pixels).ravel().tolist()
+        placed: list[float] = (homogeneous[:, :2] / np.maximum(homogeneous[:, 2:], 0.2) * self.pixels).ravel().tolist()
         return placed
-
-    def _width(self, width: float) -> int:
-        scale = float(np.sqrt(abs(np.linalg.det(self.view[:2, :2]))))
-        return max(1, round(width * scale * self.pixels))

@@ -67,7 +67,8 @@ def _style(scene: Scene) -> str:
 def _head(scene: Scene, x: float, bottom: float, radius: float, colour: Colour, order: str) -> None:
     """The capital, its foot on `bottom`: doric cushion, ionic volutes, corinthian leaves, carved block."""
     height = radius * {"doric": 0.7, "ionic": 0.9, "corinthian": 2.0, "block": 1.5}[order]
-    top, flare = bottom - height, 1.5 if order == "corinthian" else 1.35
+    top = bottom - height
+    flare = 1.5 if order == "corinthian" else 1.35
     body = polygon((radius * flare, top), (radius * 1.05, top + height * 0.5), (radius * 0.86, bottom))
     lathe(scene, x, body, colour, strips=8, sag=-0.08, rough=True)
     if order == "ionic":
@@ -84,7 +85,8 @@ def _head(scene: Scene, x: float, bottom: float, radius: float, colour: Colour, 
     elif order == "corinthian":
         for tier, level in enumerate((0.55, 0.15)):
             for angle in np.linspace(-1.2, 1.2, 5 - tier % 2):
-                at, y = x + radius * (1.0 + 0.25 * tier) * np.sin(angle), top + height * level
+                at = x + radius * (1.0 + 0.25 * tier) * np.sin(angle)
+                y = top + height * level
                 leaf = polygon(
                     (at - radius * 0.22, y + height * 0.42),
                     (at - radius * 0.2, y + height * 0.1),
@@ -123,18 +125,12 @@ def _foot(scene: Scene, x: float, top: float, radius: float, colour: Colour) -> 
     )
 
 
-def _order(scene: Scene) -> str:
-    return scene.pick(("doric", "ionic", "corinthian", "corinthian", "block"))
-
-
 def _close_up(scene: Scene) -> None:
     """One to three thick shafts, cut by the frame above or below."""
-    radius, colour, style, order = (
-        scene.between(0.09, 0.2),
-        scene.tint(scene.stone),
-        _style(scene),
-        _order(scene),
-    )
+    radius = scene.between(0.09, 0.2)
+    colour = scene.tint(scene.stone)
+    style = _style(scene)
+    order = scene.pick(("doric", "ionic", "corinthian", "corinthian", "block"))
     head, foot = scene.pick(((0.2, 1.4), (0.2, 0.85), (-0.4, 0.8), (-0.4, 1.4), (0.28, 1.4)))
     number = scene.pick((1, 1, 2, 3))
     for place in range(number):
@@ -150,11 +146,9 @@ def _close_up(scene: Scene) -> None:
 
 def _capital(scene: Scene) -> None:
     """A capital that fills the picture."""
-    radius, order, colour = (
-        scene.between(0.17, 0.26),
-        scene.pick(("ionic", "corinthian", "corinthian", "block")),
-        scene.stone,
-    )
+    radius = scene.between(0.17, 0.26)
+    order = scene.pick(("ionic", "corinthian", "corinthian", "block"))
+    colour = scene.stone
     foot = scene.between(0.6, 0.75)
     _shaft(scene, 0.5, foot, 1.8, radius, colour, _style(scene))
     _head(scene, 0.5, foot, radius, colour, order)
@@ -164,8 +158,11 @@ def _capital(scene: Scene) -> None:
 
 def _row(scene: Scene) -> None:
     """Ruins: columns side by side, some broken, perhaps still under their beam."""
-    number, base, top = scene.count(3, 7), scene.between(0.85, 1.0), scene.between(0.15, 0.35)
-    fluted, beam = scene.chance(0.6), scene.chance(0.5)
+    number = scene.count(3, 7)
+    base = scene.between(0.85, 1.0)
+    top = scene.between(0.15, 0.35)
+    fluted = scene.chance(0.6)
+    beam = scene.chance(0.5)
     step = scene.between(0.7, 1.0) / number
     width = step * scene.between(0.3, 0.55)
     for place in range(number):
@@ -184,12 +181,10 @@ def _row(scene: Scene) -> None:
 
 def _temple(scene: Scene) -> None:
     """A front of columns under a pediment, dark behind."""
-    number, base, top, half = (
-        scene.pick((4, 6, 6, 8)),
-        scene.between(0.85, 1.0),
-        scene.between(0.35, 0.45),
-        scene.between(0.4, 0.55),
-    )
+    number = scene.pick((4, 6, 6, 8))
+    base = scene.between(0.85, 1.0)
+    top = scene.between(0.35, 0.45)
+    half = scene.between(0.4, 0.55)
     scene.fill(box(0.5 - half * 0.95, top, 0.5 + half * 0.95, base), lit(scene.stone, scene.between(0.25, 0.6)))
     step = 2 * half / number
     for place in range(number):
@@ -229,8 +224,10 @@ def _colonnade(scene: Scene) -> None:
     stand, turn = (0.0, scene.between(-0.2, 0.2)) if both else (-0.12, scene.between(0.02, 0.3))
     focal = scene.between(0.55, 0.9)
     camera = Camera(stand, scene.between(0.1, 0.3), 0.0, scene.between(-0.05, 0.25), turn, focal)
-    height, walk = scene.between(0.7, 1.1), scene.between(0.35, 0.6)
-    deep, step = 6.0, scene.between(0.5, 0.8)
+    height = scene.between(0.7, 1.1)
+    walk = scene.between(0.35, 0.6)
+    deep = 6.0
+    step = scene.between(0.5, 0.8)
     corners = np.array([[-walk, 0, 0.3], [-walk, 0, deep], [-walk, height, deep], [-walk, height, 0.3]])
     other = corners * np.array([-1.0, 1.0, 1.0])
     scene.fill(

@@ -31,10 +31,8 @@ class Shell:
         self.drum = scene.between(0.15, 0.5)
         self.height = scene.between(0.6, 1.2)
         away = scene.between(1.2, 2.2)
-        sideways, back = (
-            scene.between(-0.4, 0.4),
-            away * float(np.tan(np.pi / 2 - pitch)) * scene.between(0.6, 1.0),
-        )
+        sideways = scene.between(-0.4, 0.4)
+        back = away * float(np.tan(np.pi / 2 - pitch)) * scene.between(0.6, 1.0)
         focal = scene.between(0.42, 0.7) * away
         self.camera = Camera(sideways, -away, -back, pitch, 0.0, focal)
 
@@ -45,7 +43,8 @@ class Shell:
         """
         level, angle = np.broadcast_arrays(np.asarray(level, dtype=np.float64), np.asarray(angle, dtype=np.float64))
         up = np.clip(level, 0, 1) * np.pi / 2
-        radius, height = np.cos(up), np.where(level < 0, self.drum * level, self.height * np.sin(up))
+        radius = np.cos(up)
+        height = np.where(level < 0, self.drum * level, self.height * np.sin(up))
         return self.camera.project(np.stack([radius * np.cos(angle), height, radius * np.sin(angle)], axis=1))
 
     def ring(self, level: float, *, steps: int = 28) -> Points:
@@ -83,13 +82,15 @@ def dome_inner(scene: Scene) -> None:
 
 def _crossing(scene: Scene, shell: Shell) -> None:
     """What holds the drum: a square with four arches, the corners filled by pendentives."""
-    reach, low = 1.25, -shell.drum
+    reach = 1.25
+    low = -shell.drum
     corners = np.array([[x * reach, low, z * reach] for x, z in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
     scene.fill(shell.camera.project(corners), lit(scene.stone, scene.between(0.4, 0.9)), rough=True)
     across = np.linspace(-0.95, 0.95, 11)
     bulge = 0.55 * np.sqrt(1 - (across / 0.95) ** 2)
     for turn in range(4):
-        cos, sin = np.cos(turn * np.pi / 2), np.sin(turn * np.pi / 2)
+        cos = np.cos(turn * np.pi / 2)
+        sin = np.sin(turn * np.pi / 2)
         level = np.full_like(across, low)
         away = np.full_like(across, 1.9)
         near = 1.75 - bulge
@@ -124,7 +125,8 @@ def _curve(scene: Scene, shell: Shell, colour: Colour, sectors: int, oculus: flo
     second = scene.tint(scene.pick((scene.trim, *PAINTS)))
     dark = lit(colour, scene.between(0.45, 0.7))
     for row, (low, high) in enumerate(pairwise(levels)):
-        low, high = float(low), float(high)
+        low = float(low)
+        high = float(high)
         if kind in ("plain", "ribs"):
             _band(scene, shell, colour, low, high)
             continue

@@ -29,7 +29,8 @@ def dome_outer(scene: Scene) -> None:
     shell = scene.tint(scene.pick((*SHELLS, scene.roof, scene.stone)))
     dark = (sum(scene.stone) / 3) < 80
     shell = lit(shell, 0.5) if dark else shell
-    radius, foot = scene.between(0.2, 0.34), scene.between(0.5, 0.62)
+    radius = scene.between(0.2, 0.34)
+    foot = scene.between(0.5, 0.62)
     swell = scene.pick((0.0, 0.0, 0.0, 0.35))
     for side in (-1, 1):
         if scene.chance(0.4):
@@ -57,7 +58,8 @@ def _drum(scene: Scene, x: float, radius: float, top: float, bottom: float) -> N
     """The ring under the shell, with windows or columns around it."""
     wall = polygon((radius, top), (radius, bottom))
     lathe(scene, x, wall, scene.stone, strips=9, sag=-0.06, rough=True)
-    columns, height = scene.chance(0.45), bottom - top
+    columns = scene.chance(0.45)
+    height = bottom - top
     for angle in np.linspace(-1.3, 1.3, scene.pick((5, 7, 9))):
         foot = meridian(x, wall, float(angle), sag=-0.06)[1]
         narrow = max(0.25, float(np.cos(angle)))
@@ -81,7 +83,8 @@ def _body(scene: Scene, radius: float, top: float) -> None:
     half = radius * scene.between(1.15, 1.9)
     scene.fill(box(0.5 - half, top, 0.5 + half, 1.8), scene.facing(scene.stone, -0.3), rough=True)
     scene.fill(box(0.48 - half, top - 0.01, 0.52 + half, top + 0.03), scene.trim)
-    number, pointed = scene.count(3, 6), scene.pick((0.0, 0.0, 0.7))
+    number = scene.count(3, 6)
+    pointed = scene.pick((0.0, 0.0, 0.7))
     for place in range(number):
         x = 0.5 + (place - (number - 1) / 2) * 2 * half / number
         window(scene, x, top + 0.27, half * 0.6 / number, 0.18, pointed=pointed)
@@ -117,7 +120,8 @@ def _beside(scene: Scene, x: float, foot: float, shell: Colour, swell: float) ->
 def _lantern(scene: Scene, crown: float, radius: float) -> None:
     """A lantern with its own small cap, or a bare finial."""
     if scene.chance(0.7):
-        half, height = radius * scene.between(0.12, 0.2), radius * scene.between(0.3, 0.5)
+        half = radius * scene.between(0.12, 0.2)
+        height = radius * scene.between(0.3, 0.5)
         foot = crown + radius * 0.03
         lathe(scene, 0.5, polygon((half, foot - height), (half, foot)), scene.trim, strips=6)
         for place in (-0.45, 0.45):

@@ -19,6 +19,7 @@ def photograph(scene: Scene, *, size: int) -> Image.Image:
     layers = scene.canvas
     flat = ImageChops.multiply(layers.colour, Image.merge("RGB", (layers.grain,) * 3))
     pixels: Pixels = np.asarray(flat.reduce(layers.pixels // size), dtype=np.float32) / np.float32(NEUTRAL)
+    # Glow is added after the layers are multiplied: light from a window isn't darkened by the wall's texture.
     if layers.glows:
         glow = layers.glow.reduce(layers.pixels // size).filter(ImageFilter.GaussianBlur(size / 20))
         pixels = pixels + np.asarray(glow, dtype=np.float32) / np.float32(255)
@@ -37,11 +38,13 @@ def _illuminate(scene: Scene, pixels: Pixels) -> Pixels:
     """Uneven light: a falling gradient, sometimes a cast shadow, dappling, a vignette or haze."""
     size = len(pixels)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    x, y = axis[None, :], axis[:, None]
+    x = axis[None, :]
+    y = axis[:, None]
     light = 1.0 + scene.between(0.0, 0.25) * (scene.light * x + scene.between(-1, 0.4) * y)
     if scene.chance(0.25):
         angle = scene.between(0, 2 * np.pi)
         edge = np.cos(angle) * x + np.sin(angle) * y - scene.between(0.1, 0.6)
+        # A shadow's edge is a logistic step, from the soft one of a cloud to the hard one of a wall nearby.
         light = light * (1 - scene.between(0.2, 0.55) / (1 + np.exp(-edge * scene.between(5, 40))))
     if scene.chance(0.3):
         light = light * (1 + 0.18 * smooth_noise(scene.rng, pixels=size, cells=5))
@@ -56,6 +59,7 @@ def _illuminate(scene: Scene, pixels: Pixels) -> Pixels:
 
 def _expose(scene: Scene, pixels: Pixels) -> Pixels:
     """What a camera's meter does: dark and bright scenes come closer to a middle gray, not all the way."""
+    # The offset keeps a picture that is nearly black from being divided by nothing.
     mean = float(pixels.mean()) + 0.02
     gain = (scene.between(0.32, 0.56) / mean) ** scene.between(0.35, 0.9)
     return pixels * np.float32(min(max(gain, 0.6), 3.0))

@@ -30,7 +30,8 @@ def flier(low: tuple[float, float], high: tuple[float, float], *, depth: float, 
 
     The upper edge is straight; the lower one is a quarter of an ellipse that starts `depth` below the foot.
     """
-    (x0, y0), (x1, y1) = low, high
+    (x0, y0) = low
+    (x1, y1) = high
     angle = np.linspace(0.0, np.pi / 2, 9)
     under = np.stack(
         [x0 + (x1 - x0) * (1 - np.cos(angle)), y0 + depth + (y1 + thick - y0 - depth) * np.sin(angle)], axis=1
@@ -42,7 +43,8 @@ def _span(scene: Scene, pier: float, wall: float, low: float, high: float, *, sh
     """One arch with its coping, perhaps pierced by tracery."""
     side = 0.7 if wall > pier else -0.7
     colour = lit(scene.facing(scene.stone, side), shade)
-    thick, depth = scene.between(0.05, 0.09), scene.between(0.14, 0.28)
+    thick = scene.between(0.05, 0.09)
+    depth = scene.between(0.14, 0.28)
     scene.fill(flier((pier, low), (wall, high), depth=depth, thick=thick), colour, rough=True)
     coping = polygon((pier, low), (wall, high))
     scene.stroke(coping, lit(scene.trim, 1.15 * shade), 0.026)
@@ -88,7 +90,8 @@ def _high_wall(scene: Scene, left: float, right: float, top: float, *, bays: int
 
 def _single(scene: Scene) -> None:
     """Elevation: wall at one side, pier at the other, one or two arches between them."""
-    wall, pier = scene.between(0.62, 0.8), scene.between(0.16, 0.32)
+    wall = scene.between(0.62, 0.8)
+    pier = scene.between(0.16, 0.32)
     top = scene.between(-0.1, 0.2)
     _high_wall(scene, wall, 1.7, top, bays=scene.pick((2, 3)))
     # The aisle below the arch closes the view; the sky shows between its roof and the arch.
@@ -106,14 +109,18 @@ def _single(scene: Scene) -> None:
 
 def _row(scene: Scene) -> None:
     """Several, one behind the other, along the flank of the nave."""
-    number, step, sink = scene.count(3, 5), scene.between(0.16, 0.26), scene.between(-0.04, 0.06)
-    reach, top = scene.between(0.22, 0.36), scene.between(0.0, 0.2)
+    number = scene.count(3, 5)
+    step = scene.between(0.16, 0.26)
+    sink = scene.between(-0.04, 0.06)
+    reach = scene.between(0.22, 0.36)
+    top = scene.between(0.0, 0.2)
     _high_wall(scene, 0.3, 1.8, top, bays=number + 2)
     double = scene.chance(0.35)
     width = scene.between(0.06, 0.1)
     for place in range(number - 1, -1, -1):
         x = 0.62 - step * (number / 2 - place) + 0.08
-        fall, shade = sink * place, 0.75 + 0.25 * (1 - place / number)
+        fall = sink * place
+        shade = 0.75 + 0.25 * (1 - place / number)
         high = top + 0.1 + fall
         for tier in range(2 if double else 1):
             _span(scene, x - reach, x, high + 0.22 + 0.24 * tier, high + 0.24 * tier, shade=shade)
@@ -122,7 +129,8 @@ def _row(scene: Scene) -> None:
 
 def _choir(scene: Scene) -> None:
     """The east end: a many-sided choir with arches on both sides and a forest of pinnacles."""
-    radius, top = scene.between(0.18, 0.26), scene.between(0.15, 0.28)
+    radius = scene.between(0.18, 0.26)
+    top = scene.between(0.15, 0.28)
     wall = polygon((radius, top), (radius, 1.8))
     lathe(
         scene,

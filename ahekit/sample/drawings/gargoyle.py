@@ -51,8 +51,11 @@ def _jutting(scene: Scene) -> None:
     """In profile: out of the wall, over its cornice, neck stretched, jaws open."""
     wall = scene.between(0.66, 0.8)
     _cornice(scene, wall)
-    body, droop = scene.tint(lit(scene.stone, scene.between(0.75, 1.1))), scene.between(-0.12, 0.14)
-    y, thick, reach = scene.between(0.45, 0.55), scene.between(0.065, 0.1), scene.between(0.24, 0.34)
+    body = scene.tint(lit(scene.stone, scene.between(0.75, 1.1)))
+    droop = scene.between(-0.12, 0.14)
+    y = scene.between(0.45, 0.55)
+    thick = scene.between(0.065, 0.1)
+    reach = scene.between(0.24, 0.34)
     head = (reach, y + droop)
     if scene.chance(0.65):
         _wing(scene, wall - 0.16, y - thick * 0.5, scene.between(0.18, 0.34), lit(body, 0.7))
@@ -138,7 +141,8 @@ def _wing(scene: Scene, x: float, y: float, span: float, colour: Colour) -> None
 
 def _leg(scene: Scene, x: float, y: float, swing: float, length: float, thick: float, colour: Colour) -> None:
     """A bent leg with a paw."""
-    knee, paw = (x + swing - 0.03, y + length * 0.5), (x + swing + 0.05, y + length)
+    knee = (x + swing - 0.03, y + length * 0.5)
+    paw = (x + swing + 0.05, y + length)
     scene.stroke(polygon((x, y - thick * 0.5), knee, paw), lit(colour, 0.6), thick * 0.75)
     scene.stroke(
         polygon((x - thick * 0.15, y - thick * 0.5), (knee[0] - thick * 0.15, knee[1]), paw),
@@ -164,8 +168,10 @@ def _cornice(scene: Scene, wall: float) -> None:
 
 def _crouching(scene: Scene) -> None:
     """A chimera that sits on the parapet and looks down on the town."""
-    ledge, body = scene.between(0.78, 0.9), scene.tint(lit(scene.stone, scene.between(0.6, 1.05)))
-    size, lean = scene.between(0.8, 1.15), scene.between(-0.1, 0.08)
+    ledge = scene.between(0.78, 0.9)
+    body = scene.tint(lit(scene.stone, scene.between(0.6, 1.05)))
+    size = scene.between(0.8, 1.15)
+    lean = scene.between(-0.1, 0.08)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return 0.5 + (x + lean * max(0.0, -y) * 2) * size, ledge + y * size
@@ -201,7 +207,8 @@ def _crouching(scene: Scene) -> None:
 def _face(scene: Scene) -> None:
     """From the front or below: a grimace with horns, brows and a gaping mouth, wings spread behind."""
     body = scene.tint(lit(scene.stone, scene.between(0.7, 1.1)))
-    size, y = scene.between(0.16, 0.26), scene.between(0.42, 0.55)
+    size = scene.between(0.16, 0.26)
+    y = scene.between(0.42, 0.55)
     block = size * scene.between(1.2, 1.6)
     scene.fill(
         box(0.5 - block, y - block * 1.3, 0.5 + block, y - size * 0.5),

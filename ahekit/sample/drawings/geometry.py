@@ -41,6 +41,7 @@ def rise(position: Points, *, pointed: float) -> Points:
     `pointed` is 0 for a half circle; from there on two arcs of radius `1 + pointed` meet in a point.
     """
     radius = 1.0 + pointed
+    # Pythagoras on the arc of the nearer side, whose centre lies `pointed` beyond the middle; normalized by the crown.
     squared = radius**2 - (np.minimum(np.abs(position), 1.0) + pointed) ** 2
     height: Points = np.sqrt(np.maximum(squared, 0.0)) / np.sqrt(1.0 + 2.0 * pointed)
     return height
@@ -82,10 +83,16 @@ class Camera:
 
     def project(self, world: Points) -> Points:
         """World points `(N, 3)` to picture coordinates `(N, 2)`; what lies behind goes to the near plane."""
-        x, y, z = world[:, 0] - self.x, world[:, 1] - self.y, world[:, 2] - self.z
-        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        x = world[:, 0] - self.x
+        y = world[:, 1] - self.y
+        z = world[:, 2] - self.z
+        cos = np.cos(self.turn)
+        sin = np.sin(self.turn)
+        # Turning and pitching mix two coordinates at a time, so both change at once.
         x, z = cos * x - sin * z, sin * x + cos * z
-        cos, sin = np.cos(self.pitch), np.sin(self.pitch)
+        cos = np.cos(self.pitch)
+        sin = np.sin(self.pitch)
         y, z = cos * y - sin * z, sin * y + cos * z
+        # Division by a depth near zero would throw a corner across the picture.
         depth = np.maximum(z, 0.15)
         return np.stack([0.5 + self.focal * x / depth, 0.5 - self.focal * y / depth], axis=1)

@@ -37,6 +37,7 @@ def lathe(
     lines = [meridian(x, profile, float(angle), sag=sag) for angle in angles]
     for number, (left, right) in enumerate(pairwise(lines)):
         middle = (angles[number] + angles[number + 1]) / 2
+        # Lambert's cosine law over ambient light, constant on a strip.
         shade = 0.5 + 0.58 * max(0.0, float(np.cos(middle - sun))) * (stripes if number % 2 else 1.0)
         scene.fill(between_lines(left, right), lit(colour, shade), rough=rough)
 
@@ -74,14 +75,16 @@ def column(
 
 def cross(scene: Scene, x: float, bottom: float, height: float, colour: Colour, *, thick: float = 0.12) -> None:
     """A latin cross."""
-    half, arm = height * thick / 2, height * 0.3
+    half = height * thick / 2
+    arm = height * 0.3
     scene.fill(box(x - half, bottom - height, x + half, bottom), colour)
     scene.fill(box(x - arm, bottom - height * 0.72, x + arm, bottom - height * 0.72 + 2 * half), colour)
 
 
 def gable(scene: Scene, left: float, right: float, wall_top: float, bottom: float, peak: float) -> None:
     """The end of a house: a wall with a roof of `peak` height over it."""
-    middle, eaves = (left + right) / 2, (right - left) * 0.06
+    middle = (left + right) / 2
+    eaves = (right - left) * 0.06
     outline = polygon((left, wall_top), (middle, wall_top - peak), (right, wall_top), (right, bottom), (left, bottom))
     scene.fill(outline, scene.facing(scene.stone, 0.0), rough=True)
     for side in (-1, 1):
@@ -134,6 +137,7 @@ def pinnacle(scene: Scene, x: float, base: float, height: float, width: float, c
 def dome_profile(x_radius: float, top: float, bottom: float, *, swell: float = 0.0, pointed: float = 0.0) -> Points:
     """A dome from crown to foot as `(radius, y)`; `swell` > 0 makes an onion, `pointed` > 0 a steep one."""
     rest = np.linspace(0.0, 1.0, 9)
+    # An exponent of 2 is a half circle; below, the flanks straighten.
     radius = np.sqrt(1 - (1 - rest) ** (2 - 0.8 * pointed))
     if swell > 0:
         radius = (
@@ -163,7 +167,8 @@ def dome(
 
 def person(scene: Scene, x: float, bottom: float, height: float, colour: Colour) -> None:
     """A standing figure."""
-    head, half = height * 0.09, height * 0.13
+    head = height * 0.09
+    half = height * 0.13
     scene.fill(ellipse(x, bottom - height + head, head, head, steps=10), scene.tint(lit(colour, 1.25)))
     body = polygon(
         (x - half, bottom - height * 0.78),

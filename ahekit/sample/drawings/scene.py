@@ -70,7 +70,8 @@ class Scene:
 
     def tint(self, colour: Colour, *, spread: int = 16) -> Colour:
         """A neighbour of the colour: up to `spread` brighter or darker, and a third of that in hue."""
-        shift, hue = self.count(-spread, spread), spread // 3
+        shift = self.count(-spread, spread)
+        hue = spread // 3
         red, green, blue = (min(255, max(0, channel + shift + self.count(-hue, hue))) for channel in colour)
         return red, green, blue
 
@@ -90,11 +91,13 @@ class Scene:
         """Take a viewpoint: scale, shift, rotation (radians) and the two convergences of a perspective."""
         scale = self.between(*zoom)
         angle = self.between(-roll, roll)
-        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        cos = scale * np.cos(angle)
+        sin = scale * np.sin(angle)
         mirror = -1.0 if self.chance(0.5) else 1.0
         turn = np.array([[mirror * cos, -sin, 0.0], [mirror * sin, cos, 0.0], [0.0, 0.0, 1.0]])
         # Looking up makes the top recede: the divisor grows towards smaller y.
         turn[2, :2] = self.between(-aside, aside), -self.between(*upward)
+        # Turned about the picture's centre: there, turned, and back.
         centred = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
         back = np.array(
             [
@@ -103,12 +106,12 @@ class Scene:
                 [0, 0, 1],
             ]
         )
-        self.canvas.view = back @ turn @ centred
-        self.canvas.texture = masonry(self.rng, self.canvas.view, pixels=self.canvas.pixels)
+        self.canvas.projection = back @ turn @ centred
+        self.canvas.texture = masonry(self.rng, self.canvas.projection, pixels=self.canvas.pixels)
 
     def look_straight(self) -> None:
         """Unit coordinates are picture coordinates from here on."""
-        self.canvas.view = np.eye(3)
+        self.canvas.projection = np.eye(3)
 
     def fill(self, points: Points, colour: Colour, *, rough: bool = False) -> None:
         """See `Canvas.fill`."""

@@ -88,7 +88,8 @@ def room(scene: Scene) -> None:
     scene.stone = lit(scene.stone, max(0.45, shade))
     scene.trim = lit(scene.trim, max(0.45, shade))
     if scene.chance(0.6):
-        pointed, x = scene.pick((0.0, 0.8)), scene.between(0.0, 0.3)
+        pointed = scene.pick((0.0, 0.8))
+        x = scene.between(0.0, 0.3)
         for _ in range(scene.count(1, 3)):
             scene.fill(
                 opening(x, 1.1, 0.26, scene.between(0.5, 0.9), pointed=pointed),
@@ -124,9 +125,11 @@ def _hill(scene: Scene, horizon: float) -> None:
 
 
 def _house(scene: Scene, horizon: float) -> None:
-    stone, roof = scene.stone, scene.roof
+    stone = scene.stone
+    roof = scene.roof
     scene.stone = scene.tint(scene.pick(STONES))
-    left, width = scene.between(-0.2, 0.9), scene.between(0.2, 0.5)
+    left = scene.between(-0.2, 0.9)
+    width = scene.between(0.2, 0.5)
     top = horizon - scene.between(0.05, 0.3)
     gable(scene, left, left + width, top, 1.3, scene.between(0.05, 0.2))
     for number in range(scene.count(0, 3)):
@@ -139,28 +142,35 @@ def _house(scene: Scene, horizon: float) -> None:
             ),
             scene.gloom,
         )
-    scene.stone, scene.roof = stone, roof
+    scene.stone = stone
+    scene.roof = roof
 
 
 def _tree(scene: Scene, horizon: float) -> None:
     colour = scene.tint(scene.pick(((58, 84, 44), (84, 104, 52), (44, 58, 42), (128, 116, 58))))
-    x, size = scene.between(-0.1, 1.1), scene.between(0.08, 0.22)
+    x = scene.between(-0.1, 1.1)
+    size = scene.between(0.08, 0.22)
     scene.fill(box(x - size * 0.1, horizon - size, x + size * 0.1, 1.2), lit(colour, 0.5))
     for _ in range(7):
-        dx, dy = scene.between(-0.8, 0.8) * size, scene.between(-0.9, 0.6) * size
+        dx = scene.between(-0.8, 0.8) * size
+        dy = scene.between(-0.9, 0.6) * size
         blob = ellipse(x + dx, horizon - size + dy, size * 0.6, size * 0.5, steps=9)
         scene.fill(blob, lit(colour, scene.between(0.7, 1.25)), rough=True)
 
 
 def _tower(scene: Scene, horizon: float) -> None:
-    x, half, top = scene.between(0, 1), scene.between(0.025, 0.06), horizon - scene.between(0.2, 0.5)
+    x = scene.between(0, 1)
+    half = scene.between(0.025, 0.06)
+    top = horizon - scene.between(0.2, 0.5)
     scene.fill(box(x - half, top, x + half, 1.3), scene.facing(scene.stone, 0.3), rough=True)
     pyramid(scene, x, top - scene.between(0.5, 4) * half, top, half * 1.1, scene.roof)
     window(scene, x, top + half * 2, half * 0.7, half * 1.3)
 
 
 def _cupola(scene: Scene, horizon: float) -> None:
-    x, radius, foot = scene.between(0, 1), scene.between(0.05, 0.12), horizon - scene.between(0.05, 0.3)
+    x = scene.between(0, 1)
+    radius = scene.between(0.05, 0.12)
+    foot = horizon - scene.between(0.05, 0.3)
     scene.fill(box(x - radius, foot, x + radius, 1.3), scene.facing(scene.stone, -0.3))
     dome(
         scene,
@@ -176,7 +186,9 @@ def _cupola(scene: Scene, horizon: float) -> None:
 
 
 def _pillars(scene: Scene, horizon: float) -> None:
-    x, width, top = scene.between(-0.1, 0.6), scene.between(0.03, 0.06), horizon - scene.between(0.15, 0.4)
+    x = scene.between(-0.1, 0.6)
+    width = scene.between(0.03, 0.06)
+    top = horizon - scene.between(0.15, 0.4)
     for number in range(scene.count(2, 5)):
         column(scene, x + number * width * 2.2, top, 1.1, width, scene.stone)
 
@@ -190,14 +202,16 @@ def _wires(scene: Scene) -> None:
 
 def _branch(scene: Scene) -> None:
     colour = scene.tint(scene.pick(((46, 62, 34), (30, 34, 28), (86, 106, 48), (120, 92, 46))))
-    x, y = scene.pick((0.0, 1.0)), scene.between(0.0, 1.0)
+    x = scene.pick((0.0, 1.0))
+    y = scene.between(0.0, 1.0)
     for _ in range(scene.count(10, 24)):
         blob = scene.rng.normal((x, y), 0.13)
         scene.fill(ellipse(blob[0], blob[1], 0.045, 0.035, steps=7), lit(colour, scene.between(0.7, 1.3)))
 
 
 def _lamp_post(scene: Scene) -> None:
-    x, top = scene.between(0.05, 0.95), scene.between(0.1, 0.5)
+    x = scene.between(0.05, 0.95)
+    top = scene.between(0.1, 0.5)
     scene.fill(box(x - 0.012, top, x + 0.012, 1.1), (52, 52, 56))
     scene.fill(ellipse(x, top, 0.035, 0.045, steps=10), (196, 194, 180))
 
@@ -209,7 +223,8 @@ def _crowd(scene: Scene) -> None:
 
 
 def _edge(scene: Scene) -> None:
-    side, width = scene.pick((0.0, 1.0)), scene.between(0.06, 0.22)
+    side = scene.pick((0.0, 1.0))
+    width = scene.between(0.06, 0.22)
     lean = scene.between(-0.06, 0.06)
     colour = lit(scene.stone, scene.between(0.15, 0.8))
     scene.fill(
@@ -220,7 +235,8 @@ def _edge(scene: Scene) -> None:
 
 
 def _railing(scene: Scene) -> None:
-    top, colour = scene.between(0.78, 0.93), lit(scene.stone, scene.between(0.2, 1.0))
+    top = scene.between(0.78, 0.93)
+    colour = lit(scene.stone, scene.between(0.2, 1.0))
     scene.fill(box(-0.1, top, 1.1, top + 0.025), colour)
     step = scene.between(0.05, 0.1)
     for number in range(int(1.1 / step)):
@@ -228,7 +244,9 @@ def _railing(scene: Scene) -> None:
 
 
 def _hanging_lamp(scene: Scene) -> None:
-    x, y, size = scene.between(0.1, 0.9), scene.between(0.15, 0.5), scene.between(0.03, 0.08)
+    x = scene.between(0.1, 0.9)
+    y = scene.between(0.15, 0.5)
+    size = scene.between(0.03, 0.08)
     scene.stroke(polygon((x, -0.1), (x, y)), (30, 26, 20), 0.006)
     for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
         flame = ellipse(x + step * size, y + 0.3 * size * abs(step), size * 0.22, size * 0.3, steps=8)

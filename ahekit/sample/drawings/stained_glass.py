@@ -74,11 +74,13 @@ def _grid(
     down: int,
 ) -> None:
     """Rectangular or diamond panes that cover a field."""
-    wide, high = (right - left) / across, (bottom - top) / down
+    wide = (right - left) / across
+    high = (bottom - top) / down
     diamonds = scene.chance(0.3)
     for row in range(down):
         for place in range(across):
-            x, y = left + wide * (place + 0.5), top + high * (row + 0.5)
+            x = left + wide * (place + 0.5)
+            y = top + high * (row + 0.5)
             if diamonds:
                 glazier.pane(
                     polygon((x, y - high * 0.5), (x + wide * 0.5, y), (x, y + high * 0.5), (x - wide * 0.5, y))
@@ -132,9 +134,12 @@ def _light(
 
 def _lancets(scene: Scene, glazier: Glazier) -> None:
     """One to four tall lights side by side, perhaps a small rose above."""
-    number, pointed = scene.pick((1, 1, 2, 3, 3, 4)), scene.pick((0.0, 0.8, 1.2))
+    number = scene.pick((1, 1, 2, 3, 3, 4))
+    pointed = scene.pick((0.0, 0.8, 1.2))
     span = scene.between(0.55, 0.9) if number > 1 else scene.between(0.3, 0.5)
-    width, bottom, height = span / number * 0.84, scene.between(0.86, 1.05), scene.between(0.6, 0.85)
+    width = span / number * 0.84
+    bottom = scene.between(0.86, 1.05)
+    height = scene.between(0.6, 0.85)
     for place in range(number):
         middle = number > 2 and 0 < place < number - 1
         x = 0.5 + (place - (number - 1) / 2) * span / number
@@ -148,11 +153,13 @@ def _wheel(scene: Scene, glazier: Glazier, x: float, y: float, radius: float, *,
     scene.fill(ellipse(x, y, radius * 1.1, radius * 1.1, steps=26), scene.trim)
     scene.fill(ellipse(x, y, radius, radius, steps=26), glazier.lead)
     step = 2 * np.pi / petals
-    inner, outer = glazier.scene.pick(glazier.palette), glazier.scene.pick(glazier.palette)
+    inner = glazier.scene.pick(glazier.palette)
+    outer = glazier.scene.pick(glazier.palette)
     for number in range(petals):
         angle = step * number
         for near, far, share, colour in ((0.25, 0.58, 0.36, inner), (0.62, 0.96, 0.42, outer)):
-            start, end = angle - step * share, angle + step * share
+            start = angle - step * share
+            end = angle + step * share
             petal = np.concatenate(
                 [
                     ellipse(x, y, radius * near, radius * near, start=start, end=end, steps=4),
@@ -174,7 +181,8 @@ def _wheel(scene: Scene, glazier: Glazier, x: float, y: float, radius: float, *,
 
 def _rose(scene: Scene, glazier: Glazier) -> None:
     """A rose window, perhaps above a row of small lights."""
-    radius, y = scene.between(0.28, 0.46), scene.between(0.42, 0.52)
+    radius = scene.between(0.28, 0.46)
+    y = scene.between(0.42, 0.52)
     _wheel(scene, glazier, 0.5, y, radius, petals=scene.pick((6, 8, 10, 12, 16)))
     if scene.chance(0.35):
         for place in range(6):
@@ -204,7 +212,9 @@ def _panel(scene: Scene, glazier: Glazier) -> None:
 
 def _great_window(scene: Scene, glazier: Glazier) -> None:
     """A wide pointed window: many lights below, tracery above."""
-    width, bottom, height = scene.between(0.6, 0.85), scene.between(0.9, 1.05), scene.between(0.75, 0.9)
+    width = scene.between(0.6, 0.85)
+    bottom = scene.between(0.9, 1.05)
+    height = scene.between(0.75, 0.9)
     scene.fill(opening(0.5, bottom, width * 1.1, height + 0.04, pointed=1.0), scene.trim, rough=True)
     scene.fill(opening(0.5, bottom, width, height, pointed=1.0), glazier.lead)
     lights = scene.count(3, 5)

@@ -66,7 +66,8 @@ def vault(scene: Scene) -> None:
 
 def _hall(scene: Scene, *, along: bool) -> Hall:
     if along:
-        pitch, y = scene.between(0.15, 0.85), scene.between(0.3, 0.7)
+        pitch = scene.between(0.15, 0.85)
+        y = scene.between(0.3, 0.7)
         camera = Camera(scene.between(-0.35, 0.35), y, -0.3, pitch, scene.between(-0.2, 0.2), scene.between(0.45, 0.75))
         wall = scene.between(1.2, 2.2)
     else:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ahekit import protocols
 from ahekit.data.classes import display_name
 from ahekit.errors import AhekitError
 from ahekit.evaluation.record import MissingRecord, RunRecord
@@ -28,10 +29,9 @@ class Inside:
 
     order = 70
 
-    class Params(BaseModel):
+    class Params(protocols.Params):
         """Parameters of `Inside`."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid")
         method: Literal["gradcam", "gradcam++", "layercam"] = Field(
             "gradcam", description="visualizer that maps one test image of each class"
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ahekit.protocols import Params
 
 _ROBUST_ONLY = (
     *("objective", "variety", "views", "decay", "rotation", "shift", "blur"),
@@ -13,10 +15,8 @@ _ROBUST_ONLY = (
 )
 
 
-class ClassImageParams(BaseModel):
+class ClassImageParams(Params):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["robust", "ascent"] = Field(
         "robust", description="robust: Fourier coefficients under random transforms and priors; ascent: bare pixels"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from ahekit.errors import UsageError
@@ -23,7 +23,7 @@ from ahekit.inspection.synthesis import Objective, View, objectives, synthesize
 from ahekit.inspection.synthesis.parameterizations import fourier
 from ahekit.inspection.synthesis.transforms import normalized, random_affine
 from ahekit.inspection.units import UnitLayer, UnitsMeasured, find_unit_layers, measure_units
-from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.protocols import Params, SplitImages, VisualizerInput
 from ahekit.sections import Visualization
 
 from .figures import BestUnit, depth_figure, sheet_figure
@@ -32,10 +32,8 @@ from .summary import LayerSummary, table, verdict
 LR, SMOOTHNESS, TAMENESS = 5e-2, 4.0, 2.0  # of synthesized images: those of class-image
 
 
-class UnitsParams(BaseModel):
+class UnitsParams(Params):
     """What can be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Split = Field("test", description="images to measure on: test, val or train")
     top: int = Field(9, ge=1, le=100, description="strongest images of each unit whose classes are counted")

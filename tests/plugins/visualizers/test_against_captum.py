@@ -12,8 +12,8 @@ import torch
 from captum import attr
 from torch import Tensor, nn
 
+from ahekit.models import build_component
 from ahekit.protocols import VisualizerInput
-from ahekit.registry import MODELS
 
 Make = Callable[..., Any]
 
@@ -21,11 +21,7 @@ CLASS = 1  # dome_inner
 
 
 def cnn5() -> nn.Module:
-    plugin = MODELS.get("cnn5")
-    module: nn.Module = plugin.build(
-        plugin.Params(channels=(4, 6, 8), hidden=(8,)), num_classes=3, image_size=12
-    ).module
-    return module
+    return build_component("cnn5", {"channels": (4, 6, 8), "hidden": (8,)}, num_classes=3, image_size=12).built.module
 
 
 @pytest.fixture(params=["toy", "cnn5"])

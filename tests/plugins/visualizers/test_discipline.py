@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ahekit.errors import UsageError
+from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, VisualizerInput
-from ahekit.registry import MODELS, VISUALIZERS
+from ahekit.registry import VISUALIZERS
 
 Make = Callable[..., Any]
 
@@ -167,16 +168,15 @@ def small_vgg() -> BuiltModel:
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
     params = BackboneParams(weights="none")
-    looks = {"name": "vgg", "preprocessing": Preprocessing(size=32), "ends": _ends(backbone)}
-    built: BuiltModel = build(backbone, params, **looks, num_classes=3, load=None)
-    return built
+    preprocessing = Preprocessing(size=32)
+    return build(
+        backbone, params, name="vgg", ends=_ends(backbone), preprocessing=preprocessing, num_classes=3, load=None
+    )
 
 
 def registered(name: str, size: int, **params: Any) -> Callable[[], BuiltModel]:
     def build() -> BuiltModel:
-        plugin = MODELS.get(name)
-        built: BuiltModel = plugin.build(plugin.Params(**params), num_classes=3, image_size=size)
-        return built
+        return build_component(name, params, num_classes=3, image_size=size).built
 
     return build
 
