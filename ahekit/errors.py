@@ -6,11 +6,14 @@
     │   └── UnknownNameError    no plugin, class, layer or run of that name
     ├── PluginError             a plugin is broken, or two share a name
     ├── DataError               a dataset, image or archive can't be used
+    │   └── DecodeError         an image file that isn't one, is damaged, too large or of no known form
+    │       └── UnreadableError an image file that can't be read at all
     ├── RunError                a run folder can't be found, read or written
     ├── CheckpointError         a checkpoint can't be read or doesn't fit
+    ├── MissingRecord           a run holds nothing that a section of a report could be made of
     └── TrainingError           training can't go on (a loss that isn't finite, a worker that died)
 
-Bugs are other exceptions and keep their traceback.
+Those not defined here stand beside what raises them. Bugs are other exceptions and keep their traceback.
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ class AhekitError(Exception):
     """Something the user can mend; the message says what is wrong, where, and what to do."""
 
     exit_code = 1
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message as it is shown; more than one line only where several things are wrong."""
+        return (str(self),)
 
 
 class UsageError(AhekitError):
@@ -37,6 +45,11 @@ class SpecError(UsageError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each problem."""
+        return self.problems
 
 
 class UnknownNameError(UsageError):

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ahekit.errors import PluginError, UsageError
+from ahekit.guard import lets_bugs_through, reason_of
 
 _MODULE_PREFIX = "_ahekit_plugin_file_"
 
@@ -77,13 +78,22 @@ def load(path: str | os.PathLike[str]) -> None:
     sys.modules[name] = module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a file that exits ends its own part
         del sys.modules[name]
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"plugin file {path} is broken: {reason}") from error
+        if lets_bugs_through():
+            raise
+        raise PluginError(f"plugin file {path} is broken: {reason_of(error)}") from error
 
 
 def origin(plugin: type) -> str:
     """Who provides a class that registered itself: its file, or the module it is defined in."""
-    module = plugin.__module__
-    return f"file {sys.modules[module].__file__}" if module.startswith(_MODULE_PREFIX) else module
+    module = str(plugin.__module__)
+    return file_of(module) or module
+
+
+def file_of(module: str) -> str:
+    """The plugin file that a module was made of, in words; empty where it was none."""
+    is_file = module.startswith(_MODULE_PREFIX) and module in sys.modules
+    return f"file {sys.modules[module].__file__}" if is_file else ""

@@ -1,16 +1,13 @@
 """Plugins by name: entry points of installed packages, single files, and classes registered in a notebook.
 
-Names come from package metadata; a plugin is imported only when it is asked for. Whatever it then raises, inside
-`with entry.guarded():`, is one line that names it and its distribution. `AHEKIT_TRACEBACK=1` lets bugs through as they
-are.
+Names come from package metadata; a plugin is imported only when it is asked for.
 """
 
 from __future__ import annotations
 
+import ast
 import csv
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -20,60 +17,13 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ahekit import plugin_files
-from ahekit.errors import AhekitError, PluginError, UnknownNameError
+from ahekit.errors import PluginError, UnknownNameError
+from ahekit.guard import Origin, reason_of
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
 FAMILY_SUFFIX = "/*"
-TRACEBACK = "AHEKIT_TRACEBACK"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Whose a plugin is, for what has to be said when it breaks.
-
-    Attributes:
-        kind: "model", "visualizer" …
-        name: That it was asked for by.
-        provider: Distribution and version, file or module.
-    """
-
-    kind: str
-    name: str
-    provider: str
-
-    def broken(self, reason: str) -> PluginError:
-        """The error that names the plugin and says in one line what is wrong with it."""
-        return PluginError(f"{self.kind} {self.name!r} of {self.provider} is broken: {' '.join(reason.split())}")
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Inside, a bug of the plugin becomes its `PluginError`; what it raises on purpose (`AhekitError`) passes.
-
-        So do Ctrl-C and, when the environment's `AHEKIT_TRACEBACK` is set, every bug.
-        """
-        try:
-            yield
-        except (AhekitError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # sys.exit() in a plugin ends the plugin's part, not the program
-            if os.environ.get(TRACEBACK):
-                raise
-            raise self.broken(reason_of(error)) from error
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A call into the plugin, guarded; `partial(origin.call, function)` guards a function of its own."""
-        with self.guarded():
-            return function(*args, **kwargs)
-
-
-def reason_of(error: BaseException) -> str:
-    """An exception in one line: its type, and the first of what it says."""
-    if isinstance(error, RecursionError):
-        return "RecursionError: it calls itself without end"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= 300 else f'{text[:300]}…'}".removesuffix(": ")
 
 
 @dataclass(frozen=True)
@@ -82,10 +32,12 @@ class Entry(Origin):
 
     Attributes:
         module: Module that the plugin is imported from; None when it is already imported.
+        attribute: The plugin's name in that module.
     """
 
     load: Callable[[], Any]
     module: str | None = None
+    attribute: str = ""
 
     @property
     def origin(self) -> Origin:
@@ -106,6 +58,22 @@ class Entry(Origin):
     def is_there(self) -> bool:
         """Whether its package could be imported, found out without importing it."""
         return self.package is None or _spec_of(self.package) is not None
+
+    def description(self) -> str:
+        """The first line of its docstring, as far as that can be read without importing it."""
+        if self.module is None:
+            return _first_line(self.load().__doc__)
+        if not self.is_there:
+            return ""
+        files = (_file_beside(self.module, ".py"), _file_beside(self.module, "") / "__init__.py")
+        for file in files:
+            try:
+                tree = ast.parse(file.read_bytes())
+            except (OSError, SyntaxError, ValueError, RecursionError):
+                continue
+            classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == self.attribute]
+            return _first_line(ast.get_docstring(classes[-1])) if classes else ""
+        return ""
 
     def suggested(self) -> list[Suggestion]:
         """The models worth starting with that a file beside its module names; imports nothing.
@@ -181,7 +149,7 @@ class Registry(Generic[P]):
         plugin_files.read()
         installed = [
             # Not `point.module`, which fails on a value that is none.
-            Entry(self.kind, point.name, _distribution(point), point.load, point.value.partition(":")[0].strip())
+            Entry(self.kind, point.name, _distribution(point), point.load, *_target(point.value))
             for point in entry_points(group=self.group)
         ]
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))
@@ -280,6 +248,16 @@ class Registry(Generic[P]):
         )
 
 
+def _target(value: str) -> tuple[str, str]:
+    """Module and attribute of an entry point, whatever it says; `[extras]` after them are left out."""
+    module, _, attribute = value.partition("[")[0].partition(":")
+    return module.strip(), attribute.strip()
+
+
+def _first_line(docstring: object) -> str:
+    return docstring.strip().split("\n", 1)[0] if isinstance(docstring, str) else ""
+
+
 def _names_of(entry: Entry, family: Any) -> list[str]:
     with entry.guarded():
         names = family.names()
@@ -327,3 +305,26 @@ REPORTERS: Registry[ReporterPlugin] = Registry(
     "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare or metrics")
 )
 REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS)
+
+
+def blame(error: BaseException) -> PluginError | None:
+    """The plugin file or other distribution in whose code an error arose, for what no guard stands around.
+
+    A network's `forward` is such a place: torch calls it. None where the innermost code of ours, of torch or of anybody
+    else was called by no plugin but the tool's own.
+    """
+    theirs = {
+        entry.package: entry.provider
+        for registry in REGISTRIES
+        for entry in registry.entries()
+        if entry.package not in (None, "ahekit_plugins")
+    }
+    providers = []
+    trace = error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        provider = plugin_files.file_of(module) or theirs.get(module.partition(".")[0])
+        if provider:
+            providers.append(provider)
+        trace = trace.tb_next
+    return PluginError(f"code of {providers[-1]} failed: {reason_of(error)}") if providers else None

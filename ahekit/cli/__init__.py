@@ -5,18 +5,17 @@ Command modules import nothing heavy at module level, so that help and completio
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ahekit import __version__, console, plugin_files
+from ahekit import __version__, console
 from ahekit.cli.groups import RootGroup
 
 COMMANDS = ("train", "finetune", "resume", "report", "viz")
-"""`ahekit.cli.<name>` holds a function of that name."""
+"""`ahekit.cli.<name>` holds a function of that name, and a class `Command` where it reads its arguments its own way."""
 
 GROUPS = ("data", "model", "prove", "runs", "plugins")
 """`ahekit.cli.<name>` holds a Typer `app` with subcommands."""
@@ -53,11 +52,10 @@ def root(
     ] = False,
 ) -> None:
     """Classify pictures of architectural heritage elements, and see why."""
-    from_environment = os.environ.get("AHEKIT_PLUGINS", "").split(os.pathsep)
-    plugin_files.announce([*filter(None, from_environment), *(plugin or [])])
 
 
 for name in COMMANDS:
-    app.command(name)(getattr(import_module(f"ahekit.cli.{name}"), name))
+    module = import_module(f"ahekit.cli.{name}")
+    app.command(name, cls=getattr(module, "Command", None))(getattr(module, name))
 for name in GROUPS:
     app.add_typer(import_module(f"ahekit.cli.{name}").app, name=name)

@@ -117,7 +117,7 @@ def add(
     console.configure(quiet=quiet)
     with console.progress("adding images", None) as advance:
         folder = install(path, name=name, replace=force, advance=advance)
-    console.say(f"Installed {folder.name} in {folder.root}; use it with --data {folder.name}\n")
+    console.say(f"Installed {folder.name} in {folder.root}; use it with --data {folder.name}", "")
     _show(folder)
 
 

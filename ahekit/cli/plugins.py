@@ -90,14 +90,17 @@ def show(
     for registry, entry, plugin in find(name):
         facts = {"name": name, "kind": registry.kind, "provider": entry.provider, "description": describe(plugin)}
         if name.endswith(FAMILY_SUFFIX):
-            _show_family(facts, entry.suggested(), count=len(plugin.names()), json=json)
+            _show_family(facts, entry.suggested(), count=len(registry.family_names(entry)), json=json)
             continue
+        with entry.guarded("its parameters can't be described"):
+            schema = plugin.Params.model_json_schema()
+            table = _parameter_table(registry.kind, parameters(plugin.Params))
         if json:
-            console.show_json({**facts, "parameters": plugin.Params.model_json_schema()})
+            console.show_json({**facts, "parameters": schema})
             continue
         console.say(f"{name}: {registry.kind} of {entry.provider}")
         console.say(describe(plugin))
-        console.show_table(_parameter_table(registry.kind, parameters(plugin.Params)))
+        console.show_table(table)
 
 
 def _show_family(facts: Mapping[str, str], suggested: Sequence[Suggestion], *, count: int, json: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from ahekit import console
@@ -17,19 +20,14 @@ def group() -> None:
 
 
 @app.command()
+@options.sets_fields((options.MODEL, *options.training("data", "batch_size", "accum", "precision", "seed")))
 def accum(
     *,
-    model: options.Model = None,
-    data: options.Data = None,
-    batch_size: options.BatchSize = None,
-    accum: options.Accumulation = None,
-    precision: options.Precision = None,
-    seed: options.Seed = None,
+    flags: Mapping[str, Any],
     spec: options.Spec = None,
     assignments: options.Assignments = None,
     json: options.Json = False,
 ) -> None:
     """Compare accumulated gradients with those of one large batch; exit 1 when they differ."""
     console.configure(json=json)
-    flags = options.training_flags(locals(), model="model.name")
     training.prove(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), json=json)

@@ -14,7 +14,8 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.errors import RunError, UnknownNameError, UsageError
+from ahekit.cli.output import write_files
+from ahekit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from ahekit.reporting.build import Report
@@ -145,22 +146,12 @@ def write_report(
     Raises:
         RunError: The folder can't be written.
     """
-    from ahekit.files import write_atomic
     from ahekit.reporting.files import report_files
 
     wanted = cast("list[FileFormat]", [name for name in formats if name != "console"])
     inside = {"pages": f"report/{folder}", "figures": f"report/{folder}/figures"} if folder else {"pages": "report"}
     report, files = report_files(report, wanted, **({} if out else inside))
-    try:
-        for name, content in files.items():
-            if out is None:
-                run.write_bytes(name, content)
-            else:
-                (out / name).parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(out / name, content)
-    except OSError as error:
-        where = out or run.path
-        raise RunError(f"{where}: can't write the report ({error.strerror}); choose a folder with --out") from error
+    write_files(files, run, out)
     base = out or run.path
     pages = [base / name for name in files if not name.endswith(".png")]
     pictures = base / "figures" if out or not folder else base / "report" / folder / "figures"
@@ -172,14 +163,14 @@ def show(report: Report) -> None:
     width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
     console.say(report.title)
     if report.verdict:
-        console.say(_wrapped(report.verdict, width) + "\n")
+        console.say(*_wrapped(report.verdict, width), "")
     label_width = max((len(label) for label, _ in report.facts), default=0)
     for label, value in report.facts:
-        console.say(_wrapped(value, width, lead=f"  {label:<{label_width}}  "))
+        console.say(*_wrapped(value, width, lead=f"  {label:<{label_width}}  "))
     console.say("")
     for section in report.sections:
         console.say(section.title.upper())
-        console.say(_wrapped(section.reading, width) + "\n")
+        console.say(*_wrapped(section.reading, width), "")
         for table in section.tables:
             console.show_table(shortened(table))
 
@@ -198,9 +189,9 @@ def _show_missing(report: Report) -> None:
         console.warn(f"{missing.section}: {missing.reason}")
 
 
-def _wrapped(text: str, width: int, *, lead: str = "") -> str:
+def _wrapped(text: str, width: int, *, lead: str = "") -> list[str]:
     # A path or id longer than the line stays whole, so that it can be copied.
-    return textwrap.fill(
+    return textwrap.wrap(
         text,
         width,
         initial_indent=lead,

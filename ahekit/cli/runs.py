@@ -89,8 +89,7 @@ def show(run: options.RunArgument = None, runs: options.Runs = None, json: optio
     for fault in record.faults:
         console.warn(fault)
     if record.state == "interrupted":
-        command = resume_command(record.path, record.manifest.processes)
-        console.say(f"Go on with:\n  {command}")
+        console.say("Go on with:", f"  {resume_command(record.path, record.manifest.processes)}")
 
 
 @app.command()
@@ -155,7 +154,7 @@ def prune(
     if not removable:
         console.say(f"Nothing to remove in {root}.")
         return
-    console.say("\n".join(f"  {run.name}  {states[run.name]}" for run in removable))
+    console.say(*(f"  {run.name}  {states[run.name]}" for run in removable))
     if not yes and not console.confirm(f"Remove these {len(removable)} of {len(listed)} runs?", option="--yes"):
         console.say("Nothing removed.")
         return

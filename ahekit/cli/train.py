@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from ahekit.cli import options, training
 from ahekit.spec import resolve_spec
 
+RECIPE = options.Flag("recipe", "recipe", metavar="NAME", complete=options.complete_recipes)
 
+
+@options.sets_fields((options.MODEL, RECIPE, *options.TRAINING))
 def train(
     *,
-    model: options.Model = None,
-    data: options.Data = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Preset to start from: strong (default) or assignment.")
-    ] = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    accum: options.Accumulation = None,
-    lr: options.LearningRate = None,
-    optimizer: options.Optimizer = None,
-    schedule: options.Schedule = None,
-    weight_decay: options.WeightDecay = None,
-    label_smoothing: options.LabelSmoothing = None,
-    class_weights: options.ClassWeights = None,
-    sampling: options.Sampling = None,
-    mix: options.Mix = None,
-    average_decay: options.AverageDecay = None,
-    patience: options.Patience = None,
-    monitor: options.Monitor = None,
-    max_minutes: options.MaxMinutes = None,
-    image_size: options.ImageSize = None,
-    precision: options.Precision = None,
-    channels_last: options.ChannelsLast = None,
-    device: options.Device = None,
-    seed: options.Seed = None,
+    flags: Mapping[str, Any],
     spec: options.Spec = None,
     assignments: options.Assignments = None,
     lr_find: Annotated[
@@ -53,7 +33,6 @@ def train(
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
-    flags = options.training_flags(locals(), model="model.name", recipe="recipe")
     resolved = resolve_spec(file=spec, flags=flags, assignments=assignments or ())
     training.speak_once(quiet=quiet, json=json)
     if prove_accum:

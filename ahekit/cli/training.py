@@ -127,8 +127,10 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
     ):
         status = fit(setup, run, watcher=display, stop=stop, processes=processes, resume=resume, warn=console.warn)
     if status.state == "interrupted":
-        console.say(f"Stopped at optimizer step {status.step} and saved. Go on with:")
-        console.say(f"  {resume_command(run.path, processes.world)}")
+        console.say(
+            f"Stopped at optimizer step {status.step} and saved. Go on with:",
+            f"  {resume_command(run.path, processes.world)}",
+        )
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
     if status.reason:
         console.say(f"Training {status.reason}.")
@@ -137,4 +139,4 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
         value = best.val.get(monitor.name)
         measured = "" if value is None else f" ({value:.4f})"
         console.say(f"Best epoch by validation {monitor.words}: {best.epoch}{measured}.")
-    console.say(f"See all numbers with:\n  ahekit report {quote(str(run.path))}")
+    console.say("See all numbers with:", f"  ahekit report {quote(str(run.path))}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,27 +11,34 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.cli.output import write_files
+from ahekit.cli.plugin_options import PluginCommand, parameters
+from ahekit.registry import VISUALIZERS
 
 if TYPE_CHECKING:
     from ahekit.sections import Table
     from ahekit.trained import Trained
     from ahekit.visualizing import Pictures
 
-OWN = "Parameters of the visualizer"
+
+class Command(PluginCommand):
+    """Takes a visualizer's name; its parameters are options."""
+
+    registry = VISUALIZERS
+    default = "activations"
 
 
 def complete_visualizers(incomplete: str) -> list[str]:
     """Names of registered visualizers, from package metadata."""
-    from ahekit.registry import VISUALIZERS
-
     return [name for name in VISUALIZERS.names() if name.startswith(incomplete)]
 
 
 def viz(
+    context: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(help="Visualizer; `ahekit plugins` lists them.", autocompletion=complete_visualizers),
-    ] = "activations",
+        typer.Argument(metavar="NAME", help="Visualizer.", autocompletion=complete_visualizers),
+    ] = Command.default,
     layers: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,50 +66,12 @@ def viz(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="NAME", help="best, last, or a checkpoint's name or part of it.")
     ] = "best",
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="CLASS",
-            help="What to explain: a class by its name, predicted, true, or vs:CLASS.",
-            rich_help_panel=OWN,
-        ),
-    ] = None,
-    filter: Annotated[
-        str | None, typer.Option("--filter", metavar="N|all", help="Filter of the layer.", rich_help_panel=OWN)
-    ] = None,
-    scalar: Annotated[
-        str | None,
-        typer.Option(
-            "--scalar", metavar="NAME", help="What is propagated back: filter-mean or logit.", rich_help_panel=OWN
-        ),
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option("--method", metavar="NAME", help="Way to go about it.", rich_help_panel=OWN)
-    ] = None,
-    unit: Annotated[int | None, typer.Option("--unit", metavar="N", help="Unit of the layer.", rich_help_panel=OWN)] = (
-        None
-    ),
-    init: Annotated[
-        Path | None, typer.Option("--init", metavar="IMAGE", help="Picture to start from.", rich_help_panel=OWN)
-    ] = None,
-    diversity: Annotated[
-        int | None, typer.Option("--diversity", metavar="N", help="Images for each class.", rich_help_panel=OWN)
-    ] = None,
-    every: Annotated[
-        int | None,
-        typer.Option("--every", metavar="N", help="Animate, with a frame every so many steps.", rich_help_panel=OWN),
-    ] = None,
-    show_units: Annotated[
-        int | None, typer.Option("--show-units", metavar="N", help="Units a figure shows.", rich_help_panel=OWN)
-    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="PARAMETER=VALUE",
-            help="Set any parameter of the visualizer; repeatable. `ahekit plugins show NAME` lists them.",
-            rich_help_panel=OWN,
+            help="Set any parameter of the visualizer; repeatable, and wins over its option.",
         ),
     ] = None,
     judge: Annotated[
@@ -114,14 +83,6 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Sanity checks of the maps beside the picture: weights randomized, deletion and insertion, in place.",
-            rich_help_panel=OWN,
-        ),
-    ] = False,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -134,44 +95,48 @@ def viz(
     json: options.Json = False,
 ) -> None:
     """Look inside a trained network: write figures and arrays, and say where they are."""
+    console.configure(quiet=quiet, json=json)
+    params = parameters(context, assignments or ())
     from ahekit.run import runs_root
     from ahekit.trained import find_trained
     from ahekit.visualizing import look, visualization_files
 
-    console.configure(quiet=quiet, json=json)
-    flags = {"target": target, "filter": filter, "scalar": scalar, "method": method, "unit": unit}
-    more = {"show_units": show_units, "init": init, "diversity": diversity, "every": every, "check": check or None}
-    params = parameters({**flags, **more}, assignments or [])
-    trained, passed = find_trained(
-        runs_root(runs), run=run, checkpoint=checkpoint, layers=layers or (), device=device or "auto"
-    )
+    root = runs_root(runs)
+    compute = device or "auto"
+    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute)
     for note in passed:
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
     pictures = choose_pictures(trained, name, images or [], seed=seed or 0)
-    asked = find_trained(runs_root(runs), run=judge, device=device or "auto")[0] if judge else None
+    second = find_trained(root, run=judge, device=compute)[0] if judge else None
     with counting(name) as progress:
-        seen = look(
+        view = look(
             *(trained, name, pictures),
             layers=layers or (),
             params=params,
             seed=seed or 0,
             progress=progress,
-            judge=asked,
+            judge=second,
         )
-    for table in seen.tables:
+    for table in view.tables:
         console.show_table(table)
-    for note in (*(pictures.notes if pictures else ()), *seen.notes):
+    for note in (*(pictures.notes if pictures else ()), *view.notes):
         console.say(note)
-    files = visualization_files(seen, trained, pictures, name=name, layers=layers or (), svg=svg)
-    paths = write_files(files, trained, out)
+    files = visualization_files(view, trained, pictures, name=name, layers=layers or (), svg=svg)
+    folder = "" if out else "figures/"
+    paths = write_files({folder + file: content for file, content in files.items()}, trained.run, out)
     for path in paths:
         console.say(f"{path.suffix.removeprefix('.')}: {path}")
     if json:
         console.show_json(
-            {"run": trained.run.name, "checkpoint": trained.checkpoint.name, "visualizer": name}
-            | {"files": list(map(str, paths)), "notes": list(seen.notes)}
-            | {"tables": [as_json(table) for table in seen.tables]}
+            {
+                "run": trained.run.name,
+                "checkpoint": trained.checkpoint.name,
+                "visualizer": name,
+                "files": list(map(str, paths)),
+                "notes": list(view.notes),
+                "tables": [as_json(table) for table in view.tables],
+            }
         )
 
 
@@ -194,20 +159,6 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-def parameters(flags: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """A visualizer's parameters from flags (those given) and assignments, which win.
-
-    Raises:
-        UsageError: An assignment has no `=`.
-    """
-    from ahekit.validation import merge, parse_assignment
-
-    params = {name: value for name, value in flags.items() if value is not None}
-    for assignment in assignments:
-        params = merge(params, parse_assignment(assignment))
-    return params
-
-
 def choose_pictures(trained: Trained, name: str, images: list[Path], *, seed: int) -> Pictures | None:
     """The pictures that were named, else a test image of each class; None for a visualizer that takes none.
 
@@ -225,23 +176,3 @@ def choose_pictures(trained: Trained, name: str, images: list[Path], *, seed: in
     if images:
         return read_pictures(images, trained.built.preprocessing)
     return one_per_class(trained, seed=seed)
-
-
-def write_files(files: Mapping[str, bytes], trained: Trained, out: Path | None) -> list[Path]:
-    """Write files into the run's figures folder, or into `out`.
-
-    Raises:
-        RunError: The folder can't be written.
-    """
-    from ahekit.errors import RunError
-    from ahekit.files import write_atomic
-
-    if out is None:
-        return [trained.run.write_bytes(f"figures/{name}", content) for name, content in files.items()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomic(out / name, content)
-    except OSError as error:
-        raise RunError(f"{out}: can't be written ({error.strerror}); choose a folder with --out") from error
-    return [out / name for name in files]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,16 @@ from safetensors.numpy import save
 from ahekit.data.classes import display_name
 from ahekit.errors import RunError
 from ahekit.files import check_regular
+
+F = TypeVar("F", np.float32, np.float64)
+
+
+def softmax(logits: NDArray[F]) -> NDArray[F]:
+    """Probabilities `(N, C)` of logits `(N, C)`, in the logits' own precision."""
+    # A row's largest logit becomes 0, so that no exponential overflows; the shift cancels out.
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[F] = exp / exp.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,7 @@ class Predictions:
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """Softmax of the logits, `(N, C)` in [0, 1]."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        exp = np.exp(shifted)
-        probabilities: NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
-        return probabilities
+        return softmax(self.logits.astype(np.float64))
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -20,4 +20,5 @@ class NoParams(Params):
 
 def describe(plugin: object) -> str:
     """The first line of a plugin's docstring."""
-    return (type(plugin).__doc__ or "").strip().split("\n", 1)[0]
+    text = type(plugin).__doc__
+    return text.strip().split("\n", 1)[0] if isinstance(text, str) else ""

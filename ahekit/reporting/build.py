@@ -13,6 +13,7 @@ from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.facts import run_line
 from ahekit.evaluation.record import RunRecord
+from ahekit.faults import section_faults
 from ahekit.registry import REPORTERS
 from ahekit.reporting.facts import run_facts
 from ahekit.sections import Section
@@ -21,7 +22,7 @@ from ahekit.validation import validate
 Task = Literal["report", "compare"]
 
 _ON_SAMPLE = " (sample of drawings)"
-_UNFIT: Mapping[Task, str] = {
+_OTHER_TASK: Mapping[Task, str] = {
     "report": "this section compares runs; name two or more",
     "compare": "this section is of the report on one run; name one",
 }
@@ -68,8 +69,7 @@ def build_report(
 ) -> Report:
     """Ask every registered reporter that reports on one run for its section.
 
-    A reporter that breaks costs its own section alone, and the report says so; one that was asked for by name in
-    `only` breaks with its traceback.
+    A reporter that breaks costs its own section alone, and the report says so.
 
     Args:
         only: Names of the reporters to ask; empty: all.
@@ -118,13 +118,13 @@ def build_comparison(
         subtitle=f"on the {len(runs.first.ids):,d} test images they share",
         facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
         sections=tuple(_marked(section) if is_sample else section for section in sections),
-        missing=(*(Missing(name, reason) for name, reason in runs.unfit.items()), *faults, *missing),
+        missing=(*(Missing(name, reason) for name, reason in runs.left_out.items()), *faults, *missing),
     )
 
 
 def _ask(
     task: Task,
-    given: RunRecord | ComparedRuns,
+    runs: RunRecord | ComparedRuns,
     *,
     only: Collection[str],
     skip: Collection[str],
@@ -134,51 +134,55 @@ def _ask(
     plugin_files.raise_broken()
     _check_names([*only, *skip, *params])
     missing: list[Missing] = []
-    sections: list[tuple[int, Section]] = []
+    sections: list[tuple[float, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
-        try:
-            reporter = REPORTERS.get(name)
-        except PluginError as error:
-            missing.append(Missing(name, str(error)))
-            continue
-        if not hasattr(reporter, task):
-            if name in {*only, *params}:
-                raise UsageError(f"{name}: {_UNFIT[task]}")
-            continue
-        values = validate(reporter.Params, params.get(name, {}), where=name)
-        made = _section(name, getattr(reporter, task), given, values, is_strict=name in only)
+        made = _section(name, task, runs, params.get(name, {}), is_named=name in {*only, *params})
         if isinstance(made, Missing):
             missing.append(made)
-        else:
-            sections.append((reporter.order, made))
+        elif made is not None:
+            sections.append(made)
     return [section for _, section in sorted(sections, key=lambda pair: (pair[0], pair[1].name))], missing
 
 
 def _section(
-    name: str,
-    make: Callable[[Any, BaseModel], Section],
-    given: RunRecord | ComparedRuns,
-    params: BaseModel,
-    *,
-    is_strict: bool,
-) -> Section | Missing:
+    name: str, task: Task, runs: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
+) -> tuple[float, Section] | Missing | None:
+    """A reporter's place and section, or why there is none; None where it has nothing to do with the task.
+
+    Raises:
+        UsageError: It has nothing to do with it and was asked for by name.
+        SpecError: A parameter is wrong.
+    """
     try:
-        return replace(make(given, params), name=name)
+        entry, reporter = REPORTERS.look_up(name)
+        with entry.guarded():
+            make: Callable[[Any, BaseModel], Section] | None = getattr(reporter, task, None)
+            order = reporter.order
+            values = validate(reporter.Params, params, where=name) if make else None
+        if not isinstance(order, int | float):
+            raise entry.broken(f"its order is {order!r}, not a number")
+    except PluginError as error:
+        return Missing(name, str(error))
+    if make is None or values is None:
+        if is_named:
+            raise UsageError(f"{name}: {_OTHER_TASK[task]}")
+        return None
+    try:
+        with entry.guarded():
+            section = make(runs, values)
+            if fault := next(section_faults(section), ""):
+                raise entry.broken(fault)
     except AhekitError as error:
         return Missing(name, str(error))
-    except Exception as error:
-        if is_strict:
-            raise
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
-        return Missing(name, f"its reporter broke ({reason}); `--only {name}` shows where")
+    return order, replace(section, name=name, figures=entry.guarded_figures(section.figures))
 
 
 def _check_names(names: Collection[str]) -> None:
-    known = REPORTERS.names()
+    registered = REPORTERS.names()
     for name in names:
-        if name not in known:
+        if name not in registered:
             hint = f"A package adds more through the entry-point group {REPORTERS.group!r}, a file through --plugin"
-            raise UnknownNameError("reporter", name, known, hint=hint)
+            raise UnknownNameError("reporter", name, registered, hint=hint)
 
 
 def _faults(record: RunRecord) -> Iterator[str]:

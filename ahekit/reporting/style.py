@@ -16,6 +16,8 @@ from ahekit.errors import PluginError
 from ahekit.sections import Figure
 
 PNG_DPI = 150
+MAX_PIXELS = 150_000_000
+"""Of a PNG: half a gigabyte while it is drawn."""
 
 # matplotlib's blues begin with a navy that outshines a dark page; these begin with the page's panels.
 _NIGHT = LinearSegmentedColormap.from_list("ahekit-night", ["#1d2530", "#2a5f8f", "#6cb6ea", "#f4faff"])
@@ -116,14 +118,16 @@ def render_figure(
     with mpl.rc_context(style(theme)), warnings.catch_warnings():
         # A script that the font lacks shows as boxes here; tables and alt texts beside the figure have the words.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        canvas = MplFigure(figsize=figure.size, layout="constrained")
         file = io.BytesIO()
         try:
+            canvas = MplFigure(figsize=figure.size, layout="constrained")
             figure.draw(canvas)
             if heading != "":
                 canvas.suptitle(figure.title if heading is None else heading)
             canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"figure {figure.name!r} can't be drawn: {reason}") from error
     return file.getvalue()

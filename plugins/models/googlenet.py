@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models import GoogLeNet as TorchvisionGoogLeNet
 from torchvision.models import GoogLeNet_Weights
 
-from ahekit.backbones.build import BackboneParams, build
+from ahekit.backbones.build import build
+from ahekit.backbones.params import BackboneParams
 from ahekit.backbones.weights import load_from_file, load_from_url
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.preprocessing import Preprocessing

@@ -35,7 +35,6 @@ class Protocol:
         if edition is not None and edition.name in PUBLISHED:
             tables.append(_published(record, edition))
         return Section(
-            name="protocol",
             title="Protocol",
             reading=_reading(record),
             tables=tuple(tables),

@@ -1,4 +1,4 @@
-"""A small dataset on disk."""
+"""A small dataset on disk, and a visualizer of somebody else's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+STRANGER = '''
+"""Registers a visualizer."""
+from pathlib import Path
+from typing import Literal
+from pydantic import BaseModel, Field
+from ahekit.registry import VISUALIZERS
+from ahekit.protocols import Visualization
+
+
+class Params(BaseModel):
+    rays: int = Field(7, ge=1, description="rays [of light] from each place")
+    colour: Literal["warm", "cold"] = Field("warm", description="of the rays")
+    fade: bool = Field(True, description="rays fade")
+    seed: int = Field(3, description="the command has an option of this name")
+    grid: tuple[int, int] = Field((2, 3), description="rows and columns")
+    only: tuple[str, ...] = Field((), description="classes")
+
+
+@VISUALIZERS.register("rays")
+class Rays:
+    """Rays from every place.
+
+    And more of them.
+    """
+
+    Params = Params
+    needs_images = False
+
+    def visualize(self, given, params):
+        return Visualization(arrays={}, figures=(), notes=(str(params), f"seed {given.seed}"))
+'''
 
 
 @pytest.fixture
@@ -23,3 +55,11 @@ def class_folder(tmp_path: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / f"{number:03d}.png")
     return root
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """A plugin file with the visualizer `rays`, which says in a note what it was given."""
+    file = tmp_path / "rays.py"
+    file.write_text(STRANGER)
+    return file

@@ -200,7 +200,7 @@ def test_another_run_judges_class_images(cli: Cli, runs: Path, class_folder: Pat
     )
 
     assert (outcome.code, outcome.err) == (0, "")
-    assert "the judge names" in outcome.out
+    assert "the judge predicts" in outcome.out
     with np.load(tmp_path / "out" / "class-image.npz") as stored:
         assert stored["judge_probability"].shape == (3,)
 
@@ -313,6 +313,19 @@ def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: P
     assert outcome.err == f"ahekit: {other.name} can't judge: it doesn't know crypt\n"
 
 
+@pytest.mark.parametrize("place", [1, -1])
+def test_a_strangers_options_are_read_before_and_after_its_name(
+    cli: Cli, runs: Path, class_folder: Path, stranger: Path, place: int
+) -> None:
+    write_run(runs, class_folder)
+    words = ["viz", "--rays", "5", "--no-fade", "--grid", "[4, 5]", "--only", "arch", "--only", "1e3", "--colour=cold"]
+    words.insert(place if place > 0 else len(words), "rays")
+    outcome = cli(*words, "--set", "seed=9", "--seed", "2", "--plugin", stranger, "--runs", runs)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "rays=5 colour='cold' fade=False seed=9 grid=(4, 5) only=('arch', '1e3')" in outcome.out
+    assert "seed 2" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("args", "line"),
     [
@@ -322,8 +335,14 @@ def test_judge_of_other_classes_is_refused(cli: Cli, runs: Path, class_folder: P
             "layer conv2 has 6 filters, 0 to 5; there is no filter 99",
         ),
         (("gradcam", "--target", "bean"), "no class named 'bean'; did you mean beam? Known: arch, beam, crypt"),
-        (("gradcam", "--filter", "3"), "gradcam.filter: no field named 'filter'"),
-        (("kernels", "--check"), "kernels.check: no field named 'check'"),
+        (("gradcam", "--filter", "3"), "no option --filter; "),
+        (("gradcam", "--set", "filter=3"), "gradcam.filter: no field named 'filter'"),
+        (("kernels", "--check"), "no option --check; did you mean --checkpoint"),
+        (("gradcam", "--targt", "beam"), "no option --targt; did you mean --target? `ahekit viz gradcam --help`"),
+        (("--target", "beam"), "no option --target; did you mean --image or --set? `ahekit viz activations --help`"),
+        (("occlusion", "--window", "x"), "invalid value for '--window': must be a valid integer"),
+        (("embedding", "--method", "umap"), "invalid value for '--method': 'umap' is not one of 'tsne', 'pca'"),
+        (("gradcam", "units"), "got unexpected extra argument"),
         (("activatoins",), "no visualizer named 'activatoins'; did you mean activations?"),
         (("--show-units", "0"), "activations.show_units: must be greater than or equal to 1 (got 0)"),
         (("--set", "show_units"), "--set show_units: write FIELD=VALUE"),
@@ -446,11 +465,11 @@ def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class
     file.write_text(
         "from ahekit.protocols import NoParams\nfrom ahekit.registry import VISUALIZERS\n"
         '@VISUALIZERS.register("odd")\nclass Odd:\n    "Odd."\n    Params = NoParams\n'
-        "    def visualize(self, given, params):\n        return 3\n"
+        "    def visualize(self, request, params):\n        return 3\n"
     )
     outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
     assert outcome.code == 1
-    assert outcome.err == "ahekit: visualizer 'odd' returned a int, not a Visualization\n"
+    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} is broken: it returned a int, not a Visualization\n"
 
 
 def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path, class_folder: Path) -> None:

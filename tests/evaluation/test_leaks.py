@@ -55,7 +55,7 @@ def leaking(tmp_path: Path) -> RunRecord:
 def test_test_images_seen_in_train_or_validation_are_found_with_what_they_copy(leaking: RunRecord) -> None:
     leaks = find_leaks(leaking)
 
-    assert {(copy.test, copy.seen) for copy in leaks.copies} == {
+    assert {(copy.test, copy.train) for copy in leaks.copies} == {
         ("test/arch/0.png", "train/arch/3.png"),
         ("test/arch/1.png", "train/arch/5.png"),
     }

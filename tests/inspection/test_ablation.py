@@ -79,9 +79,9 @@ def test_starting_from_the_unit_s_stage_gives_what_the_whole_network_gives() -> 
     labels = np.arange(40) % 4
     units = [Silenced("block1.norm", 2), Silenced("block3.norm", 5, value=3.0), Silenced("dense1.linear", 0, value=9.0)]
 
+    built.module.eval()
     _, each = silenced_counts(built, units, batches(images, 16), labels, num_classes=4)
 
-    built.module.eval()
     for unit, counts in zip(units, each, strict=True):
         with torch.no_grad(), silencing(built.module, unit):
             predicted = built.module(images).argmax(1).numpy()

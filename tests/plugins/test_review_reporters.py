@@ -145,7 +145,7 @@ def test_figures_stand_on_all_images_and_on_the_leak_free_ones(record: RunRecord
     assert figures["without near-copies"]["accuracy"][0] == 5 / 7
     assert figures["near-copies alone"]["accuracy"][0] == 1
     assert table_of(section, "Headline").rows[0] == ("images", "8", None, "7", None, "1", None)
-    assert table_of(section, "Test images").rows[0][3:] == ("yes", "rightly")
+    assert table_of(section, "Test images").rows[0][3:] == ("yes", "correctly")
     assert "1 of 8 test images (12.5%)" in section.reading
     assert section.figures[0].data["ids"] == ["test/altar/0.png", "train/altar/0.png"]
 
@@ -167,7 +167,7 @@ def test_errors_are_listed_with_the_highest_loss_first(record: RunRecord) -> Non
 
     assert column(table, "File") == [test.ids[7], test.ids[6]]
     assert column(table, "Loss") == pytest.approx([losses[7], losses[6]])
-    assert column(table, "Named") == ["gargoyle", "vault"]
+    assert column(table, "Predicted") == ["gargoyle", "vault"]
     assert section.figures[0].data["ids"] == [test.ids[7], test.ids[6]]
 
 
@@ -242,4 +242,4 @@ def test_published_results_stand_beside_a_run_on_ahe64_with_their_caveats(record
 
 
 def test_doubts_of_a_weak_network_are_told_as_its_own_faults(record: RunRecord) -> None:
-    assert "With 75% right, most are its own faults." in report("mistakes", record).reading
+    assert "With an accuracy of 75%, most are its own errors." in report("mistakes", record).reading

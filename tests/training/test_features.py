@@ -14,7 +14,8 @@ import torch
 from timm.models.vgg import VGG
 from torch import Tensor, nn
 
-from ahekit.backbones.build import BackboneParams, build
+from ahekit.backbones.build import build
+from ahekit.backbones.params import BackboneParams
 from ahekit.data.random import sample_keys
 from ahekit.data.views import going_round, view_names
 from ahekit.errors import DataError, TrainingError, UsageError

@@ -15,7 +15,8 @@ import timm
 from timm.models import group_parameters
 from torch import nn
 
-from ahekit.backbones.build import BackboneParams, build
+from ahekit.backbones.build import build
+from ahekit.backbones.params import BackboneParams
 from ahekit.backbones.weights import load_from_file, load_from_url
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.preprocessing import Preprocessing

@@ -64,7 +64,6 @@ class LearningCurves:
         """Read and draw the epochs that were measured."""
         curves = _read(record)
         return Section(
-            name="curves",
             title="Learning curves",
             reading=_reading(record, curves),
             tables=(_table(curves),),
@@ -101,7 +100,7 @@ class LearningCurves:
         reading = "Test over the epochs, each run on its own test images; nothing was chosen on these curves."
         if spoken:
             reading += f" Accuracy ends at {spoken}."
-        return Section(name="curves", title="Learning curves", reading=reading, figures=figures)
+        return Section(title="Learning curves", reading=reading, figures=figures)
 
 
 def _overlaid(runs: ComparedRuns, metric: str, title: str) -> Figure | None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ahekit import visualizing
 from ahekit.data.augment import normalize
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput
@@ -52,7 +53,7 @@ def split_of(pixels: np.ndarray[Any, Any], labels: Sequence[int] | None = None) 
     return lambda name: SplitImages(name, pixels, np.arange(len(pixels)), ids, of)
 
 
-def given_input(
+def make_input(
     module: nn.Sequential | None = None,
     *,
     layers: Sequence[str] = (),
@@ -78,9 +79,10 @@ def given_input(
     )
 
 
-def run_visualizer(name: str, given: VisualizerInput, **params: Any) -> Visualization:
+def run_visualizer(name: str, request: VisualizerInput, **params: Any) -> Visualization:
+    """Under the same guard as `ahekit viz`."""
     plugin = VISUALIZERS.get(name)
-    return plugin.visualize(given, validate(plugin.Params, params, where=name))
+    return visualizing.visualize(plugin, request, validate(plugin.Params, params, where=name))
 
 
 @pytest.fixture
@@ -89,8 +91,8 @@ def toy() -> Callable[..., nn.Sequential]:
 
 
 @pytest.fixture
-def given() -> Callable[..., VisualizerInput]:
-    return given_input
+def make_request() -> Callable[..., VisualizerInput]:
+    return make_input
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ahekit import visualizing
 from ahekit.errors import UsageError
 from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, VisualizerInput
+from ahekit.protocols import BuiltModel, NoParams, VisualizerInput
 from ahekit.registry import VISUALIZERS
+from ahekit.sections import Visualization
 
 Make = Callable[..., Any]
 
@@ -98,8 +101,8 @@ def disturb(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_success_leaves_no_trace(given: Make, visualize: Make, name: str) -> None:
-    looked_at = given()
+def test_success_leaves_no_trace(make_request: Make, visualize: Make, name: str) -> None:
+    looked_at = make_request()
     disturb(looked_at.model.module)
     before, images = state_of(looked_at.model.module), looked_at.images.clone()
 
@@ -112,11 +115,11 @@ def test_success_leaves_no_trace(given: Make, visualize: Make, name: str) -> Non
 
 @pytest.mark.parametrize("place", ["first", "second", "backward"])
 @pytest.mark.parametrize("name", NAMES)
-def test_exception_leaves_no_trace(given: Make, toy: Make, visualize: Make, name: str, place: str) -> None:
+def test_exception_leaves_no_trace(make_request: Make, toy: Make, visualize: Make, name: str, place: str) -> None:
     module = toy()
     module.insert(3, Failing({"first": 0, "second": 1, "backward": 0}[place], backward=place == "backward"))
     layers = ["conv1"] if name in GRADIENTS_END_AT_THE_LAYER else []
-    looked_at = given(module, aliases={"conv1": "0", "conv2": "4.0"}, layers=layers)
+    looked_at = make_request(module, aliases={"conv1": "0", "conv2": "4.0"}, layers=layers)
     disturb(module)
     before = state_of(module)
     spared = {"first": NO_FORWARD, "second": NO_FORWARD | ONE_FORWARD, "backward": NO_BACKWARD}[place]
@@ -130,9 +133,40 @@ def test_exception_leaves_no_trace(given: Make, toy: Make, visualize: Make, name
     assert state_of(module) == before
 
 
+class Recorder:
+    """Writes down which parts of the network are in training mode while it works."""
+
+    Params = NoParams
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.flags: list[bool] = []
+
+    def visualize(self, request: VisualizerInput, params: NoParams) -> Visualization:
+        self.flags = [part.training for part in request.model.module.modules()]
+        if self.fails:
+            raise Boom
+        return Visualization({}, ())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_visualizers_get_the_network_in_eval_mode_and_every_flag_is_restored(make_request: Make, fails: bool) -> None:
+    looked_at = make_request()
+    disturb(looked_at.model.module)
+    before = state_of(looked_at.model.module)
+    recorder = Recorder(fails=fails)
+
+    with pytest.raises(Boom) if fails else nullcontext():
+        visualizing.visualize(recorder, looked_at, NoParams())
+
+    assert recorder.flags
+    assert not any(recorder.flags)
+    assert state_of(looked_at.model.module) == before
+
+
 @pytest.mark.parametrize("name", CHECKED)
-def test_checks_leave_no_trace(given: Make, visualize: Make, name: str) -> None:
-    looked_at = given()
+def test_checks_leave_no_trace(make_request: Make, visualize: Make, name: str) -> None:
+    looked_at = make_request()
     disturb(looked_at.model.module)
     before, images = state_of(looked_at.model.module), looked_at.images.clone()
 
@@ -144,10 +178,10 @@ def test_checks_leave_no_trace(given: Make, visualize: Make, name: str) -> None:
 
 
 @pytest.mark.parametrize("good_passes", [2, 3, 9])
-def test_exception_in_a_check_leaves_no_trace(given: Make, toy: Make, visualize: Make, good_passes: int) -> None:
+def test_exception_in_a_check_leaves_no_trace(make_request: Make, toy: Make, visualize: Make, good_passes: int) -> None:
     module = toy()
     module.insert(3, Failing(good_passes))
-    looked_at = given(module, aliases={"conv1": "0", "conv2": "4.0"})
+    looked_at = make_request(module, aliases={"conv1": "0", "conv2": "4.0"})
     disturb(module)
     module[3].left = good_passes
     before = state_of(module)
@@ -163,7 +197,8 @@ def small_vgg() -> BuiltModel:
     """As timm's family builds it, with few channels: the real ones have 130 million parameters."""
     from timm.models.vgg import VGG
 
-    from ahekit.backbones.build import BackboneParams, build
+    from ahekit.backbones.build import build
+    from ahekit.backbones.params import BackboneParams
     from ahekit_plugins.models.timm_family.family import _ends
 
     backbone = VGG([4, "M", 6, "M", 8, "M"], num_classes=0, mlp_ratio=0.002)
@@ -202,20 +237,20 @@ def small_model(family: str) -> BuiltModel:
     return FAMILIES[family]()
 
 
-def of_family(given: Make, family: str, *, count: int = 2) -> VisualizerInput:
+def of_family(make_request: Make, family: str, *, count: int = 2) -> VisualizerInput:
     built = small_model(family)
     size = built.preprocessing.size
     images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
-    looked_at: VisualizerInput = given(images=images)
+    looked_at: VisualizerInput = make_request(images=images)
     return replace(looked_at, model=built)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_family_is_looked_into_without_a_trace(
-    given: Make, visualize: Make, name: str, family: str
+    make_request: Make, visualize: Make, name: str, family: str
 ) -> None:
-    looked_at = of_family(given, family)
+    looked_at = of_family(make_request, family)
     before = state_of(looked_at.model.module)
     if name in ("guided-backprop", "deconvnet") and family in WITHOUT_RELU:
         with pytest.raises(UsageError, match="no ReLU"):
@@ -227,8 +262,8 @@ def test_every_model_family_is_looked_into_without_a_trace(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_model_family_is_checked_without_a_trace(given: Make, visualize: Make, family: str) -> None:
-    looked_at = of_family(given, family, count=1)
+def test_every_model_family_is_checked_without_a_trace(make_request: Make, visualize: Make, family: str) -> None:
+    looked_at = of_family(make_request, family, count=1)
     before = state_of(looked_at.model.module)
 
     seen = visualize("gradcam", looked_at, check=True)

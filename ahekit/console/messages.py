@@ -1,0 +1,62 @@
+"""Lines, warnings, errors, questions and JSON."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from ahekit.console.output import OUTPUT, plain
+from ahekit.errors import UsageError
+
+
+def say(*lines: str) -> None:
+    """Plain lines; never wrapped, so that a path can be copied."""
+    if not OUTPUT.quiet:
+        for line in lines:
+            OUTPUT.people.print(plain(line), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """A line on stderr about something the user should know, but that stops nothing."""
+    OUTPUT.err.print(plain(f"warning: {text}"), style="yellow", soft_wrap=True)
+
+
+def error(*lines: str) -> None:
+    """An error's line or lines on stderr, each with the tool's name before it."""
+    for line in lines:
+        OUTPUT.err.print(plain(f"ahekit: {line}"), style="red", soft_wrap=True)
+
+
+def show_json(values: Any) -> None:
+    """Values as JSON on one line of stdout; a number that isn't finite becomes null."""
+    line = jsonlib.dumps(_finite(values), ensure_ascii=False)
+    # Past rich, which would wrap or style it, and past a live display's hold on sys.stdout.
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+    stream.write(line + "\n")
+    stream.flush()
+
+
+def confirm(question: str, *, option: str) -> bool:
+    """Ask a yes-or-no question; no is the default.
+
+    `option` is the one that answers yes beforehand (`--yes`).
+
+    Raises:
+        UsageError: There is nobody to answer.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody is there to answer; say {option} to agree beforehand")
+    return OUTPUT.err.input(Text(plain(f"{question} [y/N] "))).strip().lower() in ("y", "yes")
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {str(key): _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,0 +1,132 @@
+"""A plugin's parameters as options of the command that names it: ours and a stranger's alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ahekit.cli.plugin_options import find_name
+
+AHEKIT = Path(sys.executable).with_name("ahekit")
+
+
+def said(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_help_on_a_visualizer_lists_its_options_and_no_others(cli: Callable[..., Any]) -> None:
+    page = cli("viz", "gradcam", "--help")
+    assert page.code == 0
+    assert "Usage: ahekit viz gradcam [OPTIONS]" in page.out
+    assert "Parameters of gradcam" in page.out
+    assert "--target" in page.out
+    assert "(default: predicted)" in said(page.out)
+    for foreign in ("--unit", "--filter", "--images-per-class", "Arguments"):
+        assert foreign not in page.out
+
+
+def test_help_without_a_visualizer_lists_them_with_a_line_each(cli: Callable[..., Any], stranger: Path) -> None:
+    page = cli("viz", "--help", "--plugin", stranger)
+    assert page.code == 0
+    assert "gradcam++" in page.out
+    assert "Grad-CAM with weights that give each place its share" in said(page.out)
+    assert "rays Rays from every place." in said(page.out)
+    assert "--target" not in page.out
+    assert "`ahekit viz NAME --help`" in page.out
+
+
+def test_a_strangers_visualizer_has_help_like_ours(cli: Callable[..., Any], stranger: Path) -> None:
+    page = cli("--plugin", stranger, "viz", "-h", "rays")
+    assert page.code == 0
+    text = said(page.out)
+    assert "Rays from every place. Set with --set alone: seed." in text
+    assert "--rays N Rays [of light] from each place (default: 7)." in text
+    assert "--colour warm|cold Of the rays (default: warm)." in text
+    assert "--fade --no-fade" in text
+    assert "--grid YAML" in text
+    assert "--only TEXT Classes (may be given several times)." in text
+
+
+def test_an_installed_strangers_visualizer_is_described_without_being_imported(
+    cli: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    source = 'class Beams:\n    """Beams of light.\n\n    More."""\nraise RuntimeError("imported")\n'
+    install("beams", {"ahekit.visualizers": {"beams": "beams:Beams"}}, beams=source)
+    page = cli("viz", "--help")
+    assert page.code == 0
+    assert "beams Beams of light." in said(page.out)
+    named = cli("viz", "beams", "--help")
+    assert (named.code, named.err.count("\n")) == (1, 1)
+    assert "ahekit: visualizer 'beams' of beams 1.0 is broken: RuntimeError: imported" in named.err
+
+
+def complete(words: str, folder: Path) -> list[str]:
+    count = len(words.split()) - (0 if words.endswith(" ") else 1)
+    asked = {"_AHEKIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    done = subprocess.run(
+        [str(AHEKIT)], cwd=folder, env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_the_options_of_the_named_visualizer(tmp_path: Path, stranger: Path) -> None:
+    assert complete("ahekit viz embedding --perp", tmp_path) == ["--perplexity"]
+    assert complete(f"ahekit --plugin {stranger} viz rays --ra", tmp_path) == ["--rays"]
+    assert complete(f"ahekit viz rays --plugin {stranger} --colour c", tmp_path) == ["cold"]
+    assert complete(f"ahekit viz --plugin {stranger} ra", tmp_path) == ["rays"]
+
+
+def test_completion_says_nothing_of_what_is_broken(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise RuntimeError")
+    assert complete(f"ahekit viz --plugin {broken} gradcam --ta", tmp_path) == []
+    assert complete("ahekit viz no-such-thing --checkp", tmp_path) == ["--checkpoint"]
+
+
+OWN = [
+    SimpleNamespace(name="name", param_type_name="argument", opts=["name"]),
+    SimpleNamespace(name="layer", param_type_name="option", opts=["--layer", "-l"], is_flag=False),
+    SimpleNamespace(name="svg", param_type_name="option", opts=["--svg"], is_flag=True),
+    SimpleNamespace(name="form", param_type_name="option", opts=["--as"], is_flag=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("", None),
+        ("units", "units"),
+        ("--layer units", None),
+        ("-l conv3 units", "units"),
+        ("-lconv3 units", "units"),
+        ("--layer=conv3 units", "units"),
+        ("--svg units", "units"),
+        ("--target altar units", "units"),
+        ("--check units", "units"),
+        ("units --method cams", "units"),
+        ("--method cams units", "units"),
+        ("--method=cams", None),
+        ("--show-units 3", None),
+        ("unist --show-units 3", "unist"),
+        ("--svg unist", "unist"),
+        ("-- units", "units"),
+    ],
+)
+def test_the_name_is_found_among_options_that_nobody_knows_yet(line: str, name: str | None) -> None:
+    assert find_name(line.split(), OWN, named_by="name", known=["units", "cams"]) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("folder --as csv", "csv"), ("--as=xmp folder", "xmp"), ("folder", None), ("--x --as csv", "csv")],
+)
+def test_an_option_may_name_the_plugin(line: str, name: str | None) -> None:
+    assert find_name(line.split(), OWN, named_by="form", known=["csv"]) == name
