@@ -33,6 +33,7 @@ from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
 from ahekit.faults import section_faults, visualization_faults
 from ahekit.models import check_built
+from ahekit.notes import History, Manifest, Status
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput, describe
 from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, Registry
@@ -418,7 +419,7 @@ def check_reporter(
         tasks.append((plugin.report, first, small_record(is_empty=True)))
     if hasattr(plugin, "compare"):
         runs = [first, small_record("run-2", seed=1)]
-        nothing = [replace(run, manifest={}, history=[], status={}) for run in runs]
+        nothing = [replace(run, manifest=Manifest(), history=History(), status=Status()) for run in runs]
         tasks.append((plugin.compare, ComparedRuns.of(runs), ComparedRuns.of(nothing)))
     return tuple(_check_section(make, whole, empty, values) for make, whole, empty in tasks)
 
@@ -454,7 +455,7 @@ def small_record(name: str = "run-1", *, seed: int = 0, is_empty: bool = False) 
     """A finished run of three epochs on three classes, or one that was interrupted before it left anything."""
     spec = RunSpec()
     if is_empty:
-        return RunRecord(name, Path("runs") / name, spec, {}, [], {}, "interrupted")
+        return RunRecord.of(name=name, path=Path("runs") / name, spec=spec, predictions={}, state="interrupted")
     counts = dict.fromkeys(CLASSES, 20)
     splits = ("train", "val", "test")
     manifest = {"data": {"name": "small", "kind": "folder", "counts": dict.fromkeys(splits, counts)}}
@@ -470,7 +471,16 @@ def small_record(name: str = "run-1", *, seed: int = 0, is_empty: bool = False) 
     ]
     predictions = {split: _predictions(split, seed + number) for number, split in enumerate(splits)}
     best = {"epoch": 3, "step": 30, "val_f1": 0.8}
-    return RunRecord(name, Path("runs") / name, spec, manifest, history, predictions, "finished", status={"best": best})
+    return RunRecord.of(
+        name=name,
+        path=Path("runs") / name,
+        spec=spec,
+        manifest=manifest,
+        history=history,
+        predictions=predictions,
+        state="finished",
+        status={"best": best},
+    )
 
 
 def _measures(share: float, loss: float) -> dict[str, float]:

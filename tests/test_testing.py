@@ -270,7 +270,7 @@ def test_a_reporter_that_breaks_its_protocol_is_told_what_it_asks_for(attributes
 def test_a_reporter_that_keeps_it_returns_its_sections() -> None:
     (section,) = check_reporter(Report)
     assert section.reading == "There are 60 test images."
-    assert small_record().epochs[-1]["epoch"] == 3
+    assert small_record().epochs[-1].epoch == 3
 
 
 def test_no_trace_looks_after_an_exception_too() -> None:
