@@ -49,7 +49,9 @@ def lack(name: str, params: Mapping[str, Any]) -> Visualization:
 def record(tmp_path: Path) -> RunRecord:
     (tmp_path / "figures").mkdir()
     manifest = {"class_names": NAMES}
-    return RunRecord("run-1", tmp_path, RunSpec(), manifest, [], {}, "finished", look=look)
+    return RunRecord.of(
+        name="run-1", path=tmp_path, spec=RunSpec(), manifest=manifest, predictions={}, state="finished", look=look
+    )
 
 
 def inside(record: RunRecord, **params: Any) -> Section:
@@ -71,9 +73,9 @@ UNITS = {
     "split": np.array("test"),
     "conv1.selectivity": np.array([0.1, 0.3, np.nan]),
     "conv1.dead": np.array([False, False, True]),
-    "conv1.selectivity_shuffled": np.array([0.1, 0.1, np.nan]),
+    "conv1.selectivity_permuted": np.array([0.1, 0.1, np.nan]),
     "conv2.selectivity": np.array([0.5, 0.7]),
-    "conv2.selectivity_shuffled": np.array([0.2, 0.2]),
+    "conv2.selectivity_permuted": np.array([0.2, 0.2]),
     "conv2.majority_share": np.array([0.75, 0.25]),
 }
 

@@ -145,7 +145,7 @@ def _layer_row(arrays: Arrays, layer: str) -> tuple[Any, ...]:
 
     units = len(arrays[f"{layer}.selectivity"])
     dead = arrays.get(f"{layer}.dead")
-    medians = map(median, ("selectivity", "selectivity_shuffled", "majority_share", "share_shuffled"))
+    medians = map(median, ("selectivity", "selectivity_permuted", "majority_share", "share_permuted"))
     return layer, units, None if dead is None else int(dead.sum()), *medians
 
 
