@@ -9,6 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ahekit.errors import UsageError
+
+
+def full_path(path: str | os.PathLike[str]) -> Path:
+    """A path from the root on, with `~` and `~user` filled in.
+
+    Raises:
+        UsageError: There is no such user, or the working folder is gone.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{os.fspath(path)}: no home folder of that user is known") from error
+    except OSError as error:
+        raise UsageError(f"{os.fspath(path)}: the working folder is gone; change to another one") from error
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, sync it, and rename it into place."""

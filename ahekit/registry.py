@@ -165,17 +165,21 @@ class Registry(Generic[P]):
             UnknownNameError: Neither a plugin nor a family knows the name.
             PluginError: It doesn't import or breaks its contract, two provide it, or a plugin file doesn't load.
         """
-        return self.look_up(name)[1]
+        return cast(P, self.look_up(name)[1])
 
-    def look_up(self, name: str) -> tuple[Entry, P]:
-        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it."""
+    def look_up(self, name: str, *, families: bool = False) -> tuple[Entry, Any]:
+        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it.
+
+        Args:
+            families: Whether the name may be that of a family, which is no plugin yet.
+        """
         entries = self.entries()
         plugin_files.raise_broken()
-        matches = [entry for entry in entries if entry.name == name]
+        matches = [entry for entry in entries if entry.name == name and (families or not entry.is_family)]
         if len(matches) > 1:
             raise _clash(self.kind, name, matches)
         if matches:
-            return matches[0], cast(P, self.load(matches[0]))
+            return matches[0], self.load(matches[0])
         return self._resolve(name, [entry for entry in entries if entry.is_family])
 
     def load(self, entry: Entry) -> Any:

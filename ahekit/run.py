@@ -106,7 +106,7 @@ class Run:
         """
         path = self.path / "spec.yaml"
         try:
-            return validate(RunSpec, read_yaml(path))
+            return validate(RunSpec, read_yaml(path, RunSpec))
         except (SpecError, UsageError) as error:
             raise RunError(f"{path}: {error}") from error
 
