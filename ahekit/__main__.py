@@ -13,8 +13,6 @@ from ahekit.errors import AhekitError, MachineError, MemoryShortage
 from ahekit.guard import lets_bugs_through
 from ahekit.registry import blame
 
-_NARROWEST = 20  # columns that a table can be read in
-
 
 def main() -> None:
     """Run the command line; an `AhekitError` becomes its lines on stderr and an exit code, a bug its traceback.
@@ -22,9 +20,6 @@ def main() -> None:
     A bug in the code of somebody else's plugin is a line that names it, unless `AHEKIT_TRACEBACK` is set.
     """
     keep_to_file_backends()
-    # Typer and rich draw nothing at all on a terminal that claims to have no columns.
-    if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < _NARROWEST:
-        del os.environ["COLUMNS"]
     with sturdy_streams() as (stdout, stderr):
         code = run()
         if lost := lost_output(stdout):
@@ -51,18 +46,17 @@ def run() -> int:
     try:
         return int(app(prog_name="ahekit") or 0)
     except AhekitError as error:
-        failure: AhekitError | None = error
+        failure: AhekitError = error
     except KeyboardInterrupt:
         console.error("interrupted")
         return 130
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and isinstance(error.code, int | None) and blame(error) is None:
             raise
-        failure = (
-            None if lets_bugs_through() else MemoryShortage.behind(error) or blame(error) or MachineError.behind(error)
-        )
-        if failure is None:
+        told = MemoryShortage.behind(error) or blame(error) or MachineError.behind(error)
+        if told is None or lets_bugs_through():
             raise
+        failure = told
     console.error(*failure.lines)
     return failure.exit_code
 

@@ -1,8 +1,8 @@
 """Look at a network while it works, without changing it: activations, gradients, shapes.
 
-    with capture(module, ["block3.conv"], gradients=True) as seen:
-        seen.backward(module(images)[:, target].sum())
-    seen["block3.conv"].activation, seen["block3.conv"].gradient
+    with capture(module, ["block3.conv"], gradients=True) as outputs:
+        outputs.backward(module(images)[:, target].sum())
+    outputs["block3.conv"].activation, outputs["block3.conv"].gradient
 
 Nothing stays behind: hooks are removed and train flags restored, whatever is raised in between, and no parameter's
 `.grad` is touched.
@@ -47,7 +47,7 @@ class Captured:
 
 
 class Capture(Mapping[str, Captured]):
-    """What `capture` has seen, by the names it was asked for.
+    """Layers' outputs as `capture` keeps them, by the names it was asked for.
 
     Holds each layer's last call: a later forward pass, or a later use of the same module within one (a ReLU that
     serves twice), replaces what was there.
@@ -56,14 +56,14 @@ class Capture(Mapping[str, Captured]):
     def __init__(self, names: Iterable[str], *, gradients: bool) -> None:
         self._names = tuple(names)
         self._gradients = gradients
-        self._seen: dict[str, Captured] = {}
+        self._outputs: dict[str, Captured] = {}
 
     def __getitem__(self, name: str) -> Captured:
         if name not in self._names:
             raise KeyError(name)
-        if name not in self._seen:
+        if name not in self._outputs:
             raise UsageError(f"layer {name!r} took no part in the forward pass; choose another")
-        return self._seen[name]
+        return self._outputs[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -82,11 +82,11 @@ class Capture(Mapping[str, Captured]):
         """
         if not self._gradients:
             raise RuntimeError("this capture holds no gradients; open it with gradients=True")
-        edges = [seen.edge for seen in self._seen.values() if seen.edge is not None]
-        found = torch.autograd.grad(scalar, edges, retain_graph=keep_graph, allow_unused=True)
-        for seen, gradient in zip(self._seen.values(), found, strict=True):
+        edges = [layer.edge for layer in self._outputs.values() if layer.edge is not None]
+        gradients = torch.autograd.grad(scalar, edges, retain_graph=keep_graph, allow_unused=True)
+        for layer, gradient in zip(self._outputs.values(), gradients, strict=True):
             # Two names may stand for one tensor and must not share its gradient's memory.
-            seen.gradient = torch.zeros_like(seen.activation) if gradient is None else gradient.clone()
+            layer.gradient = torch.zeros_like(layer.activation) if gradient is None else gradient.clone()
 
     def _observe(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
         if not isinstance(output, Tensor):
@@ -94,7 +94,7 @@ class Capture(Mapping[str, Captured]):
                 f"layer {name!r} returns a {type(output).__name__} rather than one tensor; choose one inside it"
             )
         if not self._gradients:
-            self._seen[name] = Captured(output.detach().clone())
+            self._outputs[name] = Captured(output.detach().clone())
             return None
         if not torch.is_grad_enabled():
             raise RuntimeError("gradients can't be captured under torch.no_grad() or torch.inference_mode()")
@@ -103,7 +103,7 @@ class Capture(Mapping[str, Captured]):
             # All before it is frozen, so there is no graph to cut. A copy, for the next module may work in place.
             output = replaced = output.detach().requires_grad_().clone()
         # The edge is taken before the next module can change the tensor, and keeps meaning the unchanged one.
-        self._seen[name] = Captured(output.clone(), edge=get_gradient_edge(output))
+        self._outputs[name] = Captured(output.clone(), edge=get_gradient_edge(output))
         return replaced
 
 
@@ -127,15 +127,15 @@ def capture(
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 1, bias=False), nn.ReLU(inplace=True))
         >>> _ = net[0].weight.data.fill_(1.0)
-        >>> with capture(net, ["0"], gradients=True) as seen:
-        ...     seen.backward(net(torch.tensor([[1.0, -3.0]])).sum())
-        >>> seen["0"].activation.item(), seen["0"].gradient.item()
+        >>> with capture(net, ["0"], gradients=True) as outputs:
+        ...     outputs.backward(net(torch.tensor([[1.0, -3.0]])).sum())
+        >>> outputs["0"].activation.item(), outputs["0"].gradient.item()
         (-2.0, 0.0)
     """
     paths = layers if isinstance(layers, Mapping) else {name: name for name in layers}
-    seen = Capture(paths, gradients=gradients)
-    with observing({name: find_module(module, path) for name, path in paths.items()}, seen._observe):
-        yield seen
+    outputs = Capture(paths, gradients=gradients)
+    with observing({name: find_module(module, path) for name, path in paths.items()}, outputs._observe):
+        yield outputs
 
 
 @contextmanager

@@ -165,9 +165,9 @@ class Registry(Generic[P]):
             UnknownNameError: Neither a plugin nor a family knows the name.
             PluginError: It doesn't import or breaks its contract, two provide it, or a plugin file doesn't load.
         """
-        return cast(P, self.look_up(name)[1])
+        return self.look_up(name)[1]
 
-    def look_up(self, name: str, *, families: bool = False) -> tuple[Entry, Any]:
+    def look_up(self, name: str, *, families: bool = False) -> tuple[Entry, P]:
         """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it.
 
         Args:
@@ -179,7 +179,7 @@ class Registry(Generic[P]):
         if len(matches) > 1:
             raise _clash(self.kind, name, matches)
         if matches:
-            return matches[0], self.load(matches[0])
+            return matches[0], cast(P, self.load(matches[0]))
         return self._resolve(name, [entry for entry in entries if entry.is_family])
 
     def load(self, entry: Entry) -> Any:
@@ -306,7 +306,7 @@ def _clash(kind: str, name: str, entries: Iterable[Entry]) -> PluginError:
 MODELS: Registry[ModelPlugin] = Registry("model", "ahekit.models", needs=("Params", "image_size", "build"))
 VISUALIZERS: Registry[VisualizerPlugin] = Registry("visualizer", "ahekit.visualizers", needs=("Params", "visualize"))
 REPORTERS: Registry[ReporterPlugin] = Registry(
-    "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare")
+    "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare or metrics")
 )
 REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS)
 

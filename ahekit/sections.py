@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
-
-    pass
-
-if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
 Cell = str | int | float | None
@@ -71,24 +67,24 @@ class Section:
     """One subject of the report.
 
     Attributes:
-        name: The reporter's registered name.
         reading: One paragraph in plain words that says what the numbers mean.
         values: Machine-readable values (JSON-serialisable).
         verdict: A sentence for the head of the report, where the section holds what everybody wants to know first.
+        name: The reporter's registered name. Whoever asks the reporter fills it in; a reporter leaves it out.
     """
 
-    name: str
     title: str
     reading: str
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     verdict: str = ""
+    name: str = ""
 
 
 def format_cell(cell: Cell, column: Column) -> str:
     """A cell as text, the same in every rendering; None and NaN are a dash."""
-    if cell is None or cell != cell:
+    if cell is None or cell != cell:  # NaN alone differs from itself
         return "–"
     if column.format is not None and not isinstance(cell, str):
         return format(cell, column.format)

@@ -2,8 +2,8 @@
 
 trained, _ = find_trained(Path("runs"), layers=["conv3"])
 pictures = one_per_class(trained)
-seen = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
-for name, content in visualization_files(seen, trained, name="activations", layers=["conv3"]).items():
+visualization = look(trained, "activations", pictures, layers=["conv3"], params={"show_units": 8})
+for name, content in visualization_files(visualization, trained, name="activations", layers=["conv3"]).items():
     trained.run.write_bytes(f"figures/{name}", content)
 """
 
@@ -31,10 +31,12 @@ from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
+from ahekit.evaluation.predictions import softmax
 from ahekit.faults import visualization_faults
+from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import SplitImages, VisualizerInput
+from ahekit.protocols import SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import Run, check_classes
@@ -79,8 +81,7 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
         RunError: The run's dataset isn't where it was, or holds none of its test images.
     """
     run = trained.run
-    splits = run.manifest.get("splits")
-    tested = set(splits.get("test", ())) if isinstance(splits, Mapping) else set()
+    tested = set(run.manifest.splits.test)
     try:
         samples = [sample for sample in scan(resolve(run.spec.data.source).root).samples if sample.id in tested]
     except AhekitError as error:
@@ -113,8 +114,8 @@ def open_split(trained: Trained, name: str) -> SplitImages:
     try:
         dataset = load_dataset(scan(resolve(run.spec.data.source).root), trained.built.preprocessing)
         check_classes(run, dataset)
-        places = getattr(splits_from_ids(run.manifest["splits"], dataset), name)
-    except (AhekitError, KeyError) as error:
+        places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
+    except AhekitError as error:
         raise RunError(f"{run.name}: its {name} images can't be found ({error})") from error
     ids = tuple(dataset.ids[place] for place in places)
     return SplitImages(name, dataset.images, places, ids, dataset.labels[places])
@@ -152,7 +153,7 @@ def look(
         values = validate(plugin.Params, params or {}, where=name)
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
-    given = VisualizerInput(
+    request = VisualizerInput(
         model=trained.built,
         class_names=trained.class_names,
         images=normalize(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
@@ -166,10 +167,23 @@ def look(
         split=cache(partial(open_split, trained)),
     )
     with entry.guarded():
-        seen = plugin.visualize(given, values)
-        if fault := next(visualization_faults(seen), ""):
+        visualization = visualize(plugin, request, values)
+        if fault := next(visualization_faults(visualization), ""):
             raise entry.broken(fault)
-    return replace(seen, figures=entry.guarded_figures(seen.figures))
+    return replace(visualization, figures=entry.guarded_figures(visualization.figures))
+
+
+def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -> Visualization:
+    """What a visualizer makes of a request, with the network in eval mode while it works.
+
+    The one place that keeps the protocol's word: visualizers and what they share never set a train flag. Every
+    submodule has its own flag back afterwards, whatever is raised.
+
+    Args:
+        params: The visualizer's own, validated.
+    """
+    with evaluating(request.model.module):
+        return plugin.visualize(request, params)
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
@@ -184,9 +198,11 @@ def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
     if not needs_pictures(name):
         return look(trained, name, params=params)
     pictures = one_per_class(trained)
-    seen = look(trained, name, pictures, params=params)
+    visualization = look(trained, name, pictures, params=params)
     shown = {"pixels": pictures.pixels, **_named(pictures)}
-    return replace(seen, arrays={**seen.arrays, **shown}, notes=(*pictures.notes, *seen.notes))
+    return replace(
+        visualization, arrays={**visualization.arrays, **shown}, notes=(*pictures.notes, *visualization.notes)
+    )
 
 
 def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:
@@ -206,9 +222,7 @@ def judge_pictures(judge: Trained, class_names: Sequence[str], pictures: NDArray
     fitted = np.stack([fit(Image.fromarray(picture), preprocessing) for picture in pictures])
     logits = predict_logits(judge.built.module, fitted, np.arange(len(fitted)), preprocessing, judge.compute)
     columns = [judge.class_names.index(name) for name in class_names]
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exp / exp.sum(axis=1, keepdims=True))[:, columns]
-    return probabilities
+    return softmax(logits)[:, columns]
 
 
 def needs_pictures(name: str) -> bool:
@@ -219,7 +233,7 @@ def needs_pictures(name: str) -> bool:
 
 
 def visualization_files(
-    seen: Visualization,
+    visualization: Visualization,
     trained: Trained,
     pictures: Pictures | None = None,
     *,
@@ -238,16 +252,16 @@ def visualization_files(
         f"{_file_name(f'{name}-{figure.name}')}.{form}": render_figure(
             figure, form=form, heading=_heading(figure.title, origin, figure.size[0])
         )
-        for figure in seen.figures
+        for figure in visualization.figures
         for form in forms
     }
-    for animation in seen.animations:
+    for animation in visualization.animations:
         files[f"{_file_name(f'{name}-{animation.name}')}.{animation.form}"] = render_animation(animation)
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
     if pictures is not None:
         arrays |= _named(pictures)
     content = io.BytesIO()
-    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in seen.arrays.items()}))
+    np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in visualization.arrays.items()}))
     files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
     return files
 

@@ -17,7 +17,7 @@ replace: Any = dataclasses.replace  # with values that no type checker would let
 FIGURE = Figure("line", "A line", "It rises.", lambda canvas: None, (3.0, 2.0), {"y": [3, float("nan")]})
 COLUMNS = (Column("class"), Column("F1", ".2f", "right"))
 ROWS: Any = (("altar", 0.98), ("apse", None), ("vault", np.float32(0.5)), ("column", np.int64(1)))
-SECTION = Section("name", "Title", "Reading.", (Table("By class", COLUMNS, ROWS),), (FIGURE,), {"best": np.arange(3)})
+SECTION = Section("Title", "Reading.", (Table("By class", COLUMNS, ROWS),), (FIGURE,), {"best": np.arange(3)})
 SEEN = Visualization(
     {"map": np.zeros((2, 2))},
     (FIGURE,),

@@ -65,7 +65,7 @@ def sturdy_streams() -> Iterator[tuple[SturdyStream, SturdyStream]]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sturdy = SturdyStream(sys.stdout), SturdyStream(sys.stderr)
-    sys.stdout, sys.stderr = sturdy  # type: ignore[assignment]
+    sys.stdout, sys.stderr = sturdy
     try:
         yield sturdy
     finally:

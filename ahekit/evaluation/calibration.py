@@ -1,8 +1,9 @@
-"""Whether confidence can be trusted: calibration error, temperature scaling, and answering only when sure."""
+"""Whether confidence can be trusted: calibration error, temperature scaling, and answering only when confident."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Confidences:
-    """Confidence in the named class, and whether it is right, for the images of known class, both `(N,)`."""
+    """Confidence in the predicted class, and whether it is right, for the images of known class, both `(N,)`."""
 
     confidence: Floats
     correct: NDArray[np.bool_]
@@ -42,57 +43,69 @@ class Confidences:
 
 def confidences(predictions: Predictions, *, temperature: float = 1.0) -> Confidences:
     """Largest probability of each image of known class, with logits divided by a temperature."""
-    known = predictions.labels >= 0
-    logits = predictions.logits[known].astype(np.float64) / temperature
+    is_labelled = predictions.labels >= 0
+    logits = predictions.logits[is_labelled].astype(np.float64) / temperature
+    # The largest logit becomes 0, and its exponential 1: the largest of the softmax's probabilities is 1 / their sum.
     largest = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-    return Confidences(largest, predictions.predicted[known] == predictions.labels[known])
+    return Confidences(largest, predictions.predicted[is_labelled] == predictions.labels[is_labelled])
 
 
-def reliability(found: Confidences, *, bins: int = BINS) -> Reliability:
-    """Calibration of the named class in `bins` bins of equal width.
+def reliability(answers: Confidences, *, bins: int = BINS) -> Reliability:
+    """Calibration of the predicted class in `bins` bins of equal width.
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On Calibration of Modern Neural Networks (2017),
     https://arxiv.org/abs/1706.04599.
     """
-    place = np.clip(np.ceil(found.confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    images = np.bincount(place, minlength=bins)
-    sums = [np.bincount(place, weights=values, minlength=bins) for values in (found.confidence, found.correct)]
-    confidence, accuracy = (np.divide(total, images, out=np.full(bins, np.nan), where=images > 0) for total in sums)
-    ece = float(np.abs(sums[0] - sums[1]).sum() / max(len(found.correct), 1))
-    return Reliability(ece, confidence, accuracy, images)
+    # Bins are open below and closed above, so that a confidence of 1 lies in the last one; 0 lies in the first.
+    places = np.clip(np.ceil(answers.confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(places, minlength=bins)
+    confidence_sums = np.bincount(places, weights=answers.confidence, minlength=bins)
+    correct_sums = np.bincount(places, weights=answers.correct, minlength=bins)
+    # A bin's share of the images times its gap is the gap of its sums over all images.
+    ece = float(np.abs(confidence_sums - correct_sums).sum() / max(len(answers.correct), 1))
+    return Reliability(ece, _bin_means(confidence_sums, images), _bin_means(correct_sums, images), images)
+
+
+def _bin_means(sums: NDArray[Any], images: NDArray[np.int64]) -> Floats:
+    means: Floats = np.divide(sums, images, out=np.full(len(sums), np.nan), where=images > 0)
+    return means
 
 
 def fit_temperature(predictions: Predictions) -> float:
     """The temperature, between 0.05 and 20, under which a split's log loss is least; above 1 it lowers confidence."""
     from scipy.optimize import minimize_scalar
 
-    known = predictions.labels >= 0
-    logits, labels = predictions.logits[known].astype(np.float64), predictions.labels[known]
-    low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(
-        lambda log: float(log_losses(logits / np.exp(log), labels).mean()), bounds=(low, high), method="bounded"
-    )
-    return float(np.exp(found.x))
+    is_labelled = predictions.labels >= 0
+    logits = predictions.logits[is_labelled].astype(np.float64)
+    labels = predictions.labels[is_labelled]
+
+    def mean_loss(log_temperature: float) -> float:
+        return float(log_losses(logits / np.exp(log_temperature), labels).mean())
+
+    # Over the logarithm, halving and doubling the temperature are steps of one size, and its curve has one dip.
+    result = minimize_scalar(mean_loss, bounds=np.log(_TEMPERATURES), method="bounded")
+    return float(np.exp(result.x))
 
 
-def risk_coverage(found: Confidences) -> tuple[Floats, Floats, Floats]:
-    """Threshold, share answered and accuracy among these, each `(T,)`, from the surest image to all of them."""
-    order = np.argsort(-found.confidence, kind="stable")
-    thresholds = found.confidence[order]
+def risk_coverage(answers: Confidences) -> tuple[Floats, Floats, Floats]:
+    """Threshold, share answered and accuracy among these, each `(T,)`, from the most confident image to all of them."""
+    order = np.argsort(-answers.confidence, kind="stable")
+    thresholds = answers.confidence[order]
+    # A threshold lets all images of one confidence in together: only the last place of each run of equals is a point.
     ends = np.append(np.flatnonzero(np.diff(thresholds)), len(order) - 1)
-    answered = ends + 1.0
-    right = np.cumsum(found.correct[order])[ends]
-    return thresholds[ends], answered / len(order), right / answered
+    images = ends + 1.0
+    correct = np.cumsum(answers.correct[order])[ends]
+    return thresholds[ends], images / len(order), correct / images
 
 
-def abstention_threshold(found: Confidences, accuracy: float) -> float | None:
-    """Least confidence from which on the answers reach an accuracy; None when not even the surest ones do."""
-    thresholds, _, accuracies = risk_coverage(found)
-    enough = np.flatnonzero(accuracies >= accuracy)
-    return float(thresholds[enough[-1]]) if len(enough) else None
+def abstention_threshold(answers: Confidences, accuracy: float) -> float | None:
+    """Least confidence from which on the answers reach an accuracy; None when not even the most confident ones do."""
+    thresholds, _, accuracies = risk_coverage(answers)
+    reaching = np.flatnonzero(accuracies >= accuracy)
+    return float(thresholds[reaching[-1]]) if len(reaching) else None
 
 
-def answered(found: Confidences, threshold: float) -> tuple[int, int]:
+def answered(answers: Confidences, threshold: float) -> tuple[int, int]:
     """How many images have at least the threshold's confidence, and how many of these are right."""
-    sure = found.confidence >= threshold
-    return int(sure.sum()), int(found.correct[sure].sum())
+    is_answered = answers.confidence >= threshold
+    return int(is_answered.sum()), int(answers.correct[is_answered].sum())

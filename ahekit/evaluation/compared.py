@@ -22,13 +22,13 @@ class ComparedRuns:
         records: By name.
         shared: Each run's predictions on the test images that all of them have, in one order of images and classes.
         totals: How many test images of known class each run has.
-        unfit: By name, why a run can't be compared.
+        left_out: By name, why a run can't be compared.
     """
 
     records: Mapping[str, RunRecord]
     shared: Mapping[str, Predictions]
     totals: Mapping[str, int]
-    unfit: Mapping[str, str]
+    left_out: Mapping[str, str]
 
     @classmethod
     def of(cls, records: Iterable[RunRecord]) -> Self:
@@ -37,29 +37,29 @@ class ComparedRuns:
         Raises:
             RunError: Fewer than two runs hold test predictions, they share no image, or know different classes.
         """
-        fit: dict[str, RunRecord] = {}
+        comparable: dict[str, RunRecord] = {}
         stored: dict[str, Predictions] = {}
-        unfit: dict[str, str] = {}
+        left_out: dict[str, str] = {}
         for record in records:
             try:
                 stored[record.name] = record.need_predictions("test")
-                fit[record.name] = record
+                comparable[record.name] = record
             except MissingRecord as error:
-                unfit[record.name] = str(error)
+                left_out[record.name] = str(error)
         if len(stored) < 2:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in unfit.items()) or "one run was named twice"
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "one run was given twice"
             raise RunError(f"a comparison takes two different runs with test predictions ({reasons})")
         totals = {name: int((predictions.labels >= 0).sum()) for name, predictions in stored.items()}
-        return cls(fit, shared_images(stored), totals, unfit)
+        return cls(comparable, shared_images(stored), totals, left_out)
 
     @property
     def names(self) -> list[str]:
-        """In the order in which they were given."""
+        """In the order of the command line."""
         return list(self.records)
 
     @property
     def first(self) -> Predictions:
-        """What the run that the others are compared with says of the shared images."""
+        """Predictions on the shared images of the run that the others are compared with."""
         return self.shared[self.names[0]]
 
     @property
@@ -74,8 +74,9 @@ class ComparedRuns:
 
     def scores(self, name: str) -> dict[str, float]:
         """A run's accuracy, and macro precision, recall and F1, on the shared images."""
-        said = self.shared[name]
-        return macro_scores(confusion_counts(said.labels, said.predicted, len(said.class_names)))
+        predictions = self.shared[name]
+        counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
+        return macro_scores(counts)
 
     def against_first(self, *, samples: int, seed: int) -> dict[str, Comparison]:
         """Each of the other runs compared with the first, by name; one seed draws the same resamples for all."""

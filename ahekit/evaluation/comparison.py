@@ -38,7 +38,7 @@ class Comparison:
     Attributes:
         figures: Those of `FIGURES`.
         f1: By class, in the order of the class names; None for a class without images.
-        only_first: Images that the first alone names rightly, as indices; `only_second` likewise.
+        only_first: Images that the first alone predicts correctly, as indices; `only_second` likewise.
         p_value: Exact McNemar test of equal accuracy.
     """
 
@@ -53,7 +53,7 @@ def shared_images(runs: dict[str, Predictions]) -> dict[str, Predictions]:
     """Every run's predictions on the images of known class that all of them have, in one order of images and classes.
 
     Raises:
-        RunError: The runs know different classes, share no image, or file an image under different classes.
+        RunError: The runs know different classes, share no image, or give an image different true labels.
     """
     first_name, first = next(iter(runs.items()))
     shared = set(first.ids)
@@ -67,15 +67,15 @@ def shared_images(runs: dict[str, Predictions]) -> dict[str, Predictions]:
     if not shared:
         raise RunError(f"{', '.join(runs)}: no test image is common to them; compare runs on one dataset")
     order = [sample for sample in first.ids if sample in shared]
-    taken = {name: _arranged(predictions, order, first.class_names) for name, predictions in runs.items()}
-    for name, predictions in taken.items():
-        differing = np.flatnonzero(predictions.labels != taken[first_name].labels)
+    arranged = {name: _arranged(predictions, order, first.class_names) for name, predictions in runs.items()}
+    for name, predictions in arranged.items():
+        differing = np.flatnonzero(predictions.labels != arranged[first_name].labels)
         if len(differing):
             raise RunError(
-                f"{first_name} and {name} file {len(differing):,d} images under different classes, "
+                f"{first_name} and {name} have different true labels for {len(differing):,d} images, "
                 f"{order[differing[0]]} first; compare runs on one dataset"
             )
-    return taken
+    return arranged
 
 
 def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, seed: int = 0) -> Comparison:
@@ -93,17 +93,21 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
 
     if first.ids != second.ids:
         raise ValueError("the two runs' images differ; see shared_images")
-    right = first.predicted == first.labels, second.predicted == second.labels
-    only_first, only_second = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
+    first_is_right = first.predicted == first.labels
+    second_is_right = second.predicted == second.labels
+    only_first = np.flatnonzero(first_is_right & ~second_is_right)
+    only_second = np.flatnonzero(second_is_right & ~first_is_right)
+    # Images that both have right or both have wrong say nothing of which is better; of the others, two networks of
+    # equal accuracy have half each.
     discordant = len(only_first) + len(only_second)
     p_value = float(binomtest(len(only_first), discordant).pvalue) if discordant else 1.0
-    whole, drawn = _paired_scores(first, second, samples=samples, seed=seed)
-    found = [_difference(whole[..., place], drawn[..., place]) for place in range(whole.shape[-1])]
-    figures, by_class = found[: len(FIGURES)], found[len(FIGURES) :]
-    supported = np.bincount(first.labels, minlength=len(first.class_names)) > 0
+    whole, resamples = _paired_scores(first, second, samples=samples, seed=seed)
+    differences = [_difference(whole[..., place], resamples[..., place]) for place in range(whole.shape[-1])]
+    by_class = differences[len(FIGURES) :]
+    support = np.bincount(first.labels, minlength=len(first.class_names))
     return Comparison(
-        figures=dict(zip(FIGURES, figures, strict=True)),
-        f1=tuple(found if has else None for found, has in zip(by_class, supported, strict=True)),
+        figures=dict(zip(FIGURES, differences[: len(FIGURES)], strict=True)),
+        f1=tuple(one if images else None for one, images in zip(by_class, support, strict=True)),
         only_first=only_first,
         only_second=only_second,
         p_value=p_value,
@@ -113,15 +117,20 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
 def _paired_scores(first: Predictions, second: Predictions, *, samples: int, seed: int) -> tuple[Floats, Floats]:
     """Both runs' `FIGURES` and F1 by class on all images, `(2, 3 + C)`, and on resamples, `(samples, 2, 3 + C)`."""
     size = len(first.class_names)
-    # A row per true class, a column per pair of answers: drawing from it draws images with both runs' answers.
-    pairs = np.bincount(first.labels * size**2 + first.predicted * size + second.predicted, minlength=size**3)
-    used = np.flatnonzero(pairs.reshape(size, -1).sum(axis=0))
-    counts = pairs.reshape(size, -1)[:, used]
-    sides = [np.equal(answers[:, None], np.arange(size)) for answers in (used // size, used % size)]
+    # A row per true class, a column per pair of answers: drawing from it draws images with both runs' answers, without
+    # touching the images again. Of the C^2 columns only those that occur are kept: few, where networks are good.
+    cells = first.labels * size**2 + first.predicted * size + second.predicted
+    pairs = np.bincount(cells, minlength=size**3).reshape(size, size**2)
+    columns = np.flatnonzero(pairs.sum(axis=0))
+    counts = pairs[:, columns]
+    # Which class either run predicts in a column, one-hot `(columns, C)`: what a drawn table is multiplied with to sum
+    # up either run's own confusion matrix.
+    one_hots = [np.eye(size)[columns // size], np.eye(size)[columns % size]]
 
-    def both(drawn: NDArray[np.int64]) -> Floats:
-        weights = drawn.astype(np.float64)
-        return np.stack([_scores(np.rint(weights @ side.astype(np.float64))) for side in sides], axis=1)
+    def both(draws: NDArray[np.int64]) -> Floats:
+        # As floats, because NumPy multiplies integers without BLAS, many times slower; the sums are whole all the same.
+        weights = draws.astype(np.float64)
+        return np.stack([_scores(np.rint(weights @ one_hot)) for one_hot in one_hots], axis=1)
 
     samples = affordable_samples(samples, max(size, int(np.sqrt(counts.size))))
     return both(counts[None])[0], bootstrap(counts, both, samples=samples, seed=seed)
@@ -135,20 +144,19 @@ def _scores(counts: Floats) -> Floats:
     return np.column_stack([accuracy, recall[:, supported].mean(axis=1), macro_f1(counts), f1])
 
 
-def _difference(whole: Floats, drawn: Floats) -> Difference:
-    interval = percentile_interval(drawn[:, 1] - drawn[:, 0])
+def _difference(whole: Floats, resamples: Floats) -> Difference:
+    interval = percentile_interval(resamples[:, 1] - resamples[:, 0])
     return Difference(float(whole[0]), float(whole[1]), replace(interval, method=f"paired {interval.method}"))
 
 
 def _arranged(predictions: Predictions, order: list[str], class_names: tuple[str, ...]) -> Predictions:
-    place = {sample: index for index, sample in enumerate(predictions.ids)}
-    rows = np.array([place[sample] for sample in order])
+    row_of = {sample: row for row, sample in enumerate(predictions.ids)}
+    rows = np.array([row_of[sample] for sample in order])
     columns = np.array([predictions.class_names.index(name) for name in class_names])
-    renamed = np.empty(len(class_names), dtype=np.int64)
-    renamed[columns] = np.arange(len(class_names))
-    return Predictions(
-        tuple(order), renamed[predictions.labels[rows]], predictions.logits[np.ix_(rows, columns)], class_names
-    )
+    new_index = np.empty(len(class_names), dtype=np.int64)  # of each class by its old index
+    new_index[columns] = np.arange(len(class_names))
+    labels = new_index[predictions.labels[rows]]
+    return Predictions(tuple(order), labels, predictions.logits[np.ix_(rows, columns)], class_names)
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,7 @@ class SeedSpread:
 
 
 def seed_spread(values: list[float]) -> SeedSpread:
-    """Mean, standard deviation and interval of the mean over seeds, which are taken for independent draws."""
+    """Mean, standard deviation and interval of the mean over seeds, as if they were independent draws."""
     from scipy.stats import t
 
     mean = float(np.mean(values))

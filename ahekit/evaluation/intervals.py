@@ -65,19 +65,20 @@ def bootstrap(
     https://doi.org/10.1214/aos/1176344552.
     """
     support = counts.sum(axis=1)
-    shares = counts / np.maximum(support, 1)[:, None]
+    shares = counts / np.maximum(support, 1)[:, None]  # a class without images draws none, whatever its shares
     generator = np.random.default_rng(seed)
+    # Drawn and measured a part at a time: all tables at once would be gigabytes where there are many classes.
     chunk = max(1, _CHUNK_CELLS // counts.size)
     parts = []
     for start in range(0, samples, chunk):
-        drawn = generator.multinomial(support, shares, size=(min(chunk, samples - start), len(counts)))
-        parts.append(statistic(drawn))
+        draws = generator.multinomial(support, shares, size=(min(chunk, samples - start), len(counts)))
+        parts.append(statistic(draws))
     return np.concatenate(parts)
 
 
-def affordable_samples(wanted: int, num_classes: int) -> int:
+def affordable_samples(samples: int, num_classes: int) -> int:
     """Fewer resamples where many classes would make them a matter of minutes; 10,000 are fine up to 200 classes."""
-    return max(min(wanted, _MAX_CELLS // num_classes**2), 1)
+    return max(min(samples, _MAX_CELLS // num_classes**2), 1)
 
 
 def percentile_interval(values: NDArray[np.float64], *, confidence: float = CONFIDENCE) -> Interval:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ahekit.data.dataset import load_dataset
 from ahekit.data.folder import scan
 from ahekit.data.split import near_copies
 from ahekit.errors import DataError
-from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.predictions import Predictions, take
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.preprocessing import Preprocessing
 
@@ -22,12 +22,12 @@ class NearCopy:
     """A test image and the image most like it among those of training and validation.
 
     Attributes:
-        test: Sample id; `seen` likewise.
+        test: Sample id; `train` likewise, of training or validation.
         correlation: Of their 16 x 16 gray thumbnails.
     """
 
     test: str
-    seen: str
+    train: str
     correlation: float
 
 
@@ -51,8 +51,8 @@ def find_leaks(record: RunRecord) -> Leaks:
     Raises:
         MissingRecord: The run doesn't say how it was split, or its images are gone or others.
     """
-    splits = record.manifest.get("splits")
-    if not isinstance(splits, dict) or not splits.get("test"):
+    splits = record.manifest.splits
+    if not splits.test:
         raise MissingRecord("the run doesn't say which images were train and which test")
     if record.data_root is None:
         raise MissingRecord("the run's images are not where they were, so near-copies can't be looked for")
@@ -64,29 +64,24 @@ def find_leaks(record: RunRecord) -> Leaks:
         dataset = load_dataset(scan(record.data_root), preprocessing)
     except DataError as error:
         raise MissingRecord(f"near-copies can't be looked for: {error}") from error
-    if dataset.fingerprint != record.manifest["data"].get("fingerprint"):
+    if dataset.fingerprint != record.manifest.data.fingerprint:
         raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
-    place = {name: index for index, name in enumerate(dataset.ids)}
-    is_test, is_seen = np.zeros(len(place), dtype=bool), np.zeros(len(place), dtype=bool)
-    is_test[[place[name] for name in splits["test"]]] = True
-    is_seen[[place[name] for name in (*splits.get("train", ()), *splits.get("val", ()))]] = True
+    test_ids = set(splits.test)
+    train_ids = {*splits.train, *splits.val}
     threshold = data.near_copy_threshold
-    best: dict[str, NearCopy] = {}
+    closest: dict[str, NearCopy] = {}
     for first, second, correlation in near_copies(dataset, threshold=threshold).tolist():
-        for one, other in ((first, second), (second, first)):
-            name = dataset.ids[one]
-            if is_test[one] and is_seen[other] and (name not in best or correlation > best[name].correlation):
-                best[name] = NearCopy(name, dataset.ids[other], float(correlation))
-    copies = sorted(best.values(), key=lambda copy: (-copy.correlation, copy.test))
-    return Leaks(tuple(copies), threshold, len(splits["test"]))
+        # A pair is found once, whichever of the two is the test image.
+        for one, other in ((dataset.ids[first], dataset.ids[second]), (dataset.ids[second], dataset.ids[first])):
+            if one not in test_ids or other not in train_ids:
+                continue
+            if one not in closest or correlation > closest[one].correlation:
+                closest[one] = NearCopy(one, other, float(correlation))
+    copies = sorted(closest.values(), key=lambda copy: (-copy.correlation, copy.test))
+    return Leaks(tuple(copies), threshold, len(splits.test))
 
 
 def without(predictions: Predictions, ids: set[str]) -> Predictions:
-    """The predictions on all images but those of the given ids."""
-    kept = np.array([name not in ids for name in predictions.ids], dtype=bool)
-    return replace(
-        predictions,
-        ids=tuple(name for name in predictions.ids if name not in ids),
-        labels=predictions.labels[kept],
-        logits=predictions.logits[kept],
-    )
+    """The predictions on all images but those of these ids."""
+    others = np.flatnonzero([name not in ids for name in predictions.ids])
+    return take(predictions, others)

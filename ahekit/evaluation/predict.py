@@ -38,7 +38,7 @@ def predict_logits(
 
 
 def predict_views(module: nn.Module, batches: Iterable[tuple[Tensor, ...]], compute: Compute) -> NDArray[np.float32]:
-    """Logits of images that are given in one view or several, `(N, C)`; the module's train flags are left as they were.
+    """Logits of images in one view or several, `(N, C)`; the module's train flags are left as they were.
 
     Args:
         module: What the views go through: a network, or what follows its frozen stages.
@@ -55,5 +55,6 @@ def _logits(module: nn.Module, views: tuple[Tensor, ...], compute: Compute) -> T
         logits: list[Tensor] = [module(compute.prepare(view)).float() for view in views]
     if len(logits) == 1:
         return logits[0].cpu()
+    # The logarithm of the mean probability, without leaving logarithms: small probabilities would become 0.
     mean: Tensor = torch.stack([each.log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))
     return mean.cpu()

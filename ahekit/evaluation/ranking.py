@@ -45,16 +45,18 @@ def roc_auc(predictions: Predictions) -> Ranked:
     Operating Characteristic Curves (1988), https://doi.org/10.2307/2531595. Ranks as in X. Sun, W. Xu, Fast
     Implementation of DeLong's Algorithm (2014), https://doi.org/10.1109/LSP.2014.2337313.
     """
-    scores, labels = _known(predictions)
+    scores, labels = _labelled(predictions)
     areas = np.full(scores.shape[1], np.nan)
     parts = np.zeros(len(labels))
     for index in _rankable(labels, scores.shape[1]):
-        areas[index], part = _delong(scores[:, index], labels == index)
-        parts += part
-    ranked = np.isfinite(areas)
-    if not ranked.any():
+        areas[index], class_parts = _delong(scores[:, index], labels == index)
+        parts += class_parts
+    has_area = np.isfinite(areas)
+    if not has_area.any():
         return Ranked(np.nan, areas, None)
-    value, error = float(areas[ranked].mean()), float(np.sqrt((parts**2).sum()) / ranked.sum())
+    value = float(areas[has_area].mean())
+    # Summed over the classes before they are squared: parts of one image vary together.
+    error = float(np.sqrt((parts**2).sum()) / has_area.sum())
     return Ranked(value, areas, Interval(max(0.0, value - _Z * error), min(1.0, value + _Z * error), "DeLong"))
 
 
@@ -64,7 +66,7 @@ def average_precision(predictions: Predictions, *, samples: int = _MAX_SAMPLES, 
     Each resample sums over all images again, so there are fewer than of the figures that add up: from 1,000 on 20,000
     images of ten classes down to 50.
     """
-    scores, labels = _known(predictions)
+    scores, labels = _labelled(predictions)
     classes = _rankable(labels, scores.shape[1])
     values = np.full(scores.shape[1], np.nan)
     if not len(classes):
@@ -75,11 +77,12 @@ def average_precision(predictions: Predictions, *, samples: int = _MAX_SAMPLES, 
     ones = np.ones((1, len(labels)))
     for index, order in orders.items():
         values[index] = order.average_precision(ones)[0]
-    drawn, chunk = [], max(1, _CHUNK_CELLS // len(labels))
+    chunk = max(1, _CHUNK_CELLS // len(labels))
+    means = []
     for start in range(0, samples, chunk):
         weights = _draw(generator, labels, min(chunk, samples - start))
-        drawn.append(np.mean([order.average_precision(weights) for order in orders.values()], axis=0))
-    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
+        means.append(np.mean([order.average_precision(weights) for order in orders.values()], axis=0))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     interval = Interval(float(low), float(high), f"stratified bootstrap, {samples:,d} resamples")
     return Ranked(float(np.nanmean(values)), values, interval)
 
@@ -100,18 +103,21 @@ class _Order:
 
     def average_precision(self, weights: Floats) -> Floats:
         """For weights `(B, N)` of the images, `(B,)`."""
-        taken = weights[:, self.images]
-        found = np.cumsum(taken * self.hits, axis=1)[:, self.ends]
-        seen = np.cumsum(taken, axis=1)[:, self.ends]
-        gained = np.diff(found, axis=1, prepend=0.0)
-        precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
-        values: Floats = (gained * precision).sum(axis=1) / found[:, -1]
+        # A resample changes how often each image counts and never the order of the scores: weights in place of images
+        # spare sorting anew for every draw.
+        ordered = weights[:, self.images]
+        hits = np.cumsum(ordered * self.hits, axis=1)[:, self.ends]
+        images = np.cumsum(ordered, axis=1)[:, self.ends]
+        # Before a resample's first image the precision has no denominator; it gains nothing there, so 0 will do.
+        precision = np.divide(hits, images, out=np.zeros_like(hits), where=images > 0)
+        gains = np.diff(hits, axis=1, prepend=0.0)
+        values: Floats = (gains * precision).sum(axis=1) / hits[:, -1]
         return values
 
 
-def _known(predictions: Predictions) -> tuple[Floats, NDArray[np.int64]]:
-    known = predictions.labels >= 0
-    return predictions.probabilities[known], predictions.labels[known]
+def _labelled(predictions: Predictions) -> tuple[Floats, NDArray[np.int64]]:
+    is_labelled = predictions.labels >= 0
+    return predictions.probabilities[is_labelled], predictions.labels[is_labelled]
 
 
 def _rankable(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
@@ -123,24 +129,28 @@ def _delong(scores: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]
     """The area, and each image's part in its deviation, `(N,)`: their squares add up to the variance."""
     from scipy.stats import rankdata
 
-    ours, others = scores[positive], scores[~positive]
-    count, rest = len(ours), len(others)
+    own = scores[positive]
+    others = scores[~positive]
+    # An image's rank among all minus its rank among its own kind counts the others below it (ties half): the share of
+    # pairs it wins, for n log n in place of all pairs.
     ranks = rankdata(scores)
-    above = (ranks[positive] - rankdata(ours)) / rest
-    below = 1 - (ranks[~positive] - rankdata(others)) / count
+    above = (ranks[positive] - rankdata(own)) / len(others)
+    below = 1 - (ranks[~positive] - rankdata(others)) / len(own)
     area = float(above.mean())
     parts = np.empty(len(scores))
     # One image alone has no variance to estimate; its part is 0 and the other side's stays.
-    parts[positive] = (above - area) / np.sqrt(count * max(count - 1, 1))
-    parts[~positive] = (below - area) / np.sqrt(rest * max(rest - 1, 1))
+    parts[positive] = (above - area) / np.sqrt(len(own) * max(len(own) - 1, 1))
+    parts[~positive] = (below - area) / np.sqrt(len(others) * max(len(others) - 1, 1))
     return area, parts
 
 
 def _draw(generator: np.random.Generator, labels: NDArray[np.int64], samples: int) -> Floats:
+    """How often each image is drawn in each resample, `(samples, N)`, as many of each class as there are."""
     weights = np.zeros((samples, len(labels)))
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        picked = generator.integers(0, len(own), size=(samples, len(own)))
-        flat = (picked + np.arange(samples)[:, None] * len(own)).ravel()
-        weights[:, own] = np.bincount(flat, minlength=samples * len(own)).reshape(samples, len(own))
+        draws = generator.integers(0, len(own), size=(samples, len(own)))
+        # Each resample counts in a range of its own, so that one count serves them all.
+        places = (draws + np.arange(samples)[:, None] * len(own)).ravel()
+        weights[:, own] = np.bincount(places, minlength=samples * len(own)).reshape(samples, len(own))
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +27,12 @@ _SIDE = 64  # pixels of an image of the dataset
 _MOST = 96  # pixels a side of any other picture
 _INCHES = 1.05
 _LINE_INCHES = 0.14
+_LETTER_INCHES = 0.058  # of a letter below a picture, on average
 _GAP = 0.12  # inches between two pictures
 
 
 @dataclass(frozen=True)
-class Shown:
+class Thumbnail:
     """One thumbnail: an image by its sample id, and what stands below it."""
 
     id: str
@@ -48,20 +50,20 @@ class _Grid:
 
 
 def thumbnails(
-    record: RunRecord, shown: Sequence[Shown], *, name: str, title: str, caption: str, columns: int = 8
+    record: RunRecord, images: Sequence[Thumbnail], *, name: str, title: str, caption: str, columns: int = 8
 ) -> tuple[Figure, ...]:
     """A figure of the images, in reading order; none when the dataset is gone or there is nothing to show."""
-    if record.data_root is None or not shown:
+    if record.data_root is None or not images:
         return ()
-    pixels = [_pixels(record.data_root / item.id) for item in shown]
+    pixels = [_pixels(record.data_root / image.id) for image in images]
     unreadable = sum(picture is None for picture in pixels)
     if unreadable:
         caption += f" {counted(unreadable, 'image')} can't be read any more."
-    return (pictures(shown, pixels, name=name, title=title, caption=caption, columns=columns),)
+    return (pictures(images, pixels, name=name, title=title, caption=caption, columns=columns),)
 
 
 def pictures(
-    shown: Sequence[Shown],
+    images: Sequence[Thumbnail],
     pixels: Sequence[NDArray[np.uint8] | None],
     *,
     name: str,
@@ -70,28 +72,35 @@ def pictures(
     columns: int = 8,
 ) -> Figure:
     """A figure of pictures `(H, W, 3)` or `(H, W, 4)` uint8, all of one shape, in reading order; None: unreadable."""
-    columns = min(columns, len(shown))
+    columns = min(columns, len(images))
     aspect = next((picture.shape[1] / picture.shape[0] for picture in pixels if picture is not None), 1.0)
-    height = _INCHES + _LINE_INCHES * max(len(item.lines) for item in shown) + 2 * _GAP
-    grid = _Grid(columns, -(-len(shown) // columns), _INCHES * aspect + _GAP, height)
-    spoken = "; ".join(" ".join(item.lines) for item in shown[:columns])
-    more = f"; and {len(shown) - columns} more" if len(shown) > columns else ""
+    width = _INCHES * aspect + _GAP
+    words = ["\n".join(textwrap.fill(line, int(width / _LETTER_INCHES)) for line in image.lines) for image in images]
+    height = _INCHES + _LINE_INCHES * max(text.count("\n") + 1 for text in words) + 2 * _GAP
+    grid = _Grid(columns, -(-len(images) // columns), width, height)
+    spoken = "; ".join(" ".join(image.lines) for image in images[:columns])
+    more = f"; and {len(images) - columns} more" if len(images) > columns else ""
     return Figure(
         name=name,
         title=title,
-        alt=f"{counted(len(shown), 'thumbnail')}: {spoken}{more}.",
-        draw=partial(_draw, shown=shown, pixels=pixels, grid=grid),
+        alt=f"{counted(len(images), 'thumbnail')}: {spoken}{more}.",
+        draw=partial(_draw, words=words, pixels=pixels, grid=grid),
         size=(max(columns * grid.width, 2.4), grid.rows * grid.height + 0.1),
-        data={"ids": [item.id for item in shown], "lines": [list(item.lines) for item in shown]},
+        data={"ids": [image.id for image in images], "lines": [list(image.lines) for image in images]},
         caption=caption,
     )
 
 
+def true_and_predicted(true: str, predicted: str, confidence: float) -> tuple[str, str]:
+    """The lines below an image: its true class, and the predicted one with its confidence in [0, 1]."""
+    return f"true: {true}", f"pred: {predicted} {confidence:.0%}"
+
+
 def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture `(H, W, 3)` or map `(H, W)` with no side beyond what the page shows."""
-    made = Image.fromarray(picture)
-    made.thumbnail((_MOST, _MOST))
-    return np.asarray(made)
+    image = Image.fromarray(picture)
+    image.thumbnail((_MOST, _MOST))
+    return np.asarray(image)
 
 
 def _pixels(path: Path) -> NDArray[np.uint8] | None:
@@ -101,22 +110,22 @@ def _pixels(path: Path) -> NDArray[np.uint8] | None:
         return None  # counted in the caption
 
 
-def _draw(
-    figure: MplFigure, *, shown: Sequence[Shown], pixels: Sequence[NDArray[np.uint8] | None], grid: _Grid
-) -> None:
+def _draw(figure: MplFigure, *, words: Sequence[str], pixels: Sequence[NDArray[np.uint8] | None], grid: _Grid) -> None:
     # One set of axes, measured in inches: a set for each picture takes matplotlib several times as long.
     axes = figure.add_subplot()
-    for place, (item, picture) in enumerate(zip(shown, pixels, strict=True)):
-        left, top = (place % grid.columns) * grid.width, (place // grid.columns) * grid.height
-        middle, below = left + grid.width / 2, top + _INCHES
+    for place, (text, picture) in enumerate(zip(words, pixels, strict=True)):
+        row, column = divmod(place, grid.columns)
+        left = column * grid.width
+        top = row * grid.height
+        middle = left + grid.width / 2
+        bottom = top + _INCHES
         if picture is None:
             axes.text(middle, top + _INCHES / 2, "unreadable", ha="center", va="center", fontsize=7)
         else:
             # As it is: resampled for the page, it would be several times the bytes.
             sides = (left + _GAP / 2, left + grid.width - _GAP / 2)
-            axes.imshow(picture, extent=(*sides, below, top), interpolation="none")
-        words = "\n".join(item.lines)
+            axes.imshow(picture, extent=(*sides, bottom, top), interpolation="none")
         colour = axes.xaxis.label.get_color()
-        axes.text(middle, below + 0.04, words, ha="center", va="top", fontsize=7.5, color=colour)
+        axes.text(middle, bottom + 0.04, text, ha="center", va="top", fontsize=7.5, color=colour)
     axes.set(xlim=(0, grid.columns * grid.width), ylim=(grid.rows * grid.height, 0))
     axes.set_axis_off()

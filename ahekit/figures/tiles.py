@@ -118,18 +118,18 @@ class Tiles:
             figure.supxlabel("\n".join(self._caption_lines), x=0.01, ha="left", fontsize=8)
 
 
-def image_label(given: VisualizerInput, index: int, *more: str) -> str:
+def image_label(request: VisualizerInput, index: int, *more: str) -> str:
     """Words before an image's row: its file's name, its class where that is known, and more."""
-    name = PurePath(given.image_ids[index]).name
+    name = PurePath(request.image_ids[index]).name
     lines = [name if len(name) <= 30 else f"{name[:17]}…{name[-12:]}"]
-    if given.labels[index] >= 0:
-        lines.append(f"is: {display_name(given.class_names[given.labels[index]])}")
+    if request.labels[index] >= 0:
+        lines.append(f"is: {display_name(request.class_names[request.labels[index]])}")
     return "\n".join(part for line in [*lines, *more] for part in textwrap.wrap(line, 32) or [""])
 
 
-def image_tile(given: VisualizerInput, index: int) -> Tile:
+def image_tile(request: VisualizerInput, index: int) -> Tile:
     """The image itself, as the network sees it before normalization."""
-    return Tile(given.pixels[index], "picture")
+    return Tile(request.pixels[index], "picture")
 
 
 def named(images: Sequence[str]) -> str:

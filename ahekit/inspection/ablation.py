@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ahekit.evaluation.metrics import confusion_counts
-from ahekit.hooks import evaluating, find_module, observing
+from ahekit.hooks import find_module, observing
 from ahekit.protocols import BuiltModel
 
 
@@ -44,8 +44,8 @@ def silencing(module: nn.Module, unit: Silenced) -> Iterator[None]:
         tensor([[1., 0.]])
     """
 
-    def hold(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        # A copy: the output may be what the module was given.
+    def hold(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        # A copy: the output may be the very tensor that the module got.
         held = output.clone()
         held[:, unit.unit] = unit.value
         return held
@@ -64,8 +64,8 @@ def silenced_counts(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Confusion counts `(C, C)` of the network as it is, and `(len(units), C, C)` with each unit silenced by itself.
 
-    In eval mode. A batch goes once through what lies before the stage that a unit is in, and from there on once for
-    each unit of the stage.
+    The network has to be in eval mode. A batch goes once through what lies before the stage that a unit is in, and
+    from there on once for each unit of the stage.
 
     Args:
         batches: Numbers of the images, and the images, normalized, `(B, 3, S, S)`.
@@ -74,26 +74,29 @@ def silenced_counts(
     whole = np.zeros((num_classes, num_classes), dtype=np.int64)
     each = np.zeros((len(units), num_classes, num_classes), dtype=np.int64)
     stages = [_stage(built, unit.path) for unit in units]
+    # Where a unit is in no stage, nothing lies before it that could be shared.
     cuts = {stage: built.split(stage) if stage else (nn.Identity(), built.module) for stage in dict.fromkeys(stages)}
 
-    def count(module: Callable[[Tensor], Tensor], inputs: Tensor, part: slice) -> NDArray[np.int64]:
-        return confusion_counts(labels[part], module(inputs).argmax(1).cpu().numpy(), num_classes)
+    def count(module: Callable[[Tensor], Tensor], inputs: Tensor, numbers: slice) -> NDArray[np.int64]:
+        return confusion_counts(labels[numbers], module(inputs).argmax(1).cpu().numpy(), num_classes)
 
-    with evaluating(built.module), torch.no_grad():
-        for part, images in batches:
-            whole += count(built.module, images, part)
+    with torch.no_grad():
+        for numbers, images in batches:
+            whole += count(built.module, images, numbers)
             for stage, (before, after) in cuts.items():
                 features = before(images)
-                for number, unit in enumerate(units):
-                    if stages[number] == stage:
+                for place, unit in enumerate(units):
+                    if stages[place] == stage:
                         with silencing(built.module, unit):
-                            # What follows may work in place on what it is given.
-                            each[number] += count(after, features.clone(), part)
+                            # What follows may work in place on what it gets.
+                            each[place] += count(after, features.clone(), numbers)
     return whole, each
 
 
 def _stage(built: BuiltModel, path: str) -> str:
     """The stage that a module is in; empty where it is in none."""
-    wanted = find_module(built.module, path)
-    inside = (name for name, parts in built.stages.items() if any(wanted in part.modules() for part in parts))
-    return next(inside, "")
+    layer = find_module(built.module, path)
+    for name, modules in built.stages.items():
+        if any(layer in module.modules() for module in modules):
+            return name
+    return ""

@@ -1,43 +1,52 @@
-"""Gradients of a score: with respect to pixels, along the way from a baseline, and to a layer's output."""
+"""What a layer gives for images, and gradients of a score: at the layer, at the pixels, along the way from a baseline.
+
+The network is in eval mode, as a visualizer gets it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from ahekit.hooks import capture, evaluating
-from ahekit.inspection.layers import check_maps
+from ahekit.hooks import capture
+from ahekit.inspection.layers import NamedLayer, check_maps
 from ahekit.inspection.targets import Target
 from ahekit.protocols import VisualizerInput
 
-BASELINES = {"black": 0.0, "gray": 0.5, "white": 1.0}
+BASELINES: dict[str, float] = {"black": 0.0, "gray": 0.5, "white": 1.0}
+"""Images of one colour that stand for nothing seen, by what their pixels are in [0, 1]."""
 
 
-def integrated_gradients(given: VisualizerInput, target: Target, start: Tensor, *, steps: int) -> Tensor:
-    """The mean gradient of the score on the way from `start` to each image, times that way, `(B, 3, H, W)`."""
-    module, images = given.model.module, given.images
-    total = torch.zeros_like(images)
-    with evaluating(module):
-        for step in range(steps):
-            total += input_gradient(module, start + (step + 0.5) / steps * (images - start), target.score)
-    return total / steps * (images - start)
+def activations(request: VisualizerInput, layers: Mapping[str, str]) -> dict[str, Tensor]:
+    """Outputs of layers for the images, `(B, C, H, W)` each, by the names that their paths are given under.
+
+    Raises:
+        UsageError: One of them returns no maps.
+    """
+    module = request.model.module
+    with torch.no_grad(), capture(module, layers) as outputs:
+        module(request.images)
+    for name in layers:
+        check_maps(outputs[name].activation, name, request.model)
+    return {name: outputs[name].activation for name in layers}
 
 
-def plain_image(given: VisualizerInput, name: str) -> Tensor:
-    """An image of one colour as the network gets it, `(1, 3, 1, 1)`."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in _scales(given))
-    return ((BASELINES[name] - mean) / std).to(given.images)
+def activation_and_gradient(request: VisualizerInput, layer: NamedLayer, target: Target) -> tuple[Tensor, Tensor]:
+    """A layer's output and the gradient of the images' scores with respect to it, each `(B, C, H, W)`.
 
-
-def _scales(given: VisualizerInput) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return given.model.preprocessing.mean, given.model.preprocessing.std
-
-
-def size_of(gradient: Tensor) -> Tensor:
-    """The largest size over the colours, `(B, H, W)` from `(B, 3, H, W)`."""
-    return gradient.abs().amax(1)
+    Raises:
+        UsageError: The layer returns no maps.
+    """
+    module = request.model.module
+    with torch.enable_grad(), capture(module, {layer.name: layer.path}, gradients=True) as outputs:
+        outputs.backward(target.score(module(request.images)).sum())
+    activation = outputs[layer.name].activation
+    gradient = outputs[layer.name].gradient
+    assert gradient is not None, "backward has run"
+    check_maps(activation, layer.name, request.model)
+    return activation, gradient
 
 
 def input_gradient(module: Callable[[Tensor], Tensor], images: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
@@ -47,16 +56,29 @@ def input_gradient(module: Callable[[Tensor], Tensor], images: Tensor, score: Ca
         return torch.autograd.grad(score(module(images)).sum(), images)[0].detach()
 
 
-def activation_and_gradient(given: VisualizerInput, name: str, path: str, target: Target) -> tuple[Tensor, Tensor]:
-    """A layer's output and the gradient of the images' scores with respect to it, each `(B, C, H, W)`.
+def gradient_size(gradient: Tensor) -> Tensor:
+    """The largest size over the colours, `(B, H, W)` from `(B, 3, H, W)`."""
+    return gradient.abs().amax(1)
 
-    Raises:
-        UsageError: The layer returns no maps.
+
+def integrated_gradients(request: VisualizerInput, target: Target, baseline: Tensor, *, steps: int) -> Tensor:
+    """The mean gradient of the score on the way from the baseline to each image, times that way, `(B, 3, H, W)`.
+
+    Axiomatic Attribution for Deep Networks, https://arxiv.org/abs/1703.01365.
     """
-    module = given.model.module
-    with evaluating(module), torch.enable_grad(), capture(module, {name: path}, gradients=True) as seen:
-        seen.backward(target.score(module(given.images)).sum())
-    activation, gradient = seen[name].activation, seen[name].gradient
-    assert gradient is not None, "backward has run"
-    check_maps(activation, name, given.model)
-    return activation, gradient
+    images = request.images
+    way = images - baseline
+    total = torch.zeros_like(images)
+    for step in range(steps):
+        # The middle of each step: by the left or right end, as in the paper's sum, the shares would miss the rise of
+        # the score by an error of the first order, so by the midpoint rule of the second.
+        total += input_gradient(request.model.module, baseline + (step + 0.5) / steps * way, target.score)
+    return total / steps * way
+
+
+def plain_image(request: VisualizerInput, name: str) -> Tensor:
+    """An image of one of the `BASELINES` as the network gets it, `(1, 3, 1, 1)`."""
+    preprocessing = request.model.preprocessing
+    mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+    return ((BASELINES[name] - mean) / std).to(request.images)

@@ -24,19 +24,19 @@ READING: dict[Kind, str] = {
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def enlarge(maps: Tensor, given: VisualizerInput) -> Tensor:
+def enlarge(maps: Tensor, request: VisualizerInput) -> Tensor:
     """Maps `(B, h, w)` at the images' size, bilinearly."""
-    side = given.images.shape[2:]
-    return F.interpolate(maps[:, None], size=side, mode="bilinear", align_corners=False)[:, 0]
+    size = request.images.shape[2:]
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def bright(one: NDArray[Any]) -> float | None:
+def bright(values: NDArray[Any]) -> float | None:
     """Where the colours of a map of pixels end, the 99.5th percentile: single ones outshine it. None: all is zero."""
-    return float(np.percentile(np.abs(one), 99.5)) or None
+    return float(np.percentile(np.abs(values), 99.5)) or None
 
 
 def heat_map(
-    given: VisualizerInput,
+    request: VisualizerInput,
     target: Target,
     maps: Tensor,
     *,
@@ -60,26 +60,26 @@ def heat_map(
         arrays: More arrays to return.
 
     Returns:
-        Arrays `map` (the raw ones where there are), `enlarged`, `logits`, and those given.
+        Arrays `map` (the raw ones where there are), `enlarged`, `logits`, and `arrays`.
     """
-    shown = maps.float().cpu().numpy()
+    enlarged = maps.float().cpu().numpy()
     rows, labels = [], []
-    for index, one in enumerate(shown):
-        tiles = [image_tile(given, index), Tile(one, kind, high=None if overlay else bright(one))]
+    for index, values in enumerate(enlarged):
+        tiles = [image_tile(request, index), Tile(values, kind, high=None if overlay else bright(values))]
         if overlay:
-            tiles.append(Tile(one, "overlay", under=given.pixels[index]))
+            tiles.append(Tile(values, "overlay", under=request.pixels[index]))
         rows.append(tuple(tiles))
-        labels.append(image_label(given, index, *target.label(index)))
+        labels.append(image_label(request, index, *target.label(index)))
     columns = ("image", method, "overlay")[: 3 if overlay else 2]
     table = Tiles(tuple(labels), columns, tuple(rows), tile=TILE if overlay else 1.4, caption=READING[kind])
     figure = Figure(
         name=name,
-        title=f"{method} of {where}: {target.title}, {named(given.image_ids)}",
+        title=f"{method} of {where}: {target.title}, {named(request.image_ids)}",
         alt=f"A row for each image: {', '.join(columns)}.",
         draw=table.draw,
         size=table.size,
     )
-    kept: Arrays = {"map": (maps if raw is None else raw).float().cpu().numpy(), "logits": target.logits.cpu().numpy()}
+    own: Arrays = {"map": (maps if raw is None else raw).float().cpu().numpy(), "logits": target.logits.cpu().numpy()}
     if raw is not None:
-        kept["enlarged"] = shown
-    return Visualization(kept | (arrays or {}), (figure,), tuple(notes))
+        own["enlarged"] = enlarged
+    return Visualization(own | (arrays or {}), (figure,), tuple(notes))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.hooks import evaluating, find_module, module_paths, observing
+from ahekit.hooks import find_module, module_paths, observing
 from ahekit.protocols import BuiltModel, VisualizerInput
+
+
+class NamedLayer(NamedTuple):
+    """A layer: the name that people know it by (alias or path), and its dotted module path."""
+
+    name: str
+    path: str
 
 
 def resolve_layer(built: BuiltModel, name: str) -> str:
@@ -33,73 +40,76 @@ def convolutions(model: BuiltModel) -> dict[str, str]:
         UsageError: There is none.
     """
     aliases = _aliases(model)
-    found = {
-        aliases.get(path, path): path for path, part in model.module.named_modules() if isinstance(part, nn.Conv2d)
-    }
-    if not found:
+    paths = [path for path, module in model.module.named_modules() if isinstance(module, nn.Conv2d)]
+    if not paths:
         raise UsageError("the network has no convolution to look at; choose a run whose network has one, with --run")
-    return found
+    return {aliases.get(path, path): path for path in paths}
 
 
 def main_layers(model: BuiltModel) -> dict[str, str]:
     """The layers that stand for the network: convolutions with an alias, or all of them where none has one."""
-    found = convolutions(model)
-    return {name: path for name, path in found.items() if name in model.layers} or found
+    layers = convolutions(model)
+    return {name: path for name, path in layers.items() if name in model.layers} or layers
 
 
-def one_layer(given: VisualizerInput) -> tuple[str, str]:
-    """Name and path of the one layer the user named, else of the last convolution.
-
-    Raises:
-        UsageError: Several layers were named, or the network has no convolution.
-    """
-    return named_layer(given) or list(convolutions(given.model).items())[-1]
-
-
-def named_layer(given: VisualizerInput) -> tuple[str, str] | None:
-    """Name and path of the one layer the user named; None where none was.
+def requested_layer(request: VisualizerInput) -> NamedLayer | None:
+    """The one layer that the user named; None where none was.
 
     Raises:
         UsageError: Several layers were named.
     """
-    if len(given.layers) > 1:
-        raise UsageError(f"one layer at a time is looked at here; choose one of {', '.join(given.layers)}")
-    return next(iter(given.layers.items()), None)
+    if len(request.layers) > 1:
+        raise UsageError(f"one layer at a time is looked at here; choose one of {', '.join(request.layers)}")
+    for name, path in request.layers.items():
+        return NamedLayer(name, path)
+    return None
 
 
-def last_maps(given: VisualizerInput) -> tuple[str, str]:
-    """Name and path of the last module whose output is maps of more than one place.
+def target_convolution(request: VisualizerInput) -> NamedLayer:
+    """The one layer that the user named, else the last convolution.
+
+    Raises:
+        UsageError: Several layers were named, or the network has no convolution.
+    """
+    return requested_layer(request) or NamedLayer(*list(convolutions(request.model).items())[-1])
+
+
+def target_layer(request: VisualizerInput) -> NamedLayer:
+    """The one layer that the user named, else the last module whose output is maps of more than one place.
 
     That is what the classifier reads: in most networks the last convolution's output, normalized and rectified.
 
     Raises:
-        UsageError: The network has no convolution.
+        UsageError: Several layers were named, or the network has no convolution.
     """
-    module, found = given.model.module, [*convolutions(given.model).values()][-1]
-    last: list[str] = []
+    return requested_layer(request) or _last_maps(request)
 
-    def note(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+
+def _last_maps(request: VisualizerInput) -> NamedLayer:
+    path = [*convolutions(request.model).values()][-1]
+
+    def note(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal path
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
-            last.append(name)
+            path = name
 
-    parts = {name: part for name, part in module.named_modules() if name}
-    with evaluating(module), torch.no_grad(), observing(parts, note):
-        module(given.images[:1])
-    path = last[-1] if last else found
-    return _aliases(given.model).get(path, path), path
+    modules = {name: module for name, module in request.model.module.named_modules() if name}
+    with torch.no_grad(), observing(modules, note):
+        request.model.module(request.images[:1])
+    return NamedLayer(_aliases(request.model).get(path, path), path)
 
 
-def convolution(model: BuiltModel, name: str, path: str) -> nn.Conv2d:
+def convolution(model: BuiltModel, layer: NamedLayer) -> nn.Conv2d:
     """The layer as a 2-D convolution.
 
     Raises:
         UsageError: It is none.
     """
-    layer = find_module(model.module, path)
-    if not isinstance(layer, nn.Conv2d):
-        known = ", ".join(convolutions(model))
-        raise UsageError(f"layer {name} is a {type(layer).__name__}, not a convolution; choose one of {known}")
-    return layer
+    module = find_module(model.module, layer.path)
+    if not isinstance(module, nn.Conv2d):
+        names = ", ".join(convolutions(model))
+        raise UsageError(f"layer {layer.name} is a {type(module).__name__}, not a convolution; choose one of {names}")
+    return module
 
 
 def check_maps(output: Tensor, name: str, model: BuiltModel) -> None:
@@ -109,8 +119,9 @@ def check_maps(output: Tensor, name: str, model: BuiltModel) -> None:
         UsageError: It is not.
     """
     if output.ndim != 4:
-        shape, known = " x ".join(map(str, output.shape[1:])), ", ".join(main_layers(model))
-        raise UsageError(f"layer {name} returns {shape} numbers an image, not maps; choose one of {known}")
+        shape = " x ".join(map(str, output.shape[1:]))
+        names = ", ".join(main_layers(model))
+        raise UsageError(f"layer {name} returns {shape} numbers an image, not maps; choose one of {names}")
 
 
 def check_unit(unit: int, count: int, name: str, *, kind: str = "filter") -> None:

@@ -31,7 +31,7 @@ def randomized(
 
     The cascading randomization of Sanity Checks for Saliency Maps, https://arxiv.org/abs/1810.03292. Modules draw their
     weights as torch does for a new network (`reset_parameters`, BatchNorm's statistics included); parameters of a
-    module that can't have their own elements dealt out anew. It is one copy that changes from step to step: use it
+    module that can't have their own elements permuted. It is one copy that changes from step to step: use it
     before the next one is asked for. `module` itself and torch's random state stay as they are.
 
     Args:
@@ -41,14 +41,16 @@ def randomized(
         The stage that was randomized last, and the network, in eval mode.
     """
     # Copied together, so that the copied stages hold the copied network's own modules.
-    changed, parts = copy.deepcopy((module, dict(stages)))
-    changed.eval()
-    for number, stage in enumerate(reversed(parts)):
-        with torch.random.fork_rng(devices=_devices(module)):
+    network, network_stages = copy.deepcopy((module, dict(stages)))
+    network.eval()
+    # Beside the CPU's, the random states that fresh weights are drawn from.
+    devices = {parameter.device for parameter in module.parameters() if parameter.device.type == "cuda"}
+    for number, stage in enumerate(reversed(network_stages)):
+        with torch.random.fork_rng(devices=list(devices)):
             torch.manual_seed(seed + number)
-            for part in parts[stage]:
+            for part in network_stages[stage]:
                 _renew(part)
-        yield stage, changed
+        yield stage, network
 
 
 def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) -> Floats:
@@ -56,7 +58,16 @@ def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) 
 
     0 where the other is constant, for it then has nothing of the map's order; NaN where the map itself is.
     """
-    return np.array([_rank_correlation(one.ravel(), other.ravel()) for one, other in zip(maps, others, strict=True)])
+    correlations = []
+    for map, other in zip(maps, others, strict=True):
+        # Ranks of equal numbers have no spread to divide by.
+        if np.ptp(map) == 0:
+            correlations.append(np.nan)
+        elif np.ptp(other) == 0:
+            correlations.append(0.0)
+        else:
+            correlations.append(float(spearmanr(map.ravel(), other.ravel()).statistic))
+    return np.array(correlations)
 
 
 def replacement_curve(
@@ -78,11 +89,14 @@ def replacement_curve(
         `(B, steps + 1)`: from no pixel replaced to all.
     """
     count = maps[0].numel()
-    shuffle = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(maps.device)
-    order = shuffle[maps.flatten(1)[:, shuffle].argsort(dim=1, descending=True, stable=True)]
+    # A stable sort of permuted pixels: those of one value stay in the permutation's order.
+    permutation = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(maps.device)
+    order = permutation[maps.flatten(1)[:, permutation].argsort(dim=1, descending=True, stable=True)]
+    # The inverse of the order: when each pixel's turn is.
     places = torch.arange(count, device=maps.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, places).view(len(maps), 1, *maps.shape[1:])
-    index, scores = torch.arange(len(images), device=images.device), []
+    index = torch.arange(len(images), device=images.device)
+    scores = []
     with torch.no_grad():
         for step in range(steps + 1):
             scores.append(score(torch.where(rank < round(count * step / steps), others, images), index))
@@ -93,7 +107,8 @@ def replacement_curve(
 def area(curves: Floats) -> Floats:
     """Area under each curve `(..., S + 1)` over [0, 1], by trapezoids; the curve's mean height."""
     inner = curves[..., 1:-1].sum(axis=-1)
-    return np.asarray((inner + (curves[..., 0] + curves[..., -1]) / 2) / (curves.shape[-1] - 1))
+    ends = (curves[..., 0] + curves[..., -1]) / 2  # each belongs to one trapezoid, the inner points to two
+    return np.asarray((inner + ends) / (curves.shape[-1] - 1))
 
 
 def moved(maps: Tensor, *, seed: int = 0) -> Tensor:
@@ -106,7 +121,7 @@ def moved(maps: Tensor, *, seed: int = 0) -> Tensor:
     def shift(side: int) -> int:
         return int(torch.randint(side // 4, side - side // 4 + 1, (), generator=random))
 
-    return torch.stack([one.roll((shift(one.shape[0]), shift(one.shape[1])), (0, 1)) for one in maps])
+    return torch.stack([map.roll((shift(map.shape[0]), shift(map.shape[1])), (0, 1)) for map in maps])
 
 
 def blurred(images: Tensor) -> Tensor:
@@ -115,6 +130,7 @@ def blurred(images: Tensor) -> Tensor:
     (RISE takes 5 pixels of 224, which on small images would change nothing.)
     """
     sigma = min(images.shape[2:]) / 10
+    # Three sigmas hold all of a Gaussian but a thousandth; more than the image's side can't be reflected at its edge.
     radius = min(int(3 * sigma) + 1, min(images.shape[2:]) - 1)
     smooth: Tensor = gaussian_blur(images, [2 * radius + 1] * 2, [sigma])
     return smooth
@@ -125,18 +141,19 @@ def in_place_pair(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
     Where `module` never does either, the first one's rectifiers do, which is not always the same function.
     """
-    first, second = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
-    if not _set_in_place(second, to=False):
-        _set_in_place(first, to=True)
-    return first, second
+    overwriting = copy.deepcopy(module).eval()
+    sparing = copy.deepcopy(module).eval()
+    if not _set_in_place(sparing, to=False):
+        _set_in_place(overwriting, to=True)
+    return overwriting, sparing
 
 
 def _set_in_place(module: nn.Module, *, to: bool) -> int:
     """Set the flag of every module that has one; the number that were set otherwise."""
-    parts = [part for part in module.modules() if getattr(part, "inplace", to) is (not to)]
-    for part in parts:
+    others = [part for part in module.modules() if getattr(part, "inplace", to) is (not to)]
+    for part in others:
         part.inplace = to  # type: ignore[assignment]
-    return len(parts)
+    return len(others)
 
 
 @torch.no_grad()
@@ -149,14 +166,3 @@ def _renew(module: nn.Module) -> None:
         for parameter in part.parameters(recurse=False):
             elements = parameter.flatten()
             parameter.copy_(elements[torch.randperm(len(elements)).to(elements.device)].view_as(parameter))
-
-
-def _devices(module: nn.Module) -> list[torch.device]:
-    """The devices beside the CPU whose random state fresh weights are drawn from."""
-    return list({parameter.device for parameter in module.parameters() if parameter.device.type == "cuda"})
-
-
-def _rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    if np.ptp(one) == 0:
-        return float("nan")
-    return 0.0 if np.ptp(other) == 0 else float(spearmanr(one, other).statistic)

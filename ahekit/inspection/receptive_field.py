@@ -122,13 +122,15 @@ def _union(inputs: Sequence[tuple[Axes, tuple[int, ...]]], result: tuple[int, ..
     union: list[Axis | None] = []
     for number in range(-len(result), 0):
         here = [(axes[number], shape[number]) for axes, shape in inputs if len(axes) >= -number]
-        found = [(axis, length) for axis, length in here if axis is not None]
+        maps = [(axis, length) for axis, length in here if axis is not None]
+        if not maps:
+            union.append(None)
+            continue
+        jump = maps[0][0].jump
         # Places correspond only where the maps have the same length and step.
-        if any(length != result[number] or axis.jump != found[0][0].jump for axis, length in found):
+        if any(length != result[number] or axis.jump != jump for axis, length in maps):
             return "unknown"
-        first = min((axis.first for axis, _ in found), default=0)
-        last = max((axis.last for axis, _ in found), default=0)
-        union.append(Axis(first, last, found[0][0].jump) if found else None)
+        union.append(Axis(min(axis.first for axis, _ in maps), max(axis.last for axis, _ in maps), jump))
     return tuple(union)
 
 
@@ -139,8 +141,8 @@ def _convolution(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
 
 def _pool(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     # max_pool2d(x, kernel, stride=kernel, padding=0, dilation=1, ceil_mode); avg_pool2d has ceil_mode for dilation.
-    given = [list(value) for value in args[1:5] if isinstance(value, list | tuple)]
-    kernel, stride, padding, dilation = given + [[]] * (4 - len(given))
+    shapes = [list(value) for value in args[1:5] if isinstance(value, list | tuple)]
+    kernel, stride, padding, dilation = shapes + [[]] * (4 - len(shapes))
     return _window(field, kernel, stride or kernel, padding or [0], dilation or [1])
 
 
@@ -155,24 +157,25 @@ def _window(
         return "unknown"
     # A single number stands for both axes.
     shapes = [list(values) * (3 - len(values)) for values in (kernel, stride, padding, dilation)]
-    y, x = ([values[axis] for values in shapes] for axis in (0, 1))
-    return None, None, field[2].window(*y), field[3].window(*x)
+    down = field[2].window(*[values[0] for values in shapes])
+    across = field[3].window(*[values[1] for values in shapes])
+    return None, None, down, across
 
 
 def _pad(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     # Widths come from the last dimension backwards, before and after each.
     before = dict(zip(range(len(field) - 1, -1, -1), args[1][::2], strict=False))
-    shifted = [axis and axis.window(1, 1, before.get(number, 0), 1) for number, axis in enumerate(field)]
-    return tuple(shifted)
+    # A window of one pixel leaves a field as long as it was and only shifts it.
+    return tuple(axis and axis.window(1, 1, before.get(number, 0), 1) for number, axis in enumerate(field))
 
 
 def _adaptive_pool(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
-    sizes = [(whole, part) for whole, part in zip(args[0].shape[-2:], result.shape[-2:], strict=True)]
-    if all(part == 1 for _, part in sizes):
+    lengths = list(zip(args[0].shape[-2:], result.shape[-2:], strict=True))
+    if all(after == 1 for _, after in lengths):
         return "all"
-    if any(whole % part for whole, part in sizes):
+    if any(before % after for before, after in lengths):
         return "unknown"  # windows of differing sizes
-    steps = [whole // part for whole, part in sizes]
+    steps = [before // after for before, after in lengths]
     return _window(field, steps, steps, [0], [1])
 
 
@@ -192,7 +195,7 @@ def _view(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     return (None,) * (result.ndim - 2) + field[-2:]
 
 
-def _part(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
+def _slice(field: Axes, args: Sequence[Any], result: Tensor) -> Field:
     # Some of the channels; a part of the places would shift the fields.
     cut = [axis for number, axis in enumerate(field) if args[0].shape[number] != result.shape[number]]
     return "unknown" if any(cut) else field
@@ -240,7 +243,7 @@ _RULES: dict[Any, Callable[[Axes, Sequence[Any], Tensor], Field]] = {
     _aten._unsafe_view: _view,
     _aten.permute: _permute,
     _aten.transpose: _transpose,
-    _aten.slice: _part,
-    _aten.split: _part,
-    _aten.split_with_sizes: _part,
+    _aten.slice: _slice,
+    _aten.split: _slice,
+    _aten.split_with_sizes: _slice,
 }

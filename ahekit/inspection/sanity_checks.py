@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ahekit.hooks import evaluating
 from ahekit.inspection import map_quality as map_checks
 from ahekit.inspection.heat_map import Arrays, enlarge
 from ahekit.inspection.sanity_figures import (
@@ -60,8 +59,8 @@ class TargetParams(CheckedParams):
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What the checks repeat on other networks and other images.
+class Explanation:
+    """A method's maps and what they explain, for the checks to repeat on other networks and other images.
 
     Attributes:
         maps: The maps `(B, h, w)` of what it is given, of the same classes or filters whatever its network says.
@@ -77,13 +76,17 @@ class Explained:
     signed: bool = False
 
     @classmethod
-    def of_class(cls, target: Target, maps: Callable[[VisualizerInput], Tensor], *, signed: bool = False) -> Explained:
+    def of_class(
+        cls, target: Target, maps: Callable[[VisualizerInput], Tensor], *, signed: bool = False
+    ) -> Explanation:
         """For a method that explains a class's logit: followed by the class's probability."""
         quantity = "probability of the class" if target.against is None else "probability of the class, of the two"
         return cls(maps, lambda module, images, of: target.probability(module(images), of), quantity, signed)
 
 
-def checked(seen: Visualization, given: VisualizerInput, params: CheckedParams, explained: Explained) -> Visualization:
+def checked(
+    visualization: Visualization, request: VisualizerInput, params: CheckedParams, explanation: Explanation
+) -> Visualization:
     """A visualization, with the checks of its array `map` when they are asked for.
 
     Returns:
@@ -92,27 +95,33 @@ def checked(seen: Visualization, given: VisualizerInput, params: CheckedParams, 
         `check_shares` `(S + 1,)`, `check_deletion` and `check_insertion` `(orders, B, S + 1)`.
     """
     if not params.check:
-        return seen
-    count = len(given.model.stages)
-    total = count + len(ORDERS) + 1
-    progress = partial(_advance, given, iter(range(1, total + 1)), total)
-    trained = np.asarray(seen.arrays["map"])
+        return visualization
+    # A step for each stage, one for each order of the pixels, one for the last check.
+    total = len(request.model.stages) + len(ORDERS) + 1
+    steps = iter(range(1, total + 1))
+
+    def tick() -> None:
+        request.progress(next(steps), total)
+
+    trained = np.asarray(visualization.arrays["map"])
     stages, maps, changed = [], [], []
-    before = _scores(given, given.model.module, explained)
-    for stage, network in map_checks.randomized(given.model.module, given.model.stages, seed=given.seed):
+    before = _scores(request, request.model.module, explanation)
+    for stage, network in map_checks.randomized(request.model.module, request.model.stages, seed=request.seed):
         stages.append(stage)
-        maps.append(_maps(given, network, explained))
-        changed.append(not torch.allclose(_scores(given, network, explained), before))
-        progress()
-    correlations = np.stack([_correlations(trained, one, explained) for one in maps])
+        maps.append(_maps(request, network, explanation))
+        changed.append(not torch.allclose(_scores(request, network, explanation), before))
+        tick()
+    correlations = np.stack([_correlations(trained, of_stage, explanation) for of_stage in maps])
+    # A filter's activation doesn't depend on the stages behind it: its maps have to change from where its score does.
     decisive = changed.index(True) if True in changed else len(changed) - 1
-    deletion, insertion = _curves(given, torch.from_numpy(trained), explained, progress)
-    same = _in_place(given, explained)
-    progress()
-    title, name = seen.figures[0].title, seen.figures[0].name
+    deletion, insertion = _curves(request, torch.from_numpy(trained), explanation, tick)
+    in_place = _in_place(request, explanation)
+    tick()
+    title = visualization.figures[0].title
+    name = visualization.figures[0].name
     figures = (
-        maps_figure(given, trained, stages, maps, correlations, signed=explained.signed, title=title, name=name),
-        curves_figure(deletion, insertion, explained.quantity, title=title, name=name),
+        maps_figure(request, trained, stages, maps, correlations, signed=explanation.signed, title=title, name=name),
+        curves_figure(deletion, insertion, explanation.quantity, title=title, name=name),
     )
     arrays: Arrays = {
         "check_maps": np.stack(maps),
@@ -124,75 +133,75 @@ def checked(seen: Visualization, given: VisualizerInput, params: CheckedParams, 
         "check_insertion": insertion,
     }
     return replace(
-        seen,
-        arrays={**seen.arrays, **arrays},
-        figures=(*seen.figures, *figures),
+        visualization,
+        arrays={**visualization.arrays, **arrays},
+        figures=(*visualization.figures, *figures),
         tables=(
-            *seen.tables,
+            *visualization.tables,
             weights_table(stages, correlations),
-            areas_table(deletion, insertion, explained.quantity),
+            areas_table(deletion, insertion, explanation.quantity),
         ),
         notes=(
-            *seen.notes,
+            *visualization.notes,
             weights_verdict(stages, correlations, decisive),
             areas_verdict(deletion, insertion),
-            same,
+            in_place,
         ),
     )
 
 
-def _advance(given: VisualizerInput, numbers: Any, total: int) -> None:
-    given.progress(next(numbers), total)
-
-
-def _maps(given: VisualizerInput, network: nn.Module, explained: Explained) -> NDArray[np.float32]:
+def _maps(request: VisualizerInput, network: nn.Module, explanation: Explanation) -> NDArray[np.float32]:
     """The maps of another network of the same make. Its stages stay those of the first, which no map reads."""
-    found = explained.maps(replace(given, model=replace(given.model, module=network)))
-    maps: NDArray[np.float32] = found.detach().float().cpu().numpy()
-    return maps
+    maps = explanation.maps(replace(request, model=replace(request.model, module=network)))
+    values: NDArray[np.float32] = maps.detach().float().cpu().numpy()
+    return values
 
 
-def _scores(given: VisualizerInput, network: nn.Module, explained: Explained) -> Tensor:
-    with evaluating(network), torch.no_grad():
-        return explained.score(network, given.images, torch.arange(len(given.images), device=given.images.device))
+def _scores(request: VisualizerInput, network: nn.Module, explanation: Explanation) -> Tensor:
+    index = torch.arange(len(request.images), device=request.images.device)
+    with torch.no_grad():
+        return explanation.score(network, request.images, index)
 
 
-def _correlations(trained: NDArray[Any], maps: NDArray[Any], explained: Explained) -> Floats:
-    if explained.signed:
+def _correlations(trained: NDArray[Any], maps: NDArray[Any], explanation: Explanation) -> Floats:
+    if explanation.signed:
         return map_checks.rank_correlations(np.abs(trained), np.abs(maps))
     return map_checks.rank_correlations(trained, maps)
 
 
 def _curves(
-    given: VisualizerInput, maps: Tensor, explained: Explained, progress: Callable[[], None]
+    request: VisualizerInput, maps: Tensor, explanation: Explanation, tick: Callable[[], None]
 ) -> tuple[Floats, Floats]:
     """Deletion and insertion curves, each `(orders, B, S + 1)`."""
-    module, images = given.model.module, given.images
-    large = enlarge(maps.to(images), given)
-    noise = torch.rand(large.shape, generator=torch.Generator().manual_seed(given.seed)).to(large)
+    images = request.images
+    by_map = enlarge(maps.to(images), request)
+    elsewhere = map_checks.moved(by_map, seed=request.seed)
+    at_random = torch.rand(by_map.shape, generator=torch.Generator().manual_seed(request.seed)).to(by_map)
     # Zero is the preprocessing's mean colour.
-    plain, smooth = torch.zeros_like(images), map_checks.blurred(images)
-    curve = partial(map_checks.replacement_curve, partial(explained.score, module), seed=given.seed)
-    found = []
-    with evaluating(module):
-        for order in (large, map_checks.moved(large, seed=given.seed), noise):
-            found.append((curve(images, plain, order), curve(smooth, images, order)))
-            progress()
-    return np.stack([one for one, _ in found]), np.stack([other for _, other in found])
+    gray = torch.zeros_like(images)
+    blurred = map_checks.blurred(images)
+    score = partial(explanation.score, request.model.module)
+    deletion, insertion = [], []
+    for order in (by_map, elsewhere, at_random):
+        deletion.append(map_checks.replacement_curve(score, images, gray, order, seed=request.seed))
+        insertion.append(map_checks.replacement_curve(score, blurred, images, order, seed=request.seed))
+        tick()
+    return np.stack(deletion), np.stack(insertion)
 
 
-def _in_place(given: VisualizerInput, explained: Explained) -> str:
+def _in_place(request: VisualizerInput, explanation: Explanation) -> str:
     """What to say of the maps of the network that works in place and of the one that doesn't."""
-    one, other = map_checks.in_place_pair(given.model.module)
+    overwriting, sparing = map_checks.in_place_pair(request.model.module)
     try:
         with torch.no_grad():
-            alike = torch.allclose(one(given.images), other(given.images), rtol=1e-4, atol=1e-5)
-        first = _maps(given, one, explained) if alike else None
+            # A network that reads a tensor again after overwriting it computes another function.
+            alike = torch.allclose(overwriting(request.images), sparing(request.images), rtol=1e-4, atol=1e-5)
+        maps = _maps(request, overwriting, explanation) if alike else None
     except RuntimeError:  # autograd's, which needed what was overwritten
-        first = None
-    if first is None:
+        maps = None
+    if maps is None:
         return "in place: the network can't work in place, so there is nothing to compare"
-    second = _maps(given, other, explained)
-    difference = float(np.abs(first - second).max() / (np.abs(second).max() or 1.0))
+    others = _maps(request, sparing, explanation)
+    difference = float(np.abs(maps - others).max() / (np.abs(others).max() or 1.0))
     verdict = "same maps" if difference <= TOLERANCE else "NOT the same maps; what follows a layer disturbs them"
     return f"in place and not in place: {verdict} (largest difference {difference:.1g} of the largest value)"

@@ -31,19 +31,25 @@ def weights_verdict(stages: list[str], correlations: Floats, decisive: int) -> s
     """
     if np.isnan(correlations).all():
         return "weights: the trained network's maps are constant, so there is nothing to compare"
-    first, whole = float(np.nanmean(correlations[decisive])), float(np.nanmean(correlations[-1]))
-    found = f"weights: rank correlation with the trained maps is {first:.2f} with the weights down to "
-    found += f"{stages[decisive]} randomized, the first that the score depends on, and {whole:.2f} with all"
+    first = float(np.nanmean(correlations[decisive]))
+    whole = float(np.nanmean(correlations[-1]))
+    measured = (
+        f"weights: rank correlation with the trained maps is {first:.2f} with the weights down to {stages[decisive]} "
+        f"randomized, the first that the score depends on, and {whole:.2f} with all"
+    )
     if max(first, whole) >= WORTHLESS:
-        return f"{found}: worthless as evidence, a map that does not change when the weights do shows the image"
-    return f"{found}: they depend on what was learnt (worthless from {WORTHLESS})"
+        return f"{measured}: worthless as evidence, a map that does not change when the weights do shows the image"
+    return f"{measured}: they depend on what was learnt (worthless from {WORTHLESS})"
 
 
 def areas_verdict(deletion: Floats, insertion: Floats) -> str:
     """What the areas say of the maps."""
-    fall, rise = (map_checks.area(curves) for curves in (deletion, insertion))
-    faster, higher = int((fall[0] < fall[1]).sum()), int((rise[0] > rise[1]).sum())
-    better = [fall[0].mean() < fall[1].mean(), rise[0].mean() > rise[1].mean()]
+    # By the map, and by the same map moved elsewhere.
+    fall, fall_elsewhere = map_checks.area(deletion)[:2]
+    rise, rise_elsewhere = map_checks.area(insertion)[:2]
+    faster = int((fall < fall_elsewhere).sum())
+    higher = int((rise > rise_elsewhere).sum())
+    better = [fall.mean() < fall_elsewhere.mean(), rise.mean() > rise_elsewhere.mean()]
     verdict = {
         2: "the score depends on what the maps show",
         1: "mixed, only one of the two means is better than elsewhere",
@@ -51,18 +57,20 @@ def areas_verdict(deletion: Floats, insertion: Floats) -> str:
     }[sum(better)]
     return (
         f"deletion and insertion: against the same map moved elsewhere a smaller deletion area on {faster} of "
-        f"{fall.shape[1]} images, a larger insertion area on {higher}: {verdict}"
+        f"{len(fall)} images, a larger insertion area on {higher}: {verdict}"
     )
 
 
 def weights_table(stages: list[str], correlations: Floats) -> Table:
     """The correlations by stage."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for number, stage in enumerate(stages):
-        found = correlations[number][~np.isnan(correlations[number])]
-        values = (found.mean(), found.min(), found.max()) if len(found) else (None,) * 3
+        finite = correlations[number][~np.isnan(correlations[number])]
         words = "all weights" if number == len(stages) - 1 else stage if number == 0 else f"and {stage}"
-        rows.append((words, *(None if value is None else float(value) for value in values)))
+        if len(finite):
+            rows.append((words, float(finite.mean()), float(finite.min()), float(finite.max())))
+        else:
+            rows.append((words, None, None, None))
     numbers = (Column(name, ".2f", "right") for name in ("mean", "least", "largest"))
     return Table(
         "Weights randomized from the head down: rank correlation with the trained map",
@@ -89,7 +97,7 @@ def areas_table(deletion: Floats, insertion: Floats, quantity: str) -> Table:
 
 
 def maps_figure(
-    given: VisualizerInput,
+    request: VisualizerInput,
     trained: NDArray[np.floating],
     stages: list[str],
     maps: list[NDArray[np.float32]],
@@ -103,12 +111,12 @@ def maps_figure(
     kind: Kind = "signed" if signed else "map"
     rows = []
     for index in range(len(trained)):
-        shown = [(trained[index], "")]
-        shown += [(one[index], _number(correlations[number, index])) for number, one in enumerate(maps)]
-        tiles = [Tile(one, kind, high=bright(one), text=text) for one, text in shown]
-        rows.append((image_tile(given, index), *tiles))
+        texts = ["", *("–" if np.isnan(value) else f"{value:.2f}" for value in correlations[:, index])]
+        cascade = [trained[index], *(of_stage[index] for of_stage in maps)]
+        tiles = [Tile(map, kind, high=bright(map), text=text) for map, text in zip(cascade, texts, strict=True)]
+        rows.append((image_tile(request, index), *tiles))
     columns = ("image", "trained", *(f"+ {stage}" if number else stage for number, stage in enumerate(stages)))
-    labels = tuple(image_label(given, index) for index in range(len(trained)))
+    labels = tuple(image_label(request, index) for index in range(len(trained)))
     caption = f"{CASCADE} {READING[kind]}"
     table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=caption)
     return Figure(
@@ -119,10 +127,6 @@ def maps_figure(
         size=table.size,
         data={"stages": stages, "correlations": correlations.tolist()},
     )
-
-
-def _number(correlation: float) -> str:
-    return "–" if np.isnan(correlation) else f"{correlation:.2f}"
 
 
 def curves_figure(deletion: Floats, insertion: Floats, quantity: str, *, title: str, name: str) -> Figure:

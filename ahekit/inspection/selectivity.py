@@ -30,13 +30,14 @@ def class_selectivity(means: NDArray[Any]) -> tuple[Floats, Classes]:
         >>> class_selectivity(np.array([[3.0, 1.0, 1.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0]]))
         (array([0.5, 0. , nan]), array([ 0,  0, -1]))
     """
+    # Classes without images can't be best; argmax would take their NaN for the largest.
     best = np.where(np.isnan(means), -np.inf, means).argmax(axis=-1)
     index = own_selectivity(means, best)
     return index, np.where(np.isnan(index), -1, best)
 
 
 def own_selectivity(means: NDArray[Any], classes: NDArray[Any]) -> Floats:
-    """The same index for one given class of each unit, in [-1, 1]; negative when others excite the unit more.
+    """The same index for one class of each unit, in [-1, 1]; negative when others excite the unit more.
 
     Args:
         means: As in `class_selectivity`.
@@ -72,9 +73,10 @@ def majority(labels: NDArray[Any], num_classes: int) -> tuple[Classes, Floats]:
     return np.where(share > 0, counts.argmax(axis=-1), -1), share
 
 
-def quantile_95(shuffled: NDArray[Any]) -> Floats:
-    """The value that at most one in twenty of a unit's shuffled-label values exceeds, `(...)` from `(R, ...)`."""
-    level: Floats = np.quantile(shuffled, 0.95, axis=0, method="higher")
+def quantile_95(permuted: NDArray[Any]) -> Floats:
+    """The value that at most one in twenty of a unit's values under permuted labels exceeds, `(...)` of `(R, ...)`."""
+    # A value that occurs, not one between two: "exceeds" then means what it says.
+    level: Floats = np.quantile(permuted, 0.95, axis=0, method="higher")
     return level
 
 

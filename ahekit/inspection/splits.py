@@ -14,16 +14,16 @@ from ahekit.protocols import SplitImages, VisualizerInput
 Split = Literal["test", "val", "train"]
 
 
-def open_images(given: VisualizerInput, name: Split, *, least: int) -> SplitImages:
+def open_images(request: VisualizerInput, name: Split, *, least: int) -> SplitImages:
     """The split's images.
 
     Raises:
         UsageError: The network comes without a dataset, or the split has fewer than `least` images.
         RunError: The dataset isn't where it was.
     """
-    if given.split is None:
+    if request.split is None:
         raise UsageError("this looks at a split of the run's dataset, and the network comes without one")
-    images = given.split(name)
+    images = request.split(name)
     if len(images) < least:
         raise UsageError(
             f"the {name} split has {len(images)} image(s) and at least {least} are needed;"
@@ -33,9 +33,9 @@ def open_images(given: VisualizerInput, name: Split, *, least: int) -> SplitImag
 
 
 def normalized_batches(
-    given: VisualizerInput, images: SplitImages, size: int, *, tick: Callable[[], None] = lambda: None
+    request: VisualizerInput, images: SplitImages, size: int, *, tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[slice, Tensor]]:
     """All images in order: their numbers, and the network's input `(B, 3, S, S)`; `tick` is called after each batch."""
-    for part, pixels in images.batches(size):
-        yield part, normalize(pixels, given.model.preprocessing).to(given.images.device)
+    for numbers, pixels in images.batches(size):
+        yield numbers, normalize(pixels, request.model.preprocessing).to(request.images.device)
         tick()

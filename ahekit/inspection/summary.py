@@ -66,23 +66,32 @@ def summarize(built: BuiltModel) -> ModelSummary:
     first = next(module.parameters(), torch.empty(0))
     size = built.preprocessing.size
     image = torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype)
-    seen: dict[str, _Seen] = {}
+    outputs: dict[str, _Output] = {}
     fields = ReceptiveFields(image)
 
-    def observe(path: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        seen[path] = _seen(part, inputs, output, fields)
+    def observe(path: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not isinstance(output, Tensor):
+            outputs[path] = _Output(None, False, None)
+            return
+        same = bool(inputs) and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape
+        reshaped = not same and not _holds_modules(layer)
+        outputs[path] = _Output(tuple(output.shape[1:]), reshaped, fields.of(output))
 
-    parts = dict(module.named_modules())
+    modules = dict(module.named_modules())
     counter = FlopCounterMode(display=False)
-    with evaluating(module), torch.no_grad(), observing(parts, observe), counter, fields:
+    # The one look inside that doesn't come by way of a visualizer, which would have a model in eval mode.
+    with evaluating(module), torch.no_grad(), observing(modules, observe), counter, fields:
         module(image)
-    products = _multiply_adds(module, parts, counter)
-    ordered = [*seen, *(path for path in parts if path not in seen)]
-    layers = [_layer(path, parts[path], seen.get(path), products[path], built.layers) for path in ordered]
-    listed = {layer.path for layer in layers if layer.parameters or layer.multiply_adds} | {
-        path for path in seen if seen[path].reshaped
+    products = _multiply_adds(module, modules, counter)
+    # In the order in which they work; what took no part comes last.
+    paths = [*outputs, *(path for path in modules if path not in outputs)]
+    layers = [_layer(path, modules[path], outputs.get(path), products[path], built.layers) for path in paths]
+    listed = {
+        layer.path
+        for layer in layers
+        if layer.parameters or layer.multiply_adds or (layer.path in outputs and outputs[layer.path].reshaped)
     }
-    others = [layer for layer in layers if layer.path not in listed and not _holds_modules(parts[layer.path])]
+    others = [layer for layer in layers if layer.path not in listed and not _holds_modules(modules[layer.path])]
     return ModelSummary(
         layers=tuple(layer for layer in layers if layer.path in listed),
         unlisted=dict(Counter(layer.kind for layer in others)),
@@ -93,49 +102,47 @@ def summarize(built: BuiltModel) -> ModelSummary:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Output:
+    """Of one module's pass."""
+
     shape: tuple[int, ...] | None
     reshaped: bool
     receptive_field: Size
 
 
-def _seen(part: nn.Module, inputs: tuple[Any, ...], output: Any, fields: ReceptiveFields) -> _Seen:
-    if not isinstance(output, Tensor):
-        return _Seen(None, False, None)
-    same = bool(inputs) and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape
-    return _Seen(tuple(output.shape[1:]), not same and not _holds_modules(part), fields.of(output))
-
-
-def _holds_modules(part: nn.Module) -> bool:
-    return next(part.children(), None) is not None
+def _holds_modules(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None
 
 
 def _parameters(modules: Iterable[nn.Module]) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def _multiply_adds(module: nn.Module, parts: Mapping[str, nn.Module], counter: FlopCounterMode) -> dict[str, int]:
+def _multiply_adds(module: nn.Module, modules: Mapping[str, nn.Module], counter: FlopCounterMode) -> dict[str, int]:
     """Each module's own multiply-adds, those of the modules inside it taken away."""
     counts = counter.get_flop_counts()
     root = type(module).__name__
-    keys = {path: f"{root}.{path}" if path else root for path in parts}
+    # The counter names modules by their path behind the root's class, and counts a multiply-add as two operations.
+    keys = {path: f"{root}.{path}" if path else root for path in modules}
     whole = {path: sum(counts.get(key, {}).values()) // 2 for path, key in keys.items()}
     own = dict(whole)
-    for path in parts:
+    for path in modules:
         parent = path.rpartition(".")[0]
         if path:
             own[parent] -= whole[path]
     return own
 
 
-def _layer(path: str, part: nn.Module, seen: _Seen | None, multiply_adds: int, aliases: Mapping[str, str]) -> Layer:
+def _layer(
+    path: str, module: nn.Module, output: _Output | None, multiply_adds: int, aliases: Mapping[str, str]
+) -> Layer:
     names = {target: alias for alias, target in aliases.items()}
     return Layer(
         name=names.get(path, path) or "(network)",
         path=path,
-        kind=type(part).__name__,
-        shape=seen.shape if seen else None,
-        parameters=sum(parameter.numel() for parameter in part.parameters(recurse=False)),
+        kind=type(module).__name__,
+        shape=output.shape if output else None,
+        parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
         multiply_adds=multiply_adds,
-        receptive_field=seen.receptive_field if seen else None,
+        receptive_field=output.receptive_field if output else None,
     )

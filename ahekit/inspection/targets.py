@@ -1,4 +1,4 @@
-"""What is explained: the score of a class, of the named or of the true one, or of one class against another."""
+"""What is explained: the score of a class (predicted, true, or by its name), or of one class against another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ahekit.data.classes import display_name, normalize_class
 from ahekit.errors import UnknownNameError, UsageError
-from ahekit.hooks import evaluating
 from ahekit.protocols import VisualizerInput
 
 DESCRIPTION = (
@@ -48,10 +47,10 @@ class Target:
         return self.score(logits, index).sigmoid()
 
     def label(self, index: int) -> tuple[str, str]:
-        """What the network names an image, with its probability, and what is explained."""
+        """The class predicted for an image, with its probability, and what is explained."""
         probabilities = self.logits[index].softmax(0)
         best = int(probabilities.argmax())
-        return f"named: {self._name(best)} {float(probabilities[best]):.0%}", f"shown: {self._explained(index)}"
+        return f"predicted: {self._name(best)} {float(probabilities[best]):.0%}", f"score: {self._explained(index)}"
 
     @property
     def title(self) -> str:
@@ -67,28 +66,29 @@ class Target:
         return display_name(self.class_names[number])
 
 
-def choose_target(given: VisualizerInput, wanted: str) -> Target:
-    """The score that a target's name stands for, on these images.
+def choose_target(request: VisualizerInput, target: str) -> Target:
+    """The score that a target's name stands for, on these images; see `DESCRIPTION`.
 
     Raises:
         UnknownNameError: The run has no such class.
         UsageError: The true class was asked for and isn't known.
     """
-    with evaluating(given.model.module), torch.no_grad():
-        logits = given.model.module(given.images).detach()
+    with torch.no_grad():
+        logits = request.model.module(request.images).detach()
     predicted = logits.argmax(1)
-    if wanted == "predicted":
-        return Target(predicted, None, logits, given.class_names)
-    if wanted == "true":
-        return Target(_true(given).to(logits.device), None, logits, given.class_names)
-    if not wanted.startswith("vs:"):
-        of = torch.full_like(predicted, class_index(given.class_names, wanted))
-        return Target(of, None, logits, given.class_names)
+    if target == "predicted":
+        return Target(predicted, None, logits, request.class_names)
+    if target == "true":
+        return Target(_true_classes(request).to(logits.device), None, logits, request.class_names)
+    if not target.startswith("vs:"):
+        of = torch.full_like(predicted, class_index(request.class_names, target))
+        return Target(of, None, logits, request.class_names)
     if logits.shape[1] < 2:
         raise UsageError("a network with one output has no class to set against another")
-    other = torch.full_like(predicted, class_index(given.class_names, wanted.removeprefix("vs:")))
-    second = logits.topk(2, dim=1).indices[:, 1]
-    return Target(predicted, torch.where(predicted == other, second, other), logits, given.class_names)
+    other = torch.full_like(predicted, class_index(request.class_names, target.removeprefix("vs:")))
+    # Where the class itself is predicted, its score less its own would be zero everywhere.
+    runner_up = logits.topk(2, dim=1).indices[:, 1]
+    return Target(predicted, torch.where(predicted == other, runner_up, other), logits, request.class_names)
 
 
 def class_index(class_names: tuple[str, ...], name: str) -> int:
@@ -97,14 +97,14 @@ def class_index(class_names: tuple[str, ...], name: str) -> int:
     Raises:
         UnknownNameError: There is none.
     """
-    found = name if name in class_names else normalize_class(name)
-    if found not in class_names:
+    spelling = name if name in class_names else normalize_class(name)
+    if spelling not in class_names:
         raise UnknownNameError("class", name, class_names, listed=class_names)
-    return class_names.index(found)
+    return class_names.index(spelling)
 
 
-def _true(given: VisualizerInput) -> Tensor:
-    for name, label in zip(given.image_ids, given.labels, strict=True):
+def _true_classes(request: VisualizerInput) -> Tensor:
+    for name, label in zip(request.image_ids, request.labels, strict=True):
         if label < 0:
             raise UsageError(f"{name}: its true class isn't known; take --target predicted, or name a class")
-    return torch.tensor(given.labels)
+    return torch.tensor(request.labels)

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from ahekit.data.random import generator
 from ahekit.errors import RunError, UsageError
-from ahekit.hooks import evaluating, observing
+from ahekit.hooks import observing
 from ahekit.inspection.receptive_field import Axis, ReceptiveFields
 from ahekit.inspection.selectivity import class_selectivity, majority
 
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
+NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class UnitLayer:
 
 @dataclass(frozen=True)
 class UnitsMeasured:
-    """A layer's units over a set of images; U units, C classes, k strongest images, R shufflings of the labels.
+    """A layer's units over a set of images; U units, C classes, k strongest images, R permutations of the labels.
 
     Attributes:
         class_means: Activity averaged over places and over a class's images, `(U, C)`; NaN for a class without images.
@@ -80,8 +80,8 @@ class UnitsMeasured:
         top_boxes: The pixels behind the place, as in `UnitLayer.box`, `(U, k, 4)`.
         majority_class: The class that most of those images are of, `(U,)`; -1 for a dead unit.
         majority_share: Its share of k, `(U,)`.
-        shuffled_selectivity: The same index had the labels been dealt out at random, `(R, U)`.
-        shuffled_share: The same of the share, `(R, U)`.
+        permuted_selectivity: The same index under permuted labels, `(R, U)`.
+        permuted_share: The same of the share, `(R, U)`.
     """
 
     class_means: NDArray[np.float64]
@@ -92,8 +92,8 @@ class UnitsMeasured:
     top_boxes: NDArray[np.int64]
     majority_class: NDArray[np.int64]
     majority_share: NDArray[np.float64]
-    shuffled_selectivity: NDArray[np.float64]
-    shuffled_share: NDArray[np.float64]
+    permuted_selectivity: NDArray[np.float64]
+    permuted_share: NDArray[np.float64]
 
     @property
     def dead(self) -> NDArray[np.bool_]:
@@ -103,9 +103,10 @@ class UnitsMeasured:
 
 
 def find_unit_layers(module: nn.Module, layers: Mapping[str, str], image: Tensor) -> dict[str, UnitLayer]:
-    """Where to find the activity of layers, by one forward pass in eval mode.
+    """Where to find the activity of layers, by one forward pass.
 
     Args:
+        module: In eval mode.
         layers: Dotted module path by name.
         image: `(1, 3, S, S)`.
 
@@ -113,28 +114,28 @@ def find_unit_layers(module: nn.Module, layers: Mapping[str, str], image: Tensor
         UsageError: A layer takes no part, or returns neither maps `(B, C, H, W)` nor a vector `(B, C)`.
     """
     fields = ReceptiveFields(image)
-    found: dict[str, UnitLayer] = {}
+    unit_layers: dict[str, UnitLayer] = {}
     outputs: dict[str, tuple[Tensor, int]] = {}
 
-    def observe(path: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        given = inputs[0] if inputs else None
-        if isinstance(part, NORMALISATIONS):
+    def observe(path: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        argument = inputs[0] if inputs else None
+        if isinstance(layer, NORMALIZATIONS):
             for name, (tensor, version) in outputs.items():
                 # The very output, not one that something has been added to in place.
-                if given is tensor and tensor._version == version:
-                    found[name] = _unit_layer(name, path, output, fields)
-        for name, own in layers.items():
-            if own == path:
-                found[name] = _unit_layer(name, path, output, fields)
+                if argument is tensor and tensor._version == version:
+                    unit_layers[name] = _unit_layer(name, path, output, fields)
+        for name, layer_path in layers.items():
+            if layer_path == path:
+                unit_layers[name] = _unit_layer(name, path, output, fields)
                 outputs[name] = output, output._version
 
-    parts = {path: part for path, part in module.named_modules(remove_duplicate=False) if path}
-    with evaluating(module), torch.no_grad(), observing(parts, observe), fields:
+    modules = {path: layer for path, layer in module.named_modules(remove_duplicate=False) if path}
+    with torch.no_grad(), observing(modules, observe), fields:
         module(image)
     for name in layers:
-        if name not in found:
+        if name not in unit_layers:
             raise UsageError(f"layer {name} took no part in the forward pass; choose another")
-    return {name: found[name] for name in layers}
+    return {name: unit_layers[name] for name in layers}
 
 
 def measure_units(
@@ -146,20 +147,22 @@ def measure_units(
     num_classes: int,
     size: int,
     top: int = 9,
-    shuffles: int = 40,
+    permutations: int = 40,
     seed: int = 0,
 ) -> dict[str, UnitsMeasured]:
-    """Go once over images, in eval mode, and measure every unit of the layers; nothing is left on the module.
+    """Go once over images and measure every unit of the layers; nothing is left on the module.
 
-    Running sums by class and the strongest images of each unit are all that is kept. With the labels dealt out anew
-    at random the same sums give what selectivity there would be by chance. Sums are of float64, and images that are
+    Running sums by class and the strongest images of each unit are all that is kept. With permuted labels the same sums
+    give what selectivity there would be by chance. Sums are of float64, and images that are
     level keep their order, so that the size of the batches changes nothing beyond what the forward pass itself rounds.
 
     Args:
+        module: In eval mode.
         batches: Numbers of the images (from 0, in order), and the images, normalized, `(B, 3, S, S)`.
         labels: `(N,)` class indices.
         size: S, to cut receptive fields at the image's border.
         top: Strongest images kept of each unit.
+        permutations: R, of the labels.
 
     Raises:
         ValueError: There is no image.
@@ -167,22 +170,22 @@ def measure_units(
     """
     if not len(labels):
         raise ValueError("no image to measure units on")
-    dealt = deal(labels, shuffles, seed=seed)
+    labelings = permute_labels(labels, permutations, seed=seed)
     sums: dict[str, _Sums] = {}
-    with evaluating(module), torch.no_grad(), _watching(module, layers) as seen:
-        for part, images in batches:
+    with torch.no_grad(), _watching(module, layers) as activities:
+        for numbers, images in batches:
             module(images)
-            groups = _groups(dealt[:, part], num_classes)
-            for name, activity in seen.items():
-                sums.setdefault(name, _Sums(activity, len(groups), top)).add(activity, groups, part.start)
+            groups = _groups(labelings[:, numbers], num_classes)
+            for name, activity in activities.items():
+                sums.setdefault(name, _Sums(activity, len(groups), top)).add(activity, groups, numbers.start)
     counts = np.bincount(labels, minlength=num_classes)
-    return {name: _measured(sums[name], layers[name], dealt, counts, size) for name in layers}
+    return {name: _measured(sums[name], layers[name], labelings, counts, size) for name in layers}
 
 
-def deal(labels: NDArray[Any], shuffles: int, *, seed: int) -> NDArray[np.int16]:
-    """The labels, and below them the same labels dealt out anew at random so many times, `(1 + R, N)`."""
+def permute_labels(labels: NDArray[Any], permutations: int, *, seed: int) -> NDArray[np.int16]:
+    """The labels, and below them so many random permutations of them, `(1 + R, N)`."""
     random = generator("units", seed)
-    return np.stack([labels, *(random.permutation(labels) for _ in range(shuffles))]).astype(np.int16)
+    return np.stack([labels, *(random.permutation(labels) for _ in range(permutations))]).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -198,36 +201,35 @@ class _Activity:
 @contextmanager
 def _watching(module: nn.Module, layers: Mapping[str, UnitLayer]) -> Iterator[dict[str, _Activity]]:
     """Each layer's activity in the last forward pass made inside, reduced while the pass is under way."""
-    seen: dict[str, _Activity] = {}
+    activities: dict[str, _Activity] = {}
 
-    def observe(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen[name] = _reduce(name, output)
+    def observe(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        maps = output[:, :, None, None] if output.ndim == 2 else output
+        # A copy at that: what follows may work in place.
+        active = maps.detach().clamp(min=0).flatten(2)
+        peaks, places = active.max(2)
+        if not peaks.isfinite().all():
+            raise RunError(f"layer {name} returns numbers that are not finite; choose another checkpoint")
+        # Doubles, for sums over many batches that don't depend on how the images are batched.
+        activities[name] = _Activity(active.mean(2).cpu().double(), peaks.cpu().double(), places.cpu(), maps.shape[3])
 
     with observing({name: module.get_submodule(layer.path) for name, layer in layers.items()}, observe):
-        yield seen
-
-
-def _reduce(name: str, output: Tensor) -> _Activity:
-    maps = output[:, :, None, None] if output.ndim == 2 else output
-    # A copy at that: what follows may work in place.
-    active = maps.detach().clamp(min=0).flatten(2)
-    peaks, places = active.max(2)
-    if not peaks.isfinite().all():
-        raise RunError(f"layer {name} returns numbers that are not finite; choose another checkpoint")
-    return _Activity(active.mean(2).cpu().double(), peaks.cpu().double(), places.cpu(), maps.shape[3])
+        yield activities
 
 
 class _Sums:
-    """Running sums of one layer: activity by (dealing of labels, class), and each unit's strongest images."""
+    """Running sums of one layer: activity by (labeling, class), and each unit's strongest images."""
 
     def __init__(self, activity: _Activity, groups: int, top: int) -> None:
-        units, self.width = activity.means.shape[1], activity.width
+        units = activity.means.shape[1]
+        self.width = activity.width
         self.sums = torch.zeros(groups, units, dtype=torch.float64)
         self.values = torch.zeros(units, top, dtype=torch.float64)
         self.images = torch.full((units, top), -1)
         self.places = torch.zeros(units, top, dtype=torch.int64)
 
     def add(self, activity: _Activity, groups: Tensor, first: int) -> None:
+        # One product for all labelings at once: a loop over 41 of them would take longer than the network.
         self.sums += groups @ activity.means
         numbers = torch.arange(first, first + len(activity.peaks)).expand(len(self.values), -1)
         # Empty places stand before the new images and are worth 0, so an inactive image never takes one; a stable
@@ -239,20 +241,24 @@ class _Sums:
         self.places = torch.cat([self.places, activity.places.T], 1).gather(1, kept)
 
 
-def _groups(dealt: NDArray[np.int16], num_classes: int) -> Tensor:
-    """For each dealing of the labels and class a row that is 1 for the batch's images of it, `((1 + R) C, B)`."""
-    rows: Tensor = torch.nn.functional.one_hot(torch.from_numpy(dealt).long(), num_classes).double()
+def _groups(labelings: NDArray[np.int16], num_classes: int) -> Tensor:
+    """For each labeling and class a row that is 1 for the batch's images of it, `((1 + R) C, B)`.
+
+    One product of it with the activities gives the sums of all classes under all labelings.
+    """
+    rows: Tensor = torch.nn.functional.one_hot(torch.from_numpy(labelings).long(), num_classes).double()
     return rows.transpose(1, 2).flatten(0, 1)
 
 
 def _measured(
-    sums: _Sums, layer: UnitLayer, dealt: NDArray[np.int16], counts: NDArray[Any], size: int
+    sums: _Sums, layer: UnitLayer, labelings: NDArray[np.int16], counts: NDArray[Any], size: int
 ) -> UnitsMeasured:
-    totals = sums.sums.numpy().reshape(len(dealt), len(counts), -1).transpose(0, 2, 1)
+    # From a row for each (labeling, class) to (labeling, unit, class).
+    totals = sums.sums.numpy().reshape(len(labelings), len(counts), -1).transpose(0, 2, 1)
     means = np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)
     selectivity, best = class_selectivity(means)
     images = sums.images.numpy()
-    majorities, shares = majority(np.where(images < 0, -1, dealt[:, images]), len(counts))
+    majorities, shares = majority(np.where(images < 0, -1, labelings[:, images]), len(counts))
     boxes = [[layer.box(place, sums.width, size) for place in row] for row in sums.places.tolist()]
     return UnitsMeasured(
         class_means=means[0],
@@ -263,8 +269,8 @@ def _measured(
         top_boxes=np.array(boxes, dtype=np.int64).reshape(*images.shape, 4),
         majority_class=majorities[0],
         majority_share=shares[0],
-        shuffled_selectivity=selectivity[1:],
-        shuffled_share=shares[1:],
+        permuted_selectivity=selectivity[1:],
+        permuted_share=shares[1:],
     )
 
 

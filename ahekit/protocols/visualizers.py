@@ -91,6 +91,6 @@ class VisualizerPlugin(Protocol):
         """What can be set; a class attribute does."""
         ...
 
-    def visualize(self, given: VisualizerInput, params: Any) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: Any) -> Visualization:
         """Compute arrays and describe the figures that show them."""
         ...

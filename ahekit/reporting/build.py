@@ -11,17 +11,18 @@ from pydantic import BaseModel
 from ahekit import plugin_files
 from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
+from ahekit.evaluation.facts import run_line
 from ahekit.evaluation.record import RunRecord
 from ahekit.faults import section_faults
 from ahekit.registry import REPORTERS
-from ahekit.reporting.facts import run_facts, run_line
+from ahekit.reporting.facts import run_facts
 from ahekit.sections import Section
 from ahekit.validation import validate
 
 Task = Literal["report", "compare"]
 
 _ON_SAMPLE = " (sample of drawings)"
-_UNFIT: Mapping[Task, str] = {
+_OTHER_TASK: Mapping[Task, str] = {
     "report": "this section compares runs; name two or more",
     "compare": "this section is of the report on one run; name one",
 }
@@ -117,13 +118,13 @@ def build_comparison(
         subtitle=f"on the {len(runs.first.ids):,d} test images they share",
         facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
         sections=tuple(_marked(section) if is_sample else section for section in sections),
-        missing=(*(Missing(name, reason) for name, reason in runs.unfit.items()), *faults, *missing),
+        missing=(*(Missing(name, reason) for name, reason in runs.left_out.items()), *faults, *missing),
     )
 
 
 def _ask(
     task: Task,
-    given: RunRecord | ComparedRuns,
+    runs: RunRecord | ComparedRuns,
     *,
     only: Collection[str],
     skip: Collection[str],
@@ -135,7 +136,7 @@ def _ask(
     missing: list[Missing] = []
     sections: list[tuple[float, Section]] = []
     for name in sorted({*(only or REPORTERS.names())} - {*skip}):
-        made = _section(name, task, given, params.get(name, {}), is_named=name in {*only, *params})
+        made = _section(name, task, runs, params.get(name, {}), is_named=name in {*only, *params})
         if isinstance(made, Missing):
             missing.append(made)
         elif made is not None:
@@ -144,7 +145,7 @@ def _ask(
 
 
 def _section(
-    name: str, task: Task, given: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
+    name: str, task: Task, runs: RunRecord | ComparedRuns, params: Mapping[str, Any], *, is_named: bool
 ) -> tuple[float, Section] | Missing | None:
     """A reporter's place and section, or why there is none; None where it has nothing to do with the task.
 
@@ -164,11 +165,11 @@ def _section(
         return Missing(name, str(error))
     if make is None or values is None:
         if is_named:
-            raise UsageError(f"{name}: {_UNFIT[task]}")
+            raise UsageError(f"{name}: {_OTHER_TASK[task]}")
         return None
     try:
         with entry.guarded():
-            section = make(given, values)
+            section = make(runs, values)
             if fault := next(section_faults(section), ""):
                 raise entry.broken(fault)
     except AhekitError as error:
@@ -177,24 +178,24 @@ def _section(
 
 
 def _check_names(names: Collection[str]) -> None:
-    known = REPORTERS.names()
+    registered = REPORTERS.names()
     for name in names:
-        if name not in known:
+        if name not in registered:
             hint = f"A package adds more through the entry-point group {REPORTERS.group!r}, a file through --plugin"
-            raise UnknownNameError("reporter", name, known, hint=hint)
+            raise UnknownNameError("reporter", name, registered, hint=hint)
 
 
 def _faults(record: RunRecord) -> Iterator[str]:
     """What of a run isn't whole, a line each."""
     if record.state != "finished":
-        because = f" ({record.status['reason']})" if record.status.get("reason") else ""
+        because = f" ({record.status.reason})" if record.status.reason else ""
         reached = f"after {len(record.epochs)} of {record.spec.train.epochs} epochs"
         is_running = record.state == "running"
         state = "still running" if is_running else record.state
         on = "" if is_running else f"; `ahekit resume {record.name}` goes on from there"
         yield f"{state}{because} {reached}, reported as far as it got{on}"
     yield from record.faults
-    if not record.manifest:
+    if record.manifest.is_blank:
         yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ahekit.errors import PluginError
+from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report
 from ahekit.sections import Figure, Section
 
@@ -29,24 +30,37 @@ def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictur
     Returns:
         The report without the figures that can't be drawn, each noted in its `missing`; and the pictures.
     """
+    entries = {entry.name: entry for entry in REPORTERS.entries()}
     pictures: dict[str, dict[Kind, bytes]] = {}
-    sections, missing = [], list(report.missing)
+    sections = []
+    missing = list(report.missing)
     for section in report.sections:
-        drawn = []
+        drawable = []
         for figure in section.figures:
             try:
-                _check_name(section, figure)
+                if fault := _fault(section, figure):
+                    reason = f"figure {figure.name!r} can't be drawn: {fault}"
+                    entry = entries.get(section.name)
+                    raise entry.broken(reason) if entry else PluginError(reason)
                 pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report.run) for kind in kinds}
-                drawn.append(figure)
             except PluginError as error:
                 missing.append(Missing(section.name, str(error)))
-        sections.append(replace(section, figures=tuple(drawn)))
+            else:
+                drawable.append(figure)
+        sections.append(replace(section, figures=tuple(drawable)))
     return replace(report, sections=tuple(sections), missing=tuple(missing)), pictures
 
 
-def _check_name(section: Section, figure: Figure) -> None:
+def _fault(section: Section, figure: Figure) -> str:
+    """What keeps a figure from being drawn at all; empty where nothing does."""
+    from ahekit.reporting.style import MAX_PIXELS, PNG_DPI
+
+    width, height = figure.size
+    if width * height * PNG_DPI**2 > MAX_PIXELS:
+        return f"{width:g} x {height:g} inches are too large"
     if [other.name for other in section.figures].count(figure.name) > 1:
-        raise PluginError(f"figure {figure.name!r} can't be drawn: the section has two of that name")
+        return "the section has two of that name"
+    return ""
 
 
 def _draw(figure: Figure, kind: Kind, run: str) -> bytes:

@@ -33,7 +33,9 @@ def report_files(
     """
     kinds = {kind for form in formats for kind in _KINDS[form]}
     report, pictures = draw_report(report, sorted(kinds))
-    files = {posixpath.join(figures, f"{name}.png"): drawn["png"] for name, drawn in pictures.items() if "png" in drawn}
+    files = {}
+    if "png" in kinds:
+        files = {posixpath.join(figures, f"{name}.png"): picture["png"] for name, picture in pictures.items()}
     beside = posixpath.relpath(figures, pages or ".")
     if "html" in formats:
         files[posixpath.join(pages, "report.html")] = render_html(report, pictures).encode()

@@ -88,13 +88,13 @@ def _data_uri(svg: bytes) -> Markup:
     return Markup("data:image/svg+xml,") + Markup(quote(text, safe=_URI_SAFE))
 
 
-def _shorter(found: re.Match[str]) -> str:
+def _shorter(path: re.Match[str]) -> str:
     """A path with commas between its numbers, which an address needn't encode, and nothing around its letters."""
-    return f'd="{re.sub(",?([A-Za-z]),?", lambda letter: letter[1], ",".join(found[1].split()))}"'
+    return f'd="{re.sub(",?([A-Za-z]),?", lambda letter: letter[1], ",".join(path[1].split()))}"'
 
 
-def _lighter(found: re.Match[str]) -> str:
-    return _light_picture(found[1])
+def _lighter(picture: re.Match[str]) -> str:
+    return _light_picture(picture[1])
 
 
 @lru_cache(maxsize=1024)
@@ -107,5 +107,6 @@ def _light_picture(encoded: str) -> str:
     file = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
         picture.save(file, "webp", quality=_WEBP_QUALITY, method=4)
-    kind, content = ("webp", file.getvalue()) if len(file.getvalue()) < len(png) / 2 else ("png", png)
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    if len(file.getvalue()) < len(png) / 2:
+        return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{encoded}"

@@ -56,10 +56,10 @@ def _figure(section: Section, figure: Figure, figures: str | None) -> dict[str, 
 
 
 def _plain(value: Any) -> Any:
-    """Python's own types all the way down; a reporter may leave NumPy numbers and arrays in its values."""
+    """A value in Python's own types all the way down, as JSON takes them; a number that isn't finite is None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # a NumPy number or array
         return _plain(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]

@@ -16,6 +16,8 @@ from ahekit.errors import PluginError
 from ahekit.sections import Figure
 
 PNG_DPI = 150
+MAX_PIXELS = 150_000_000
+"""Of a PNG: half a gigabyte while it is drawn."""
 
 # The library's own settings rather than those of the user's matplotlibrc, style sheet or notebook, where one line
 # (`image.origin: lower`) turns every picture upside down. The backend stays: no figure here is shown on one.
@@ -120,16 +122,16 @@ def render_figure(
     with mpl.rc_context(style(theme)), warnings.catch_warnings():
         # A script that the font lacks shows as boxes here; tables and alt texts beside the figure have the words.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        canvas = MplFigure(figsize=figure.size, layout="constrained")
         file = io.BytesIO()
         try:
+            canvas = MplFigure(figsize=figure.size, layout="constrained")
             figure.draw(canvas)
             if heading != "":
                 canvas.suptitle(figure.title if heading is None else heading)
             canvas.savefig(file, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else None)
         except PluginError:
             raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        except (Exception, SystemExit) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"figure {figure.name!r} can't be drawn: {reason}") from error
     return file.getvalue()

@@ -6,7 +6,7 @@ Started by `torchrun --nproc-per-node N -m ahekit train …`, which sets RANK, W
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ahekit.errors import TrainingError
+from ahekit.errors import AhekitError, TrainingError
 from ahekit.training.launch import read_launch
 
 TIMEOUT = timedelta(minutes=10)
@@ -79,6 +79,32 @@ class Processes:
             with _explained():
                 for buffer in module.buffers():
                     dist.broadcast(buffer, src=0)
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the main one's values of tensors."""
+        if self.world > 1:
+            with _explained():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """What the main process alone does; the others go on when it is done, and fail where it failed.
+
+        Raises:
+            TrainingError: In the others: the main process failed.
+        """
+        failure: BaseException | None = None
+        try:
+            yield
+        except AhekitError as error:
+            failure = error
+        if self.world > 1:
+            told = self.agree(None if failure is None else str(failure))
+            if told is not None and failure is None:
+                raise TrainingError(f"the main process failed: {told}")
+        if failure is not None:
+            raise failure
 
     def agree(self, value: Any) -> Any:
         """The main process's value, everywhere."""

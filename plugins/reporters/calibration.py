@@ -34,7 +34,7 @@ _DRAWN_POINTS = 2_000
 
 
 class Calibration:
-    """Reliability, calibration error before and after temperature scaling, thresholds for answering when sure."""
+    """Reliability, calibration error before and after temperature scaling, thresholds for answering when confident."""
 
     order = 60
     Params = NoParams
@@ -48,13 +48,12 @@ class Calibration:
         scaled = confidences(predictions, temperature=temperature) if temperature else None
         thresholds = _thresholds(fitted_on, temperature, scaled)
         states = {"as it is": (1.0, raw)} | ({"scaled": (temperature, scaled)} if temperature and scaled else {})
-        figures = [_reliability_figure(split, {name: reliability(found) for name, (_, found) in states.items()})]
+        figures = [_reliability_figure(split, {name: reliability(answers) for name, (_, answers) in states.items()})]
         figures.append(_coverage_figure(split, scaled or raw))
         tables = [_error_table(split, predictions, states)]
         if thresholds:
             tables.append(_threshold_table(thresholds))
         return Section(
-            name="calibration",
             title=f"Confidence, {SPLIT_NAMES[split]}",
             reading=_reading(raw, scaled, temperature, thresholds),
             tables=tuple(tables),
@@ -63,7 +62,7 @@ class Calibration:
                 "split": split,
                 "bins": BINS,
                 "temperature": temperature,
-                "ece": {name: reliability(found).ece for name, (_, found) in states.items()},
+                "ece": {name: reliability(answers).ece for name, (_, answers) in states.items()},
                 "thresholds": thresholds,
             },
         )
@@ -77,10 +76,10 @@ def _validation(record: RunRecord) -> Predictions | None:
 
 
 def _thresholds(
-    validation: Predictions | None, temperature: float | None, found: Confidences | None
+    validation: Predictions | None, temperature: float | None, answers: Confidences | None
 ) -> list[dict[str, float | None]]:
     """For each target: the threshold chosen on validation, and what it does on test."""
-    if validation is None or temperature is None or found is None:
+    if validation is None or temperature is None or answers is None:
         return []
     chosen_on = confidences(validation, temperature=temperature)
     rows: list[dict[str, float | None]] = []
@@ -88,17 +87,17 @@ def _thresholds(
         threshold = abstention_threshold(chosen_on, target)
         row: dict[str, float | None] = {"target": target, "threshold": threshold}
         if threshold is not None:
-            sure, right = answered(found, threshold)
-            by_hand = len(found.correct) - sure
-            row |= {"answered": sure / len(found.correct), "by_hand": by_hand}
-            row |= {"accuracy": right / sure if sure else None, "wrong": sure - right}
+            images, correct = answered(answers, threshold)
+            row |= {"answered": images / len(answers.correct), "by_hand": len(answers.correct) - images}
+            row |= {"accuracy": correct / images if images else None, "wrong": images - correct}
         rows.append(row)
     return rows
 
 
 def _error_table(split: str, predictions: Predictions, states: dict[str, tuple[float, Confidences]]) -> Table:
-    known = predictions.labels >= 0
-    logits, labels = predictions.logits[known].astype(np.float64), predictions.labels[known]
+    is_labelled = predictions.labels >= 0
+    logits = predictions.logits[is_labelled].astype(np.float64)
+    labels = predictions.labels[is_labelled]
     columns = (
         Column("Confidence"),
         Column("Temperature", ".3f", "right"),
@@ -108,10 +107,10 @@ def _error_table(split: str, predictions: Predictions, states: dict[str, tuple[f
         Column("Log loss", ".4f", "right"),
     )
     rows: list[tuple[Cell, ...]] = []
-    for name, (temperature, found) in states.items():
-        means = float(found.confidence.mean()), float(found.correct.mean()), reliability(found).ece
+    for name, (temperature, answers) in states.items():
+        means = float(answers.confidence.mean()), float(answers.correct.mean()), reliability(answers).ece
         rows.append((name, temperature, *means, float(log_losses(logits / temperature, labels).mean())))
-    note = f"ECE: {BINS} bins of equal width, confidence of the named class. The temperature divides the logits; "
+    note = f"ECE: {BINS} bins of equal width, confidence of the predicted class. The temperature divides the logits; "
     note += (
         "it was fitted on validation, which also chose the epoch." if len(rows) > 1 else "it needs validation to fit."
     )
@@ -131,16 +130,19 @@ def _threshold_table(thresholds: list[dict[str, float | None]]) -> Table:
     rows = tuple(tuple(row.get(key) for key in keys) for row in thresholds)
     note = "The threshold is the lowest that reaches the accuracy on validation; the other columns are what it does on "
     note += "test. A dash: no confidence reaches it on validation."
-    return Table("Answering only when sure", columns, rows, note)
+    return Table("Answering only when confident", columns, rows, note)
 
 
 def _reading(
     raw: Confidences, scaled: Confidences | None, temperature: float | None, thresholds: list[dict[str, float | None]]
 ) -> str:
     gap = float(raw.confidence.mean() - raw.correct.mean())
-    word = "about as sure as it is right" if abs(gap) < 0.02 else "too sure of itself" if gap > 0 else "too modest"
+    if abs(gap) < 0.02:
+        judgement = "about as confident as it is right"
+    else:
+        judgement = "overconfident" if gap > 0 else "underconfident"
     sentences = [
-        f"On average it is {raw.confidence.mean():.3f} confident and {raw.correct.mean():.3f} right: {word} "
+        f"On average it is {raw.confidence.mean():.3f} confident and {raw.correct.mean():.3f} right: {judgement} "
         f"(calibration error {reliability(raw).ece:.3f})."
     ]
     if scaled is not None and temperature is not None:
@@ -159,18 +161,19 @@ def _reading(
 
 
 def _short(row: dict[str, float | None]) -> str:
-    reached, target = row.get("accuracy"), row["target"]
+    reached = row.get("accuracy")
+    target = row["target"]
     return ", less than on validation" if reached is not None and target is not None and reached < target else ""
 
 
-def _reliability_figure(split: str, found: dict[str, Reliability]) -> Figure:
-    spoken = ", ".join(f"{name} {bins.ece:.3f}" for name, bins in found.items())
+def _reliability_figure(split: str, states: dict[str, Reliability]) -> Figure:
+    spoken = ", ".join(f"{name} {bins.ece:.3f}" for name, bins in states.items())
     return Figure(
         name="reliability",
         title=f"Reliability, {SPLIT_NAMES[split]}",
         alt=f"Accuracy against confidence in {BINS} bins, beside the diagonal of perfect calibration; "
         f"expected calibration error: {spoken}.",
-        draw=partial(_draw_reliability, found=found),
+        draw=partial(_draw_reliability, states=states),
         size=(4.6, 4.4),
         data={
             name: {
@@ -178,16 +181,17 @@ def _reliability_figure(split: str, found: dict[str, Reliability]) -> Figure:
                 "accuracy": bins.accuracy.tolist(),
                 "images": bins.images.tolist(),
             }
-            for name, bins in found.items()
+            for name, bins in states.items()
         },
-        caption="Below the diagonal the network is surer than it is right. The area of a dot is the number of images.",
+        caption="Below the diagonal the network is more confident than it is right. The area of a dot is the number "
+        "of images.",
     )
 
 
-def _draw_reliability(figure: MplFigure, *, found: dict[str, Reliability]) -> None:
+def _draw_reliability(figure: MplFigure, *, states: dict[str, Reliability]) -> None:
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=axes.xaxis.label.get_color(), linestyle=(0, (2, 3)), linewidth=1)
-    for number, (name, bins) in enumerate(found.items()):
+    for number, (name, bins) in enumerate(states.items()):
         filled = bins.images > 0
         sizes = 12 + 200 * np.sqrt(bins.images[filled] / bins.images.sum())
         line = "-" if number else (0, (4, 1.5))
@@ -200,20 +204,22 @@ def _draw_reliability(figure: MplFigure, *, found: dict[str, Reliability]) -> No
     axes.legend(loc="upper left", fontsize=9, markerscale=0.4)
 
 
-def _coverage_figure(split: str, found: Confidences) -> Figure:
-    _, coverage, accuracy = risk_coverage(found)
+def _coverage_figure(split: str, answers: Confidences) -> Figure:
+    _, coverage, accuracy = risk_coverage(answers)
+    # Thinned from the end, so that the last point, all images, stays.
     every = max(1, len(coverage) // _DRAWN_POINTS)
-    coverage, error = coverage[::-1][::every][::-1], (1 - accuracy)[::-1][::every][::-1]
+    coverage = coverage[::-1][::every][::-1]
+    error = (1 - accuracy)[::-1][::every][::-1]
     half = float(np.interp(0.5, coverage, error))
     return Figure(
         name="risk-coverage",
         title=f"Errors among the answers, {SPLIT_NAMES[split]}",
-        alt=f"Share of wrong answers against the share of images answered, the surest first: {half:.1%} at half of the "
-        f"images, {error[-1]:.1%} at all of them.",
+        alt=f"Share of wrong answers against the share of images answered, the most confident first: {half:.1%} at "
+        f"half of the images, {error[-1]:.1%} at all of them.",
         draw=partial(_draw_coverage, coverage=coverage, error=error),
         size=(5.4, 4.4),
         data={"coverage": coverage.tolist(), "error": error.tolist()},
-        caption="Read from the right: leaving the least sure images to a person takes errors out of the rest.",
+        caption="Read from the right: leaving the least confident images to a person takes errors out of the rest.",
     )
 
 

@@ -17,7 +17,7 @@ from ahekit.evaluation.metrics import ClassScores, confusion_counts, macro_score
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
 from ahekit.evaluation.resampling import CLASS_FIGURES, resample
-from ahekit.figures.dot_plot import difference_figure
+from ahekit.figures.dot_plot import Dots, difference_figure, draw_dots
 from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
@@ -62,7 +62,6 @@ class PerClass:
         intervals = by_figure["f1"]
         averages = {"macro average": macro_scores(counts), "weighted average": weighted_scores(counts)}
         return Section(
-            name="classes",
             title=f"Classes on {SPLIT_NAMES[split]}",
             reading=_reading(scores, intervals),
             tables=(_table(split, scores, by_figure, averages),),
@@ -72,8 +71,8 @@ class PerClass:
                 "classes": [
                     asdict(score)
                     | {
-                        f"{figure}_interval": [found[place].low, found[place].high]
-                        for figure, found in by_figure.items()
+                        f"{figure}_interval": [of_class[place].low, of_class[place].high]
+                        for figure, of_class in by_figure.items()
                     }
                     for place, score in enumerate(scores)
                 ],
@@ -85,15 +84,15 @@ class PerClass:
         """Every class's F1 on the shared images against that of the first run."""
         pairs = runs.against_first(samples=params.resamples, seed=params.seed)
         rows = tuple(
-            (display_name(class_name), runs.letter(name), *_difference(found))
+            (display_name(class_name), runs.letter(name), *_difference(f1))
             for name, pair in pairs.items()
-            for class_name, found in zip(runs.first.class_names, pair.f1, strict=True)
+            for class_name, f1 in zip(runs.first.class_names, pair.f1, strict=True)
         )
         changes = [(row[4], row[0], row[1]) for row in rows if isinstance(row[4], float)]
-        down, up = min(changes), max(changes)
+        down = min(changes)
+        up = max(changes)
         note = "From, to: paired 95% interval of the difference; a class is a comparison of its own among many."
         return Section(
-            name="classes",
             title="Class by class",
             reading=f"Against A, F1 changes between {down[0]:+.3f} (run {down[2]}, {down[1]}) and {up[0]:+.3f} "
             f"(run {up[2]}, {up[1]}).",
@@ -110,10 +109,10 @@ class PerClass:
         )
 
 
-def _difference(found: Difference | None) -> tuple[Cell, ...]:
-    if found is None:
+def _difference(f1: Difference | None) -> tuple[Cell, ...]:
+    if f1 is None:
         return (None,) * 5
-    return found.first, found.second, found.value, found.interval.low, found.interval.high
+    return f1.first, f1.second, f1.value, f1.interval.low, f1.interval.high
 
 
 def _intervals(predictions: Predictions, params: BootstrapParams) -> dict[str, list[Interval]]:
@@ -144,16 +143,16 @@ def _table(
 
 def _certainty(scores: list[ClassScores], intervals: list[Interval]) -> str:
     """What an interval without width means: always or never found, a class leaves the bootstrap nothing to vary."""
-    found = []
+    bounds = []
     for score, interval in zip(scores, intervals, strict=True):
         if score.support and not _has_width(interval):
             right = round(score.recall * score.support)
-            found.append(
+            bounds.append(
                 f"{display_name(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}"
             )
-    if not found:
+    if not bounds:
         return ""
-    return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(found)}."
+    return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(bounds)}."
 
 
 def _has_width(interval: Interval) -> bool:
@@ -163,7 +162,8 @@ def _has_width(interval: Interval) -> bool:
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     measured = [pair for pair in zip(scores, intervals, strict=True) if pair[0].support]
     measured.sort(key=lambda pair: pair[0].f1)
-    (weakest, interval), strongest = measured[0], measured[-1][0]
+    weakest, interval = measured[0]
+    strongest = measured[-1][0]
     sure = f", with 95% confidence between {interval.low:.3f} and {interval.high:.3f}" if _has_width(interval) else ""
     sentences = [
         f"The weakest class is {display_name(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
@@ -183,17 +183,18 @@ def _weakness(weakest: ClassScores) -> str:
     missed = weakest.support - round(weakest.recall * weakest.support)
     if not missed and weakest.precision == 1:
         return "It is without a fault all the same."
-    found = f"It is overlooked in {missed} of {weakest.support}"
+    overlooked = f"It is missed in {missed} of {weakest.support}"
     if weakest.precision == 0:
-        return f"{found}, and never named rightly."
-    return f"{found}, and {1 - weakest.precision:.0%} of the images that bear its name are something else."
+        return f"{overlooked}, and never predicted correctly."
+    return f"{overlooked}, and {1 - weakest.precision:.0%} of the images predicted as it are something else."
 
 
 def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) -> Figure:
     measured = sorted(
-        (pair for pair in zip(scores, intervals, strict=True) if pair[0].support), key=lambda pair: pair[0].f1
+        (pair for pair in zip(scores, intervals, strict=True) if pair[0].support), key=lambda pair: -pair[0].f1
     )
-    lowest, highest = measured[0][0], measured[-1][0]
+    highest = measured[0][0]
+    lowest = measured[-1][0]
     data = {
         "class": [score.name for score, _ in measured],
         "precision": [score.precision for score, _ in measured],
@@ -211,25 +212,20 @@ def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) ->
         draw=partial(_draw, data=data),
         size=(7.6, min(1.3 + 0.34 * len(measured), 30.0)),
         data=data,
-        caption="Bars are the 95% intervals of F1. A class whose precision lies right of its recall is named too "
-        "seldom, one with precision left of recall too often.",
+        caption="Bars are the 95% intervals of F1. A class whose precision lies right of its recall is predicted "
+        "too seldom, one with precision left of recall too often.",
     )
 
 
 def _draw(figure: MplFigure, *, data: Mapping[str, Any]) -> None:
-    axes = figure.add_subplot()
-    places = np.arange(len(data["class"]))
-    axes.hlines(places, data["low"], data["high"], color="C0", linewidth=5, alpha=0.3, label="95% interval of F1")
-    axes.plot(data["f1"], places, "o", color="C0", markersize=6, label="F1")
-    axes.plot(data["precision"], places, ">", color="C1", markersize=5, markerfacecolor="none", label="precision")
-    axes.plot(data["recall"], places, "s", color="C2", markersize=5, markerfacecolor="none", label="recall")
     names = [
         f"{display_name(str(name))} ({support:,})" for name, support in zip(data["class"], data["support"], strict=True)
     ]
-    axes.set_yticks(places, names, fontsize=10 if len(names) <= 40 else 6)
+    series = [
+        Dots("F1", data["f1"], list(zip(data["low"], data["high"], strict=True))),
+        Dots("precision", data["precision"], colour="C1", marker=">", is_filled=False),
+        Dots("recall", data["recall"], colour="C2", marker="s", is_filled=False),
+    ]
+    axes = draw_dots(figure, names, series)
     lowest = min(min(data[key]) for key in ("low", "precision", "recall"))
-    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.01), ylim=(-0.6, len(names) - 0.4), xlabel="score")
-    axes.grid(axis="y", visible=False)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=9)
+    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.01), xlabel="score")

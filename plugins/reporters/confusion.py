@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Which classes are confused with which."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ahekit import protocols
 from ahekit.evaluation.metrics import confusion_counts
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
-from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.figures.thumbnails import Thumbnail, thumbnails, true_and_predicted
 from ahekit.sections import Column, Figure, Section, Table
 from ahekit.wording import counted
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("True class"),
-    Column("Taken for"),
+    Column("Predicted"),
     Column("Images", ",d", "right"),
     Column("Of the true class", ".1%", "right"),
     Column("Of all errors", ".1%", "right"),
@@ -48,10 +48,10 @@ class Confusion:
         """Count the confusions of the test predictions (of those on validation when there are none)."""
         split, predictions = judged_predictions(record)
         counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
-        names, pairs = predictions.display_names, _pairs(counts)
+        names = predictions.display_names
+        pairs = _pairs(counts)
         table = _table(split, counts, pairs[: params.pairs], names)
         return Section(
-            name="confusion",
             title=f"Confusions on {SPLIT_NAMES[split]}",
             reading=_reading(counts, pairs, names),
             tables=(table,) if pairs else (),
@@ -62,7 +62,7 @@ class Confusion:
                     _examples(predictions, pairs[: params.pairs], names, params.examples),
                     name="examples",
                     title="Examples of the most confused pairs",
-                    caption="The surest of each pair first; below each: the true class, and what it was taken for.",
+                    caption="The most confident of each pair first.",
                 ),
             ),
             verdict=_first_words(counts, pairs, names),
@@ -71,27 +71,28 @@ class Confusion:
 
 
 def _pairs(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """(true, taken for) of every confusion that happened, the most frequent first, then by share of the true class."""
+    """(true, predicted) of every confusion that happened, the most frequent first, then by share of the true class."""
     support = counts.sum(axis=1)
-    found = [(int(true), int(guess)) for true, guess in np.argwhere(counts) if true != guess]
-    return sorted(found, key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]], pair))
+    pairs = [(int(true), int(guess)) for true, guess in np.argwhere(counts) if true != guess]
+    return sorted(pairs, key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]], pair))
 
 
-def _examples(predictions: Predictions, pairs: list[tuple[int, int]], names: list[str], count: int) -> list[Shown]:
-    probabilities = predictions.probabilities.max(axis=1)
-    shown = []
+def _examples(predictions: Predictions, pairs: list[tuple[int, int]], names: list[str], count: int) -> list[Thumbnail]:
+    confidence = predictions.probabilities.max(axis=1)
+    examples = []
     for true, guess in pairs:
         members = np.flatnonzero((predictions.labels == true) & (predictions.predicted == guess))
-        surest = members[np.argsort(-probabilities[members], kind="stable")][:count]
-        shown += [
-            Shown(predictions.ids[index], (names[true], f"{names[guess]} {probabilities[index]:.0%}"))
-            for index in surest.tolist()
+        most_confident = members[np.argsort(-confidence[members], kind="stable")][:count]
+        examples += [
+            Thumbnail(predictions.ids[index], true_and_predicted(names[true], names[guess], confidence[index]))
+            for index in most_confident.tolist()
         ]
-    return shown
+    return examples
 
 
 def _table(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Table:
-    support, errors = counts.sum(axis=1), counts.sum() - counts.trace()
+    support = counts.sum(axis=1)
+    errors = counts.sum() - counts.trace()
     rows = tuple(
         (
             names[true],
@@ -106,14 +107,17 @@ def _table(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], 
 
 
 def _reading(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> str:
-    images, errors = int(counts.sum()), int(counts.sum() - counts.trace())
+    images = int(counts.sum())
+    errors = images - int(counts.trace())
     if not errors:
-        return f"All {counted(images, 'image')} are named correctly, so nothing is confused."
+        return f"All {counted(images, 'image')} are predicted correctly, so nothing is confused."
     true, guess = pairs[0]
-    number, support, back = int(counts[true, guess]), int(counts[true].sum()), int(counts[guess, true])
+    number = int(counts[true, guess])
+    support = int(counts[true].sum())
+    back = int(counts[guess, true])
     sentences = [
-        f"{errors:,d} of {counted(images, 'image')} are named wrongly.",
-        f"Most often {names[true]} is taken for {names[guess]}: {number} of {support} ({number / support:.1%})"
+        f"{errors:,d} of {counted(images, 'image')} {'is' if errors == 1 else 'are'} misclassified.",
+        f"Most often {names[true]} is predicted as {names[guess]}: {number} of {support} ({number / support:.1%})"
         + (f", and {back} the other way round." if back else ", never the other way round."),
     ]
     if len(pairs) > 5:
@@ -127,13 +131,13 @@ def _first_words(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names:
         return "It confuses nothing."
     true, guess = pairs[0]
     return (
-        f"Most of all it takes {names[true]} for {names[guess]}: {counts[true, guess]} of the "
+        f"Most often it predicts {names[guess]} where {names[true]} is true: {counts[true, guess]} of the "
         f"{counted(int(counts.sum() - counts.trace()), 'error')}."
     )
 
 
 def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Figure:
-    worst = f"; the largest confusion is {names[pairs[0][0]]} taken for {names[pairs[0][1]]}" if pairs else ""
+    worst = f"; the largest confusion is {names[pairs[0][0]]} predicted as {names[pairs[0][1]]}" if pairs else ""
     side = float(np.clip(0.56 * len(names), 2.4, 14.0))
     return Figure(
         name="matrix",
@@ -147,7 +151,7 @@ def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]],
             "counts": counts.tolist(),
             "row_shares": (counts / np.maximum(counts.sum(axis=1), 1)[:, None]).tolist(),
         },
-        caption="Rows are true classes with their number of images, columns what the network said. "
+        caption="Rows are true classes with their number of images, columns the predicted classes. "
         + (
             "Colours and percentages are shares of the row"
             if len(names) <= _SHARED_CLASSES
@@ -179,7 +183,7 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     axes.set_yticks(np.arange(size) + 0.5, rows, fontsize=small)
     axes.set_xticks(np.arange(size) + 0.5, names, fontsize=small, rotation=45, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
-    axes.set(xlabel="named", ylabel="true class")
+    axes.set(xlabel="predicted", ylabel="true class")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.7, aspect=28, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label("share of the true class")

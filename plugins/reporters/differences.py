@@ -44,7 +44,6 @@ class Differences:
         pairs = runs.against_first(samples=params.resamples, seed=params.seed)
         words = {name: _words(runs, name, pair) for name, pair in pairs.items()}
         return Section(
-            name="differences",
             title="What differs",
             reading=" ".join([*words.values(), _sharing(runs)]),
             tables=(_run_table(runs), _table(runs, pairs)),
@@ -64,8 +63,8 @@ def _run_table(runs: ComparedRuns) -> Table:
     rows = []
     for name, record in runs.records.items():
         scores = runs.scores(name)
-        was = runs.letter(name), name, record.spec.model.name, record.spec.seed, runs.totals[name]
-        rows.append((*was, scores["accuracy"], scores["f1"]))
+        what = runs.letter(name), name, record.spec.model.name, record.spec.seed, runs.totals[name]
+        rows.append((*what, scores["accuracy"], scores["f1"]))
     title = f"Runs on the {counted(len(runs.first.ids), 'test image')} they share"
     return Table(title, _RUN_COLUMNS, tuple(rows))
 
@@ -77,8 +76,10 @@ def _sharing(runs: ComparedRuns) -> str:
 
 
 def _table(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Table:
-    note = "Each run minus A, with the 95% interval of a paired, stratified bootstrap over the images (both runs' "
-    note += "answers are drawn together). McNemar: exact, two-sided, of equal accuracy. Neither knows of other seeds."
+    note = (
+        "Each run minus A, with the 95% interval of a paired, stratified bootstrap over the images (both runs' "
+        "answers are drawn together). McNemar: exact, two-sided, of equal accuracy. Neither knows of other seeds."
+    )
     if len(pairs) > 1:
         note += f" {len(pairs)} comparisons are made at once; the p-values are not adjusted for that."
     return Table("Differences from A", _COLUMNS, tuple(_rows(runs, pairs)), note)
@@ -97,21 +98,23 @@ def _figure(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Figure:
 def _rows(runs: ComparedRuns, pairs: Mapping[str, Comparison]) -> Iterator[tuple[Cell, ...]]:
     for name, pair in pairs.items():
         for figure in FIGURES:
-            found = pair.figures[figure]
+            difference = pair.figures[figure]
+            ends = difference.interval.low, difference.interval.high
             p_value = pair.p_value if figure == "accuracy" else None
-            yield runs.letter(name), NAMES[figure], found.value, found.interval.low, found.interval.high, p_value
+            yield runs.letter(name), NAMES[figure], difference.value, *ends, p_value
 
 
 def _words(runs: ComparedRuns, name: str, pair: Comparison) -> str:
-    found, first = pair.figures["accuracy"], runs.names[0]
+    accuracy = pair.figures["accuracy"]
+    first = runs.names[0]
     run = f"{runs.letter(name)} ({name})"
-    word = "better" if found.value > 0 else "worse"
-    verdict = f"{run} is {word} than A ({first})" if found.value else f"{run} is as accurate as A ({first})"
-    sure = found.interval.low > 0 or found.interval.high < 0
+    word = "better" if accuracy.value > 0 else "worse"
+    verdict = f"{run} is {word} than A ({first})" if accuracy.value else f"{run} is as accurate as A ({first})"
+    excludes_zero = accuracy.interval.low > 0 or accuracy.interval.high < 0
     return (
-        f"{verdict}: accuracy {found.second:.3f} against {found.first:.3f}, a difference of {found.value:+.3f} "
-        f"({found.interval.low:+.3f} to {found.interval.high:+.3f}, p {_p(pair.p_value)}), "
-        + ("more than" if sure else "within what")
+        f"{verdict}: accuracy {accuracy.second:.3f} against {accuracy.first:.3f}, a difference of "
+        f"{accuracy.value:+.3f} ({accuracy.interval.low:+.3f} to {accuracy.interval.high:+.3f}, p {_p(pair.p_value)}), "
+        + ("more than" if excludes_zero else "within what")
         + " the choice of test images explains."
     )
 
@@ -136,8 +139,8 @@ def _first_words(runs: ComparedRuns, pairs: Mapping[str, Comparison], words: Map
 
 def _values(pair: Comparison) -> dict[str, Any]:
     figures = {
-        figure: {"value": found.value, "low": found.interval.low, "high": found.interval.high}
-        for figure, found in pair.figures.items()
+        figure: {"value": one.value, "low": one.interval.low, "high": one.interval.high}
+        for figure, one in pair.figures.items()
     }
     sides = {"only_first": len(pair.only_first), "only_this": len(pair.only_second)}
     return {**figures, "mcnemar_p": pair.p_value, **sides}

@@ -1,4 +1,4 @@
-"""Images that one run names rightly and another wrongly."""
+"""Images that one run predicts correctly and another misclassifies."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from pydantic import Field
 
 from ahekit import protocols
 from ahekit.evaluation.compared import ComparedRuns
-from ahekit.evaluation.predictions import Predictions
-from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.figures.thumbnails import Thumbnail, thumbnails
 from ahekit.sections import Cell, Column, Figure, Section, Table
 
-_COLUMNS = tuple(map(Column, ("File", "Filed as", "Named by A", "By the other", "Other", "Right")))
+_COLUMNS = tuple(map(Column, ("File", "True label", "Predicted by A", "By the other", "Other", "Correct")))
 
 
 @dataclass(frozen=True)
 class _Side:
-    """The images that one of two runs alone names rightly, the surest of its answers first.
+    """The images that one of two runs alone predicts correctly, its most confident answers first.
 
     Attributes:
         other: The run that is compared with the first.
-        right: Letter of the run that is right.
+        correct: Letter of the run that is correct.
     """
 
     other: str
-    right: str
+    correct: str
     images: NDArray[np.int64]
 
 
 class Disagreements:
-    """Images that one run names rightly and another wrongly, with thumbnails."""
+    """Images that one run predicts correctly and another misclassifies, with thumbnails."""
 
     order = 45
 
@@ -51,9 +50,8 @@ class Disagreements:
         most = max(params.listed // len(sides), 1)
         rows = tuple(row for side in sides for row in _rows(runs, side, most))
         note = f"{len(rows):,d} of {total:,d}: at most {most:,d} of each kind." if len(rows) < total else ""
-        title = "Images that one run names rightly and the other wrongly"
+        title = "Images that one run predicts correctly and the other misclassifies"
         return Section(
-            name="disagreements",
             title="Where they disagree",
             reading=" ".join(_reading(runs, *sides[place : place + 2]) for place in range(0, len(sides), 2)),
             tables=(Table(title, _COLUMNS, rows, note),) if rows else (),
@@ -63,24 +61,27 @@ class Disagreements:
 
 
 def _sides(runs: ComparedRuns, name: str) -> Iterator[_Side]:
-    first, second = runs.first, runs.shared[name]
-    for said, denied, letter in ((first, second, "A"), (second, first, runs.letter(name))):
-        alone = np.flatnonzero((said.predicted == said.labels) & (denied.predicted != denied.labels))
-        sure = said.probabilities[alone].max(axis=1)
-        yield _Side(name, letter, alone[np.argsort(-sure, kind="stable")])
+    first = runs.first
+    second = runs.shared[name]
+    for one, other, letter in ((first, second, "A"), (second, first, runs.letter(name))):
+        alone = np.flatnonzero((one.predicted == one.labels) & (other.predicted != other.labels))
+        confidence = one.probabilities[alone].max(axis=1)
+        yield _Side(name, letter, alone[np.argsort(-confidence, kind="stable")])
 
 
 def _rows(runs: ComparedRuns, side: _Side, most: int) -> Iterator[tuple[Cell, ...]]:
-    first, second, names = runs.first, runs.shared[side.other], runs.first.display_names
+    first = runs.first
+    second = runs.shared[side.other]
+    names = first.display_names
     for index in side.images[:most].tolist():
-        said = names[first.predicted[index]], names[second.predicted[index]]
-        yield first.ids[index], names[first.labels[index]], *said, runs.letter(side.other), side.right
+        predicted = names[first.predicted[index]], names[second.predicted[index]]
+        yield first.ids[index], names[first.labels[index]], *predicted, runs.letter(side.other), side.correct
 
 
 def _reading(runs: ComparedRuns, first: _Side, second: _Side) -> str:
     return (
-        f"Of {len(runs.first.ids):,d} images {len(first.images):,d} are named rightly by A and not by {second.right}, "
-        f"{len(second.images):,d} the other way round."
+        f"Of {len(runs.first.ids):,d} images {len(first.images):,d} are predicted correctly by A and not by "
+        f"{second.correct}, {len(second.images):,d} the other way round."
     )
 
 
@@ -90,17 +91,23 @@ def _thumbnails(runs: ComparedRuns, side: _Side, most: int) -> tuple[Figure, ...
     if record is None:
         return ()
     other = runs.letter(side.other)
-    wrong, denied = (other, runs.shared[side.other]) if side.right == "A" else ("A", runs.first)
+    wrong = other if side.correct == "A" else "A"
+    wrong_predictions = runs.shared[side.other] if side.correct == "A" else runs.first
+    names = runs.first.display_names
+    images = [
+        Thumbnail(
+            runs.first.ids[index],
+            (
+                f"true: {names[runs.first.labels[index]]}",
+                f"{wrong}: {names[wrong_predictions.predicted[index]]}",
+            ),
+        )
+        for index in side.images[:most].tolist()
+    ]
     return thumbnails(
         record,
-        [_shown(runs.first, denied, index, wrong) for index in side.images[:most].tolist()],
-        name=f"only-{other}-{'first' if side.right == 'A' else 'other'}",
-        title=f"Right by {side.right}, wrong by {wrong}",
-        caption=f"The images of which {side.right} is surest first; below each: what it is filed as, and what {wrong} "
-        "named it.",
+        images,
+        name=f"only-{other}-{'first' if side.correct == 'A' else 'other'}",
+        title=f"Correct by {side.correct}, misclassified by {wrong}",
+        caption=f"The most confident answers of {side.correct} first; {wrong}: what {wrong} predicted.",
     )
-
-
-def _shown(first: Predictions, denied: Predictions, index: int, wrong: str) -> Shown:
-    names = first.display_names
-    return Shown(first.ids[index], (names[first.labels[index]], f"{wrong}: {names[denied.predicted[index]]}"))

@@ -20,7 +20,7 @@ NAMES = {
     "log_loss": "log loss",
 }
 _MEANING = {
-    "accuracy": "share of the images named correctly",
+    "accuracy": "share of the images predicted correctly",
     "balanced_accuracy": "mean recall of the classes",
     "top3": f"the true class is among the {TOP} most likely",
     "macro_f1": "mean F1 of the classes",
@@ -57,7 +57,6 @@ class Intervals:
         rows = {name: _row(name, resampled, ranked) for name in NAMES if name in {*resampled.values, *ranked}}
         images = int((predictions.labels >= 0).sum())
         return Section(
-            name="intervals",
             title=f"Every figure with its interval, {SPLIT_NAMES[split]}",
             reading=_reading(rows, images),
             tables=(_table(split, rows, images),),
@@ -73,9 +72,11 @@ class Intervals:
 
 def _row(name: str, resampled: Resampled, ranked: dict[str, Ranked]) -> tuple[Cell, ...]:
     if name in ranked:
-        value, interval = ranked[name].value, ranked[name].interval
+        value = ranked[name].value
+        interval = ranked[name].interval
     else:
-        value, interval = float(resampled.values[name]), resampled.interval(name)
+        value = float(resampled.values[name])
+        interval = resampled.interval(name)
     if interval is None:
         return NAMES[name], None, None, None, _MEANING[name], None
     return NAMES[name], value, interval.low, interval.high, _MEANING[name], interval.method

@@ -1,4 +1,4 @@
-"""Headline figures with and without the test images that were as good as seen in training."""
+"""Headline figures with and without the test images that have a near-copy in training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.ranking import average_precision, roc_auc
 from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.evaluation.resampling import resample
-from ahekit.figures.thumbnails import Shown, thumbnails
+from ahekit.figures.thumbnails import Thumbnail, thumbnails
 from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted
@@ -41,13 +41,12 @@ class LeakFree:
             kinds |= {"near-copies alone": without(predictions, set(predictions.ids) - copied)}
         kinds = {name: part for name, part in kinds.items() if (part.labels >= 0).any()}
         if len(kinds) == 1 and copied:
-            raise MissingRecord("the near-copies found are not among the stored test predictions")
+            raise MissingRecord("the near-copies are not among the stored test predictions")
         figures = {name: _figures(part, params) for name, part in kinds.items()}
         tables = [_figure_table(kinds, figures)]
         if copied:
             tables.append(_pair_table(leaks, predictions))
         return Section(
-            name="leaks",
             title="Leaks between train and test",
             reading=_reading(leaks, predictions, figures),
             tables=tuple(tables),
@@ -55,7 +54,7 @@ class LeakFree:
             values={
                 "threshold": leaks.threshold,
                 "test_images": leaks.test_images,
-                "near_copies": [[copy.test, copy.seen, copy.correlation] for copy in leaks.copies],
+                "near_copies": [[copy.test, copy.train, copy.correlation] for copy in leaks.copies],
                 "figures": figures,
             },
         )
@@ -64,16 +63,16 @@ class LeakFree:
 def _figures(predictions: Predictions, params: LeakFree.Params) -> dict[str, list[float | None]]:
     """Value and interval of every headline figure."""
     resampled = resample(predictions, samples=params.resamples, seed=params.seed)
-    found: dict[str, list[float | None]] = {}
+    figures: dict[str, list[float | None]] = {}
     for name in NAMES:
         if name in resampled.values:
             interval = resampled.interval(name)
-            found[name] = [float(resampled.values[name]), interval.low, interval.high]
+            figures[name] = [float(resampled.values[name]), interval.low, interval.high]
     ranked = {"roc_auc": roc_auc(predictions), "average_precision": average_precision(predictions, seed=params.seed)}
     for name, figure in ranked.items():
         if figure.interval is not None:
-            found[name] = [figure.value, figure.interval.low, figure.interval.high]
-    return found
+            figures[name] = [figure.value, figure.interval.low, figure.interval.high]
+    return figures
 
 
 def _figure_table(kinds: dict[str, Predictions], figures: dict[str, dict[str, list[float | None]]]) -> Table:
@@ -93,34 +92,34 @@ def _figure_table(kinds: dict[str, Predictions], figures: dict[str, dict[str, li
             rows.append(tuple(cells))
     note = (
         "The methods of the intervals are those of the table of all figures. Macro averages go over the classes that "
+        "have images in the column."
     )
-    note += "have images in the column."
     return Table("Headline figures on all test images and on the leak-free ones", tuple(columns), tuple(rows), note)
 
 
 def _pair_table(leaks: Leaks, predictions: Predictions) -> Table:
-    right = {
-        name: bool(label == named)
-        for name, label, named in zip(predictions.ids, predictions.labels, predictions.predicted, strict=True)
-    }
+    is_correct = dict(zip(predictions.ids, (predictions.predicted == predictions.labels).tolist(), strict=True))
     columns = (
         Column("Test image"),
-        Column("Most like, of those seen"),
+        Column("Most like it, in training"),
         Column("Correlation", ".4f", "right"),
         Column("Same class"),
-        Column("Named"),
+        Column("Predicted"),
     )
     rows = tuple(
         (
             copy.test,
-            copy.seen,
+            copy.train,
             copy.correlation,
-            "yes" if _class_of(copy.test) == _class_of(copy.seen) else "no",
-            {True: "rightly", False: "wrongly"}.get(right[copy.test]) if copy.test in right else None,
+            "yes" if _class_of(copy.test) == _class_of(copy.train) else "no",
+            _CORRECTNESS[is_correct[copy.test]] if copy.test in is_correct else None,
         )
         for copy in leaks.copies
     )
     return Table("Test images with a near-copy in train or validation", columns, rows)
+
+
+_CORRECTNESS = {True: "correctly", False: "misclassified"}
 
 
 def _class_of(sample_id: str) -> str:
@@ -132,8 +131,8 @@ def _pictures(record: RunRecord, copies: tuple[NearCopy, ...]) -> tuple[Figure, 
         side
         for copy in copies
         for side in (
-            Shown(copy.test, ("test", f"correlation {copy.correlation:.3f}")),
-            Shown(copy.seen, ("seen in training", "")),
+            Thumbnail(copy.test, ("test", f"correlation {copy.correlation:.3f}")),
+            Thumbnail(copy.train, ("in training", "")),
         )
     ]
     return thumbnails(
@@ -161,7 +160,8 @@ def _reading(leaks: Leaks, predictions: Predictions, figures: dict[str, dict[str
         of = int((predictions.labels == most).sum())
         sentences.append(f"{display_name(predictions.class_names[most]).capitalize()} has most: {number} of its {of}.")
     if "without near-copies" in figures:
-        before, after = (figures[kind] for kind in ("all test images", "without near-copies"))
+        before = figures["all test images"]
+        after = figures["without near-copies"]
         sentences.append(
             f"Without them accuracy is {after['accuracy'][0]:.3f} instead of {before['accuracy'][0]:.3f}, macro-F1 "
             f"{after['macro_f1'][0]:.3f} instead of {before['macro_f1'][0]:.3f}."

@@ -13,8 +13,9 @@ from ahekit.data.classes import display_name
 from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarize
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions, measure
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions
 from ahekit.evaluation.resampling import resample
+from ahekit.figures.dot_plot import Dots, draw_dots
 from ahekit.protocols import BootstrapParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
@@ -84,7 +85,6 @@ class FinalMetrics:
         if verdict:
             tables.append(_interval_table(verdict))
         return Section(
-            name="metrics",
             title="Final metrics",
             reading=_reading(record, verdict, rows),
             tables=tuple(tables),
@@ -96,14 +96,14 @@ class FinalMetrics:
 
 def _measured(record: RunRecord) -> tuple[dict[str, dict[str, float | None]], dict[str, str]]:
     """Figures by split; and by split the reason why they come from the history and not from predictions."""
-    chosen = record.chosen_epoch or {}
+    chosen = record.chosen_epoch
     rows: dict[str, dict[str, float | None]] = {}
     fallen_back = {}
     for split in SPLIT_NAMES:
         try:
             rows[split] = _from_predictions(record.need_predictions(split))
         except MissingRecord as missing:
-            past = {metric: measure(chosen, split, metric) for metric in METRIC_NAMES}
+            past = {metric: chosen.value(split, metric) if chosen else None for metric in METRIC_NAMES}
             if any(value is not None for value in past.values()):
                 rows[split] = {"images": None, **past}
                 if split != "train_online":
@@ -122,7 +122,9 @@ def _from_predictions(predictions: Predictions) -> dict[str, float | None]:
 def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Verdict:
     counts = confusion_counts(predictions.labels, predictions.predicted, len(predictions.class_names))
     resampled = resample(predictions, samples=params.resamples, seed=params.seed)
-    images, correct, support = int(counts.sum()), int(counts.trace()), counts.sum(axis=1)
+    images = int(counts.sum())
+    correct = int(counts.trace())
+    support = counts.sum(axis=1)
     return _Verdict(
         split=split,
         images=images,
@@ -139,7 +141,7 @@ def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str
     cells: list[tuple[Cell, ...]] = [
         (SPLIT_NAMES[split], *(row[key] for key in ("images", *METRIC_NAMES))) for split, row in rows.items()
     ]
-    epoch = (record.chosen_epoch or {}).get("epoch")
+    epoch = record.chosen_epoch.epoch if record.chosen_epoch else None
     notes = ["Precision, recall and F1 are macro averages over the classes that have images; the loss is in nats."]
     if "train_online" in rows:
         chosen = "chosen, averaged" if record.spec.train.average_decay else "chosen"
@@ -157,14 +159,17 @@ def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str
 
 
 def _smoothing(record: RunRecord) -> str:
-    parts = ["label smoothing"] * (record.spec.loss.label_smoothing > 0) + ["mixing"] * (
-        record.spec.mix.probability > 0
-    )
-    return f" (its loss includes {' and '.join(parts)})" if parts else ""
+    reasons = []
+    if record.spec.loss.label_smoothing > 0:
+        reasons.append("label smoothing")
+    if record.spec.mix.probability > 0:
+        reasons.append("mixing")
+    return f" (its loss includes {listed(reasons)})" if reasons else ""
 
 
 def _interval_table(verdict: _Verdict) -> Table:
-    f1, accuracy = verdict.f1_interval, verdict.accuracy_interval
+    f1 = verdict.f1_interval
+    accuracy = verdict.accuracy_interval
     rows = (
         ("accuracy", verdict.accuracy, accuracy.low, accuracy.high, accuracy.method),
         ("macro-F1", verdict.macro_f1, f1.low, f1.high, f1.method),
@@ -182,7 +187,7 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
     if verdict:
         on = SPLIT_NAMES[verdict.split]
         sentences += [
-            f"The run names {verdict.correct:,d} of {verdict.images:,d} {on} images correctly: accuracy "
+            f"The run predicts {verdict.correct:,d} of {verdict.images:,d} {on} images correctly: accuracy "
             f"{verdict.accuracy:.3f}, with 95% confidence between {verdict.accuracy_interval.low:.3f} and "
             f"{verdict.accuracy_interval.high:.3f}.",
             f"With every class weighing the same, macro-F1 is {verdict.macro_f1:.3f} ({verdict.f1_interval}).",
@@ -192,17 +197,17 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
         if verdict.split == "val":
             sentences.append("These images also chose the weights, so expect a little less on new ones.")
     elif chosen is not None:
-        known = [
+        accuracies = [
             f"{SPLIT_NAMES[split]} {row['accuracy']:.3f}" for split, row in rows.items() if row["accuracy"] is not None
         ]
         sentences.append(
-            f"There are no final predictions yet; after epoch {chosen.get('epoch')}, the best on validation so far, "
-            f"accuracy is {', '.join(known)}."
+            f"There are no final predictions yet; after epoch {chosen.epoch}, the best on validation so far, "
+            f"accuracy is {', '.join(accuracies)}."
         )
     if verdict and chosen is not None and record.monitored is not None:
         measured = "{} of {:.3f}".format(*record.monitored)
         sentences.append(
-            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation {measured}"
+            f"The weights are those of epoch {chosen.epoch}, chosen for their validation {measured}"
             + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)
@@ -210,8 +215,8 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
 
 def _words_so_far(record: RunRecord, rows: _Rows) -> str:
     val_f1 = rows.get("val", {}).get("f1")
-    known = f"; macro-F1 on validation is {val_f1:.3f} so far" if val_f1 is not None else ""
-    return f"There is no verdict yet: the run is {record.state} and has no final predictions{known}."
+    so_far = f"; macro-F1 on validation is {val_f1:.3f} so far" if val_f1 is not None else ""
+    return f"There is no verdict yet: the run is {record.state} and has no final predictions{so_far}."
 
 
 def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
@@ -232,45 +237,42 @@ def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
         alt=f"Dot plot of {spoken}.",
         draw=partial(_draw, data=data, intervals=intervals, judge=verdict.split if verdict else None),
         size=(7.6, 2.0),
-        data={"values": data, "intervals": {label: [found.low, found.high] for label, found in intervals.items()}},
+        data={
+            "values": data,
+            "intervals": {label: [interval.low, interval.high] for label, interval in intervals.items()},
+        },
         caption=(f"Bars are the 95% intervals on {judge}. " if judge else "")
-        + "The nearer train lies to test, the less the network has merely learnt its training images by heart.",
+        + "The nearer train lies to test, the less the network has merely memorized its training images.",
     )
 
 
 def _draw(
     figure: MplFigure, *, data: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Interval], judge: str | None
 ) -> None:
-    axes = figure.add_subplot()
-    places = {label: len(data) - place for place, label in enumerate(data)}
-    for label, interval in intervals.items():
-        axes.hlines(places[label], interval.low, interval.high, color=_MARKS[str(judge)][0], linewidth=9, alpha=0.3)
-    for split, (colour, marker) in _MARKS.items():
-        points = [(values[split], places[label]) for label, values in data.items() if split in values]
-        if points:
-            face = colour if split in (judge, "train") else "none"
-            axes.plot(
-                *zip(*points, strict=True),
-                marker,
-                color=colour,
-                markersize=8,
-                markerfacecolor=face,
-                label=SPLIT_NAMES[split],
-            )
+    bands = [(interval.low, interval.high) for interval in intervals.values()]
+    series = [
+        Dots(
+            SPLIT_NAMES[split],
+            values=[values.get(split) for values in data.values()],
+            intervals=bands if split == judge else (),
+            colour=colour,
+            marker=marker,
+            is_filled=split in (judge, "train"),
+        )
+        for split, (colour, marker) in _MARKS.items()
+        if any(split in values for values in data.values())
+    ]
+    axes = draw_dots(figure, list(data), series)
     lowest = min(value for values in data.values() for value in values.values())
-    axes.set(xlim=(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0), ylim=(0.4, len(data) + 0.6))
-    axes.set_yticks([*places.values()], [*places], fontsize=11)
-    axes.grid(axis="y", visible=False)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=9)
+    axes.set_xlim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0)
 
 
 def _first_words(verdict: _Verdict) -> str:
-    low, high = verdict.accuracy_interval.low, verdict.accuracy_interval.high
+    interval = verdict.accuracy_interval
     return (
-        f"It names {verdict.accuracy:.1%} of {verdict.images:,d} {SPLIT_NAMES[verdict.split]} images correctly "
-        f"(another draw of images: {low:.1%} to {high:.1%}, with 95% confidence); macro-F1 is {verdict.macro_f1:.3f}."
+        f"It predicts {verdict.accuracy:.1%} of {verdict.images:,d} {SPLIT_NAMES[verdict.split]} images correctly "
+        f"(another draw of images: {interval.low:.1%} to {interval.high:.1%}, with 95% confidence); macro-F1 is "
+        f"{verdict.macro_f1:.3f}."
     )
 
 

@@ -32,13 +32,12 @@ class Seeds:
     def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
         """Group the runs that differ in nothing but the seed and the machine."""
         groups = _groups(list(runs.records.values()))
-        rows = tuple(_row(runs, found, figure) for found in groups for figure in _FIGURES)
+        rows = tuple(_row(runs, group, figure) for group in groups for figure in _FIGURES)
         return Section(
-            name="seeds",
             title="Seeds of one spec",
             reading=_reading(rows),
             tables=(Table("Mean over the seeds", _COLUMNS, rows, _NOTE),) if rows else (),
-            values={"groups": [[record.name for record in found] for found in groups]},
+            values={"groups": [[record.name for record in group] for group in groups]},
         )
 
 
@@ -59,11 +58,12 @@ def _groups(records: list[RunRecord]) -> list[list[RunRecord]]:
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(record.spec.model_dump_json(exclude={"seed": True, "runtime": True}), []).append(record)
-    return [found for found in groups.values() if len({record.spec.seed for record in found}) > 1]
+    return [group for group in groups.values() if len({record.spec.seed for record in group}) > 1]
 
 
-def _row(runs: ComparedRuns, found: list[RunRecord], figure: str) -> tuple[Cell, ...]:
-    spread = seed_spread([runs.scores(record.name)[figure] for record in found])
+def _row(runs: ComparedRuns, group: list[RunRecord], figure: str) -> tuple[Cell, ...]:
+    spread = seed_spread([runs.scores(record.name)[figure] for record in group])
     ends = (max(spread.interval.low, 0.0), min(spread.interval.high, 1.0)) if spread.interval else (None, None)
-    spec, seeds = found[0].spec, ", ".join(str(record.spec.seed) for record in found)
+    spec = group[0].spec
+    seeds = ", ".join(str(record.spec.seed) for record in group)
     return f"{spec.model.name}, {spec.recipe}", seeds, _FIGURES[figure], spread.mean, spread.deviation, *ends

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
-from ahekit.hooks import capture, evaluating
-from ahekit.inspection.layers import check_maps, convolutions
+from ahekit.inspection.attribution import activations
+from ahekit.inspection.layers import convolutions
 from ahekit.protocols import Params, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
@@ -34,7 +33,7 @@ class Activations:
 
     Params = ActivationsParams
 
-    def visualize(self, given: VisualizerInput, params: ActivationsParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: ActivationsParams) -> Visualization:
         """Keep the layers' outputs and draw them.
 
         Returns:
@@ -43,34 +42,25 @@ class Activations:
         Raises:
             UsageError: A layer returns no maps, or the network has no convolution.
         """
-        every = given.layers or convolutions(given.model)
-        picked = list(every) if given.layers else _spread(list(every), params.show_layers)
-        maps = activations(given, {name: every[name] for name in picked})
-        orders = {name: strongest(found) for name, found in maps.items()}
+        layers = request.layers or convolutions(request.model)
+        names = list(layers)
+        if not request.layers and len(names) > params.show_layers:
+            places = np.linspace(0, len(layers) - 1, params.show_layers).round().astype(int)
+            names = [names[place] for place in places]
+        outputs = activations(request, {name: layers[name] for name in names})
+        maps = {name: output.float().cpu().numpy() for name, output in outputs.items()}
+        orders = {name: strongest(layer_maps) for name, layer_maps in maps.items()}
         arrays: dict[str, NDArray[np.generic]] = {}
         for name in maps:
-            arrays |= {name: maps[name], f"{name}.units": orders[name]}
-        if given.layers:
-            shown = [_layer_figure(given, name, maps[name], orders[name], params) for name in maps]
-            return Visualization(arrays, tuple(shown))
+            arrays[name] = maps[name]
+            arrays[f"{name}.units"] = orders[name]
+        if request.layers:
+            figures = [_layer_figure(request, name, maps[name], orders[name], params) for name in maps]
+            return Visualization(arrays, tuple(figures))
         notes = ["the strongest unit of each layer on each image; --layer LAYER shows one layer's units"]
-        if len(picked) < len(every):
-            notes.append(f"{len(picked)} of {len(every)} layers looked at, evenly over the depth (--set show_layers=N)")
-        return Visualization(arrays, (_depth_figure(given, maps),), tuple(notes))
-
-
-def activations(given: VisualizerInput, layers: Mapping[str, str]) -> dict[str, Maps]:
-    """The layers' outputs `(B, C, H, W)` by name.
-
-    Raises:
-        UsageError: One of them returns no maps.
-    """
-    module = given.model.module
-    with evaluating(module), torch.no_grad(), capture(module, layers) as seen:
-        module(given.images)
-    for name in layers:
-        check_maps(seen[name].activation, name, given.model)
-    return {name: seen[name].activation.float().cpu().numpy() for name in layers}
+        if len(names) < len(layers):
+            notes.append(f"{len(names)} of {len(layers)} layers looked at, evenly over the depth (--set show_layers=N)")
+        return Visualization(arrays, (_depth_figure(request, maps),), tuple(notes))
 
 
 def strongest(maps: Maps) -> NDArray[np.int64]:
@@ -80,52 +70,45 @@ def strongest(maps: Maps) -> NDArray[np.int64]:
 
 
 def _layer_figure(
-    given: VisualizerInput, name: str, maps: Maps, order: NDArray[np.int64], params: ActivationsParams
+    request: VisualizerInput, name: str, maps: Maps, order: NDArray[np.int64], params: ActivationsParams
 ) -> Figure:
     units = order[: params.show_units].tolist()
-    rows = tuple(
-        (
-            image_tile(given, index),
-            *(
-                Tile(maps[index, unit], low=float(maps[:, unit].min()), high=float(maps[:, unit].max()))
-                for unit in units
-            ),
-        )
-        for index in range(len(maps))
-    )
-    labels = tuple(image_label(given, index) for index in range(len(maps)))
+    # One scale a column, over all images.
+    scales = {unit: (float(maps[:, unit].min()), float(maps[:, unit].max())) for unit in units}
+    rows = []
+    for index in range(len(maps)):
+        tiles = [Tile(maps[index, unit], low=low, high=high) for unit, (low, high) in scales.items()]
+        rows.append((image_tile(request, index), *tiles))
+    labels = tuple(image_label(request, index) for index in range(len(maps)))
     caption = "Units from left to right from the strongest. Dark to bright: from a unit's least value to its largest."
-    tiles = Tiles(labels, ("image", *(f"unit {unit}" for unit in units)), rows, tile=0.85, caption=caption)
+    columns = ("image", *(f"unit {unit}" for unit in units))
+    table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=caption)
     side = " x ".join(map(str, maps.shape[2:]))
     return Figure(
         name=name,
-        title=f"Activations of {name}: {len(units)} of {maps.shape[1]} units, {side}, {named(given.image_ids)}",
+        title=f"Activations of {name}: {len(units)} of {maps.shape[1]} units, {side}, {named(request.image_ids)}",
         alt=f"A row for each image, a column for each of the units {', '.join(map(str, units))} of {name}.",
-        draw=tiles.draw,
-        size=tiles.size,
+        draw=table.draw,
+        size=table.size,
         data={"units": units},
     )
 
 
-def _depth_figure(given: VisualizerInput, maps: Mapping[str, Maps]) -> Figure:
+def _depth_figure(request: VisualizerInput, maps: Mapping[str, Maps]) -> Figure:
     rows = []
-    for index in range(len(given.image_ids)):
-        units = {name: int(np.maximum(found[index], 0).mean(axis=(1, 2)).argmax()) for name, found in maps.items()}
-        tiles = [Tile(maps[name][index, unit], text=f"unit {unit}") for name, unit in units.items()]
-        rows.append((image_tile(given, index), *tiles))
-    labels = tuple(image_label(given, index) for index in range(len(given.image_ids)))
+    for index in range(len(request.image_ids)):
+        tiles = []
+        for layer_maps in maps.values():
+            unit = int(np.maximum(layer_maps[index], 0).mean(axis=(1, 2)).argmax())
+            tiles.append(Tile(layer_maps[index, unit], text=f"unit {unit}"))
+        rows.append((image_tile(request, index), *tiles))
+    labels = tuple(image_label(request, index) for index in range(len(request.image_ids)))
     caption = "Dark to bright: from a map's least value to its largest."
     table = Tiles(labels, ("image", *maps), tuple(rows), tile=0.95, caption=caption)
     return Figure(
         name="layers",
-        title=f"Activations: the strongest unit of every layer, {named(given.image_ids)}",
+        title=f"Activations: the strongest unit of every layer, {named(request.image_ids)}",
         alt=f"A row for each image, a column for each of the layers {', '.join(maps)}.",
         draw=table.draw,
         size=table.size,
     )
-
-
-def _spread(names: list[str], count: int) -> list[str]:
-    if len(names) <= count:
-        return names
-    return [names[place] for place in np.linspace(0, len(names) - 1, count).round().astype(int)]

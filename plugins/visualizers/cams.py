@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from ahekit.inspection.attribution import activation_and_gradient
-from ahekit.inspection.heat_map import enlarge, heat_map
-from ahekit.inspection.layers import last_maps, named_layer
-from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
-from ahekit.inspection.targets import choose_target
+from ahekit.inspection.class_activation import Cam, class_activation_map
+from ahekit.inspection.sanity_checks import TargetParams
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Visualization
 
@@ -30,9 +28,9 @@ class GradCam:
 
     Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "Grad-CAM", gradcam)
+        return class_activation_map(request, params, "Grad-CAM", by_gradient(gradcam))
 
 
 class GradCamPlusPlus:
@@ -43,9 +41,9 @@ class GradCamPlusPlus:
 
     Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "Grad-CAM++", gradcam_plus_plus)
+        return class_activation_map(request, params, "Grad-CAM++", by_gradient(gradcam_plus_plus))
 
 
 class LayerCam:
@@ -56,27 +54,14 @@ class LayerCam:
 
     Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image."""
-        return _cams(given, params, "LayerCAM", layercam)
+        return class_activation_map(request, params, "LayerCAM", by_gradient(layercam))
 
 
-def _cams(
-    given: VisualizerInput, params: TargetParams, method: str, cam: Callable[[Tensor, Tensor], Tensor]
-) -> Visualization:
-    target = choose_target(given, params.target)
-    name, path = named_layer(given) or last_maps(given)
-
-    def maps(given: VisualizerInput) -> Tensor:
-        return cam(*activation_and_gradient(given, name, path, target))
-
-    raw = maps(given)
-    blank = int((raw.amax((1, 2)) == 0).sum())
-    notes = []
-    if blank:
-        notes.append(f"{blank} of {len(raw)} maps are zero everywhere: nothing at {name} speaks for the score")
-    seen = heat_map(given, target, enlarge(raw, given), method=method, name=name, where=name, raw=raw, notes=notes)
-    return checked(seen, given, params, Explained.of_class(target, maps))
+def by_gradient(weigh: Callable[[Tensor, Tensor], Tensor]) -> Cam:
+    """A method that needs a layer's activation and gradient alone."""
+    return lambda request, layer, target: weigh(*activation_and_gradient(request, layer, target))
 
 
 def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -95,9 +80,9 @@ def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
     exp(S), and that factor, the same for the whole map, is left out.
     """
     squared = gradient**2
-    below = 2 * squared + activation.sum((2, 3), keepdim=True) * gradient**3
+    denominator = 2 * squared + activation.sum((2, 3), keepdim=True) * gradient**3
     # Where g is zero so is alpha; its denominator may be zero too.
-    alpha = torch.where(gradient != 0, squared / torch.where(below == 0, 1.0, below), 0.0)
+    alpha = torch.where(gradient != 0, squared / torch.where(denominator == 0, 1.0, denominator), 0.0)
     return ((alpha * gradient.relu()).sum((2, 3), keepdim=True) * activation).sum(1).relu()
 
 

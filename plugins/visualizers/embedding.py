@@ -18,7 +18,6 @@ from sklearn.manifold import TSNE
 
 from ahekit.data.classes import display_name
 from ahekit.errors import RunError, UsageError
-from ahekit.hooks import evaluating
 from ahekit.inspection.splits import Split, normalized_batches, open_images
 from ahekit.protocols import Params, SplitImages, VisualizerInput
 from ahekit.sections import Figure, Visualization
@@ -55,7 +54,7 @@ class Embedding:
     Params = EmbeddingParams
     needs_images = False
 
-    def visualize(self, given: VisualizerInput, params: EmbeddingParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: EmbeddingParams) -> Visualization:
         """Embed the images, bring the embeddings to two dimensions and draw them.
 
         Returns:
@@ -68,10 +67,10 @@ class Embedding:
                 embedded alike.
             RunError: The dataset isn't where it was, or the embeddings aren't finite.
         """
-        if given.layers:
+        if request.layers:
             raise UsageError("embedding looks at the features before the head; leave out --layer")
-        images = open_images(given, params.split, least=FEWEST)
-        embeddings, predictions = embed(given, images, params.batch_size)
+        images = open_images(request, params.split, least=FEWEST)
+        embeddings, predictions = embed(request, images, params.batch_size)
         if not np.isfinite(embeddings).all():
             raise RunError("the network's embeddings are not finite; choose another checkpoint")
         if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():
@@ -94,30 +93,33 @@ class Embedding:
             )
         else:
             perplexity = min(params.perplexity, largest_perplexity(len(images)))
-            positions, axes = by_tsne(embeddings, perplexity, seed=given.seed), ("", "")
+            positions = by_tsne(embeddings, perplexity, seed=request.seed)
+            axes = ("", "")
             if perplexity < params.perplexity:
                 notes.append(f"perplexity {perplexity:.3g} instead of {params.perplexity:.3g}: there are few images")
             notes.append(
                 "neighbours in the picture are neighbours to the network; sizes and distances of groups tell nothing"
             )
-        shown = Map(positions, images.labels, predictions, given.class_names, axes)
-        figure, drawn = map_figure(shown, images, _title(params, images), params.thumbnails)
+        scatter = Scatter(positions, images.labels, predictions, request.class_names, axes)
+        how = "t-SNE" if params.method == "tsne" else "PCA"
+        title = f"Embeddings by {how}: {params.split} split, {len(images):,d} images"
+        figure, drawn = scatter_figure(scatter, images, title, params.thumbnails)
         if drawn < params.thumbnails:
             notes.append(f"{drawn} thumbnails of {params.thumbnails} drawn: more would cover each other")
         return Visualization({**arrays, "positions": positions}, (figure,), tuple(notes))
 
 
 def embed(
-    given: VisualizerInput, images: SplitImages, batch_size: int = 64
+    request: VisualizerInput, images: SplitImages, batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Embeddings before the head `(N, D)` and predicted class indices `(N,)`, in eval mode."""
     embeddings, predictions = [], []
     total = math.ceil(len(images) / batch_size)
-    with evaluating(given.model.module), torch.no_grad():
-        for done, (_, batch) in enumerate(normalized_batches(given, images, batch_size), start=1):
-            predictions.append(given.model.module(batch).argmax(1).cpu().numpy())
-            embeddings.append(given.model.embed(batch).flatten(1).float().cpu().numpy())
-            given.progress(done, total)
+    with torch.no_grad():
+        for done, (_, batch) in enumerate(normalized_batches(request, images, batch_size), start=1):
+            predictions.append(request.model.module(batch).argmax(1).cpu().numpy())
+            embeddings.append(request.model.embed(batch).flatten(1).float().cpu().numpy())
+            request.progress(done, total)
     return np.concatenate(embeddings), np.concatenate(predictions)
 
 
@@ -130,8 +132,8 @@ def by_pca(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArra
 
 def by_tsne(embeddings: NDArray[np.float32], perplexity: float, *, seed: int = 0) -> NDArray[np.float64]:
     """Positions `(N, 2)` by t-SNE on at most 50 principal components, starting from the first two."""
-    kept = min(KEPT, *embeddings.shape)
-    components = PCA(kept, random_state=seed).fit_transform(embeddings.astype(np.float64))
+    # In double precision: components of near-equal variance would come in an order of the machine's rounding.
+    components = PCA(min(KEPT, *embeddings.shape), random_state=seed).fit_transform(embeddings.astype(np.float64))
     tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
     return np.asarray(tsne.fit_transform(components), dtype=np.float64)
 
@@ -139,11 +141,6 @@ def by_tsne(embeddings: NDArray[np.float32], perplexity: float, *, seed: int = 0
 def largest_perplexity(count: int) -> float:
     """Three times the perplexity, the neighbours that t-SNE looks at, should be there among the other images."""
     return max(1.0, (count - 1) / 3)
-
-
-def _title(params: EmbeddingParams, images: SplitImages) -> str:
-    how = "t-SNE" if params.method == "tsne" else "PCA"
-    return f"Embeddings by {how}: {params.split} split, {len(images):,d} images"
 
 
 # Accessible Color Sequences for Data Visualization, https://arxiv.org/abs/2107.02270: ten colours that readers of any
@@ -161,7 +158,7 @@ THUMBNAIL = 0.46  # inches a side, with its frame
 
 
 @dataclass(frozen=True)
-class Map:
+class Scatter:
     """Images in the plane.
 
     Attributes:
@@ -180,23 +177,23 @@ class Map:
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Misclassified images, `(N,)`."""
-        found: NDArray[np.bool_] = self.labels != self.predictions
-        return found
+        differ: NDArray[np.bool_] = self.labels != self.predictions
+        return differ
 
 
-def map_figure(shown: Map, images: SplitImages, title: str, thumbnails: int) -> tuple[Figure, int]:
+def scatter_figure(scatter: Scatter, images: SplitImages, title: str, thumbnails: int) -> tuple[Figure, int]:
     """The scatter, and how many thumbnails there is room for among those asked for."""
-    places = apart(shown.positions, thumbnails)
+    places = apart(scatter.positions, thumbnails)
 
     def draw(figure: MplFigure) -> None:
         axes = figure.subplots()
-        _draw_points(axes, shown)
-        _draw_thumbnails(axes, shown, places, images)
+        _draw_points(axes, scatter)
+        _draw_thumbnails(axes, scatter, places, images)
         figure.legend(loc="outside right center", fontsize=9, title="class (images)", title_fontsize=9)
 
     counts = {
-        name: [int((shown.labels == number).sum()), int((shown.wrong & (shown.labels == number)).sum())]
-        for number, name in enumerate(shown.class_names)
+        name: [int((scatter.labels == number).sum()), int((scatter.wrong & (scatter.labels == number)).sum())]
+        for number, name in enumerate(scatter.class_names)
     }
     figure = Figure(
         name="map",
@@ -217,7 +214,8 @@ def apart(positions: NDArray[np.float64], count: int) -> list[int]:
     Each next one is the image farthest from all before it, by the larger of the distances across and down, as squares
     overlap by; where that is less than a thumbnail, nothing more fits.
     """
-    low, high = positions.min(axis=0), positions.max(axis=0)
+    low = positions.min(axis=0)
+    high = positions.max(axis=0)
     inches = (positions - low) / np.where(high > low, high - low, 1.0) * PLOT
     chosen: list[int] = []
     gap = np.full(len(positions), np.inf)
@@ -232,15 +230,16 @@ def style_of(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
-def _draw_points(axes: Axes, shown: Map) -> None:
-    area = float(np.clip(16_000 / len(shown.labels), 8, 40))
+def _draw_points(axes: Axes, scatter: Scatter) -> None:
+    # All dots together cover about the same share of the axes, however many there are.
+    area = float(np.clip(16_000 / len(scatter.labels), 8, 40))
     line = mpl.rcParams["text.color"]
-    for number, name in enumerate(shown.class_names):
-        mine = shown.labels == number
+    for number, name in enumerate(scatter.class_names):
+        mine = scatter.labels == number
         colour, marker = style_of(number)
         axes.scatter(
-            shown.positions[mine, 0],
-            shown.positions[mine, 1],
+            scatter.positions[mine, 0],
+            scatter.positions[mine, 1],
             s=area,
             color=colour,
             marker=marker,
@@ -248,30 +247,30 @@ def _draw_points(axes: Axes, shown: Map) -> None:
             label=f"{display_name(name)} ({mine.sum():,d})",
         )
     axes.scatter(
-        shown.positions[shown.wrong, 0],
-        shown.positions[shown.wrong, 1],
+        scatter.positions[scatter.wrong, 0],
+        scatter.positions[scatter.wrong, 1],
         s=3.0 * area,
         facecolors="none",
         edgecolors=line,
         linewidths=0.9,
-        label=f"misclassified ({shown.wrong.sum():,d})",
+        label=f"misclassified ({scatter.wrong.sum():,d})",
     )
-    axes.margins(0.05)
+    axes.margins(0.05)  # so that no ring is cut
     axes.grid(visible=False)
-    axes.set_xlabel(shown.axes[0])
-    axes.set_ylabel(shown.axes[1])
-    if not shown.axes[0]:
+    axes.set_xlabel(scatter.axes[0])
+    axes.set_ylabel(scatter.axes[1])
+    if not scatter.axes[0]:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
 
 
-def _draw_thumbnails(axes: Axes, shown: Map, places: Sequence[int], images: SplitImages) -> None:
+def _draw_thumbnails(axes: Axes, scatter: Scatter, places: Sequence[int], images: SplitImages) -> None:
     for place in places:
         pixels = images.take(slice(place, place + 1))[0]
         # The frame, its padding included, is as wide as the space that `apart` kept.
         picture = OffsetImage(pixels, zoom=72 * (THUMBNAIL - 0.08) / pixels.shape[0])
-        colour, _ = style_of(int(shown.labels[place]))
-        line = ":" if shown.wrong[place] else "-"
+        colour, _ = style_of(int(scatter.labels[place]))
+        line = ":" if scatter.wrong[place] else "-"
         frame = {"edgecolor": colour, "linewidth": 1.8, "linestyle": line, "facecolor": "none"}
-        axes.add_artist(AnnotationBbox(picture, tuple(shown.positions[place]), pad=0.1, bboxprops=frame))
+        axes.add_artist(AnnotationBbox(picture, tuple(scatter.positions[place]), pad=0.1, bboxprops=frame))

@@ -8,9 +8,7 @@ scalar, such as a class's logit; this visualizer shows these beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -18,9 +16,10 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile, named
-from ahekit.hooks import Capture, capture, evaluating
-from ahekit.inspection.layers import check_maps, check_unit, convolutions, one_layer, resolve_layer
-from ahekit.inspection.sanity_checks import CheckedParams, Explained, checked
+from ahekit.hooks import Capture, capture
+from ahekit.inspection.attribution import gradient_size
+from ahekit.inspection.layers import NamedLayer, check_maps, check_unit, convolutions, resolve_layer, target_convolution
+from ahekit.inspection.sanity_checks import CheckedParams, Explanation, checked
 from ahekit.inspection.targets import DESCRIPTION, Target, choose_target
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Figure, Visualization
@@ -88,7 +87,7 @@ class FilterResponse:
 
     Params = FilterResponseParams
 
-    def visualize(self, given: VisualizerInput, params: FilterResponseParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: FilterResponseParams) -> Visualization:
         """Propagate the scalar back and draw image, feature map, overlay, and the gradients further back.
 
         Returns:
@@ -99,11 +98,10 @@ class FilterResponse:
             UsageError: There is no such filter, or the layer returns no maps.
             UnknownNameError: There is no such class or layer.
         """
-        name, path = one_layer(given)
-        back, back_path = _earlier(given, path, params.at)
-        target = choose_target(given, params.target if params.scalar == "logit" else "predicted")
-        layers = {name: path}, {back: back_path} if back_path else {}
-        response = respond(given, *layers, params, target)
+        layer = target_convolution(request)
+        earlier = _earlier_layer(request, layer, params.at)
+        target = choose_target(request, params.target if params.scalar == "logit" else "predicted")
+        response = respond(request, layer, earlier, params, target)
         arrays = {
             "filters": response.filters,
             "weights": response.weights,
@@ -111,26 +109,34 @@ class FilterResponse:
             "map": response.maps.mean(1),
             "pixel_gradient": response.pixels,
         } | ({} if response.earlier is None else {"earlier": response.earlier})
-        if params.filter == "all":
-            figure = _grid(given, name, back, response, target, params)
-        else:
-            figure = _figure(given, name, back, response, target, params)
-        notes = (_reading(params, back),) if params.scalar == "filter-mean" else ()
-        seen = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), notes)
+        names = layer.name, earlier.name if earlier else ""
+        draw = _grid if params.filter == "all" else _figure
+        figure = draw(request, *names, response, target, params)
+        notes = (_reading(params, names[1]),) if params.scalar == "filter-mean" else ()
+        visualization = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), notes)
 
-        def maps(given: VisualizerInput) -> Tensor:
-            return respond(given, *layers, params, target, filters=response.filters).maps.mean(1)
+        def maps(request: VisualizerInput) -> Tensor:
+            return respond(request, layer, earlier, params, target, filters=response.filters).maps.mean(1)
+
+        def mean_activation(module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+            """Mean over places of each image's filter, or of all filters, `(B,)`."""
+            with torch.no_grad(), capture(module, [layer.path]) as outputs:
+                module(images)
+            means = outputs[layer.path].activation.mean((2, 3))
+            filters = response.filters[index]
+            return torch.where(filters < 0, means.mean(1), _pick(means, filters))
 
         if params.scalar == "logit":
-            return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
-        mean = partial(_mean_activation, name, path, response.filters)
-        return checked(seen, given, params, Explained(maps, mean, "filter's mean activation"))
+            explanation = Explanation.of_class(target, maps, signed=True)
+        else:
+            explanation = Explanation(maps, mean_activation, "filter's mean activation")
+        return checked(visualization, request, params, explanation)
 
 
 def respond(
-    given: VisualizerInput,
-    layer: Mapping[str, str],
-    back: Mapping[str, str],
+    request: VisualizerInput,
+    layer: NamedLayer,
+    earlier: NamedLayer | None,
     params: FilterResponseParams,
     target: Target,
     *,
@@ -139,79 +145,73 @@ def respond(
     """Propagate the scalar back to the layer, to an earlier one and to the pixels.
 
     Args:
-        layer: Name and path of the layer.
-        back: Name and path of the earlier one; empty: there is none.
+        layer: The layer.
+        earlier: The one whose maps are weighted too; None: there is none.
         filters: Filter of each image as in `Response`; None: those that `params` ask for.
     """
-    module, (name,) = given.model.module, layer
-    images = given.images.detach().clone().requires_grad_()
-    with evaluating(module), torch.enable_grad(), capture(module, {**back, **layer}, gradients=True) as seen:
+    module = request.model.module
+    images = request.images.detach().clone().requires_grad_()
+    # The layer last, and once where it stands for the earlier one too.
+    layers = dict([earlier, layer] if earlier else [layer])
+    with torch.enable_grad(), capture(module, layers, gradients=True) as outputs:
         logits = module(images)
-        activation = seen[name].activation
-        check_maps(activation, name, given.model)
-        filters = _filters(activation, params, name) if filters is None else filters
+        activation = outputs[layer.name].activation
+        check_maps(activation, layer.name, request.model)
+        filters = _filters(activation, params, layer.name) if filters is None else filters
         if params.scalar == "logit":
             scalar = target.score(logits).sum()
         elif params.filter == "all":
             # All means at once: their gradients meet at no common element of this layer.
-            scalar = seen[name].output.mean((2, 3)).sum()
+            scalar = outputs[layer.name].output.mean((2, 3)).sum()
         else:
-            scalar = _pick(seen[name].output, filters).mean((1, 2)).sum()
-        seen.backward(scalar, keep_graph=True)
-        pixels = torch.autograd.grad(scalar, images)[0].abs().amax(1)
-    weights = _gradient(seen, name).mean((2, 3))
+            scalar = _pick(outputs[layer.name].output, filters).mean((1, 2)).sum()
+        # The graph is gone through twice: from the scalar to the layers, and to the pixels.
+        outputs.backward(scalar, keep_graph=True)
+        pixels = gradient_size(torch.autograd.grad(scalar, images)[0])
+    weights = _gradient(outputs, layer.name).mean((2, 3))
     maps = weights[:, :, None, None] * activation
     if params.scalar == "logit" and isinstance(params.filter, int):
-        chosen = torch.nn.functional.one_hot(filters, activation.shape[1]).bool()
-        maps = maps * chosen[:, :, None, None]
-    return Response(filters, weights, maps, _weighted(seen, next(iter(back), None)), pixels)
+        filter_only = torch.nn.functional.one_hot(filters, activation.shape[1]).bool()
+        maps = maps * filter_only[:, :, None, None]
+    if earlier is None or outputs[earlier.name].activation.ndim != 4:
+        return Response(filters, weights, maps, None, pixels)
+    earlier_weights = _gradient(outputs, earlier.name).mean((2, 3), keepdim=True)
+    earlier_maps = (earlier_weights * outputs[earlier.name].activation).sum(1)
+    return Response(filters, weights, maps, earlier_maps, pixels)
 
 
 def _filters(activation: Tensor, params: FilterResponseParams, name: str) -> Tensor:
-    count, device = len(activation), activation.device
     if isinstance(params.filter, int):
         check_unit(params.filter, activation.shape[1], name)
-        return torch.full((count,), params.filter, device=device)
+        return torch.full((len(activation),), params.filter, device=activation.device)
     if params.filter == "all" or params.scalar == "logit":
-        return torch.full((count,), -1, device=device)
+        return torch.full((len(activation),), -1, device=activation.device)
     return activation.mean((2, 3)).argmax(1)
-
-
-def _mean_activation(name: str, path: str, filters: Tensor, module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
-    """Mean over places of each image's filter, or of all filters, `(B,)`."""
-    with torch.no_grad(), capture(module, {name: path}) as seen:
-        module(images)
-    means, chosen = seen[name].activation.mean((2, 3)), filters[index]
-    return torch.where(chosen < 0, means.mean(1), _pick(means, chosen))
 
 
 def _pick(maps: Tensor, filters: Tensor) -> Tensor:
     return maps[torch.arange(len(maps), device=maps.device), filters]
 
 
-def _gradient(seen: Capture, name: str) -> Tensor:
-    gradient = seen[name].gradient
+def _gradient(outputs: Capture, name: str) -> Tensor:
+    gradient = outputs[name].gradient
     assert gradient is not None, "backward has run"
     return gradient
 
 
-def _weighted(seen: Capture, name: str | None) -> Tensor | None:
-    if name is None or seen[name].activation.ndim != 4:
-        return None
-    return (_gradient(seen, name).mean((2, 3), keepdim=True) * seen[name].activation).sum(1)
+def _earlier_layer(request: VisualizerInput, layer: NamedLayer, name: str | None) -> NamedLayer | None:
+    """The layer of that name, else the convolution before the layer; None when that is the first convolution."""
+    if name is not None:
+        return NamedLayer(name, resolve_layer(request.model, name))
+    layers = [NamedLayer(*pair) for pair in convolutions(request.model).items()]
+    paths = [other.path for other in layers]
+    place = paths.index(layer.path) if layer.path in paths else 0
+    return layers[place - 1] if place else None
 
 
-def _earlier(given: VisualizerInput, path: str, wanted: str | None) -> tuple[str, str]:
-    """Name and path of the earlier layer; empty when the layer is the first convolution."""
-    if wanted is not None:
-        return wanted, resolve_layer(given.model, wanted)
-    before = [(name, other) for name, other in convolutions(given.model).items()]
-    places = [place for place, (_, other) in enumerate(before) if other == path]
-    return before[places[0] - 1] if places and places[0] else ("", "")
-
-
-def _shown(given: VisualizerInput, target: Target, params: FilterResponseParams, index: int) -> tuple[str, ...]:
-    return target.label(index)[: 2 if params.scalar == "logit" else 1]
+def _label(request: VisualizerInput, target: Target, params: FilterResponseParams, index: int, *more: str) -> str:
+    """Words before an image's row; what is explained only where that is a logit."""
+    return image_label(request, index, *target.label(index)[: 2 if params.scalar == "logit" else 1], *more)
 
 
 def _reading(params: FilterResponseParams, back: str) -> str:
@@ -226,32 +226,32 @@ def _kind(params: FilterResponseParams) -> Kind:
 
 
 def _figure(
-    given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
+    request: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
     rows, labels = [], []
     for index, filter in enumerate(response.filters.tolist()):
         feature = response.maps[index].mean(0).cpu().numpy()
         tiles = [
-            image_tile(given, index),
+            image_tile(request, index),
             Tile(feature, _kind(params)),
-            Tile(feature, "overlay", under=given.pixels[index]),
+            Tile(feature, "overlay", under=request.pixels[index]),
             Tile(response.pixels[index].cpu().numpy()),
         ]
         if response.earlier is not None:
             tiles.insert(3, Tile(response.earlier[index].cpu().numpy(), _kind(params)))
         rows.append(tuple(tiles))
         which = () if filter < 0 else (f"filter {filter}",)
-        labels.append(image_label(given, index, *_shown(given, target, params, index), *which))
+        labels.append(_label(request, target, params, index, *which))
     columns = ["Initial image", "Feature map", "Overlay", "gradient at\nthe pixels"]
     if response.earlier is not None:
         columns.insert(3, f"weighted maps\nof {back}")
     table = Tiles(tuple(labels), tuple(columns), tuple(rows), caption=_reading(params, back))
     default = name if params.scalar == "logit" else f"the most active filter of {name}"
-    shown = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else default
+    which_filter = f"filter {params.filter} of {name}" if isinstance(params.filter, int) else default
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
         name=name + (f"-filter{params.filter}" if isinstance(params.filter, int) else ""),
-        title=f"Response of {shown} by the gradient of the {scalar}, {named(given.image_ids)}",
+        title=f"Response of {which_filter} by the gradient of the {scalar}, {named(request.image_ids)}",
         alt=f"A row for each image: {', '.join(columns)}.".replace("\n", " "),
         draw=table.draw,
         size=table.size,
@@ -259,7 +259,7 @@ def _figure(
 
 
 def _grid(
-    given: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
+    request: VisualizerInput, name: str, back: str, response: Response, target: Target, params: FilterResponseParams
 ) -> Figure:
     # A filter's own mean ranks by activity, as the default filter is chosen; a share of a logit may be negative.
     ranked = response.maps if params.scalar == "filter-mean" else response.maps.abs()
@@ -268,17 +268,15 @@ def _grid(
     rows = []
     for index in range(len(response.maps)):
         maps = response.maps[index].cpu().numpy()
-        rows.append((image_tile(given, index), *(Tile(maps[unit], _kind(params)) for unit in units)))
-    labels = tuple(
-        image_label(given, index, *_shown(given, target, params, index)) for index in range(len(response.maps))
-    )
+        rows.append((image_tile(request, index), *(Tile(maps[unit], _kind(params)) for unit in units)))
+    labels = tuple(_label(request, target, params, index) for index in range(len(response.maps)))
     columns = ("Initial image", *(f"filter {unit}" for unit in units))
     table = Tiles(labels, columns, tuple(rows), tile=0.85, caption=_reading(params, back))
     scalar = "class logit" if params.scalar == "logit" else "filter's mean"
     return Figure(
         name=f"{name}-all",
         title=f"Responses of {len(units)} of {response.maps.shape[1]} filters of {name} by the gradient of the "
-        f"{scalar}, {named(given.image_ids)}",
+        f"{scalar}, {named(request.image_ids)}",
         alt=f"A row for each image, a column for each of the filters {', '.join(map(str, units))}.",
         draw=table.draw,
         size=table.size,

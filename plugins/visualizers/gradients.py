@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ahekit.hooks import evaluating
-from ahekit.inspection.attribution import input_gradient, integrated_gradients, plain_image, size_of
+from ahekit.inspection.attribution import gradient_size, input_gradient, integrated_gradients, plain_image
 from ahekit.inspection.heat_map import heat_map
-from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
+from ahekit.inspection.sanity_checks import Explanation, TargetParams, checked
 from ahekit.inspection.targets import Target, choose_target
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Visualization
@@ -41,15 +39,14 @@ class Saliency:
 
     Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: TargetParams) -> Visualization:
         """Map each image; the array `gradient` is `(B, 3, H, W)`, of the normalized input."""
-        target = choose_target(given, params.target)
+        target = choose_target(request, params.target)
 
-        def gradient(given: VisualizerInput) -> Tensor:
-            with evaluating(given.model.module):
-                return input_gradient(given.model.module, given.images, target.score)
+        def gradient(request: VisualizerInput) -> Tensor:
+            return input_gradient(request.model.module, request.images, target.score)
 
-        return _gradient_map(given, params, target, gradient, "Saliency")
+        return _gradient_map(request, params, target, gradient, "Saliency")
 
 
 class SmoothGrad:
@@ -60,21 +57,22 @@ class SmoothGrad:
 
     Params = SmoothGradParams
 
-    def visualize(self, given: VisualizerInput, params: SmoothGradParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: SmoothGradParams) -> Visualization:
         """Map each image; the array `gradient` is the mean, `(B, 3, H, W)`."""
-        target, images = choose_target(given, params.target), given.images
+        target = choose_target(request, params.target)
+        images = request.images
+        # Of the image's own range, as in the paper: a dark image gets less noise than a bright one.
         spread = params.noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
 
-        def gradient(given: VisualizerInput) -> Tensor:
-            random = torch.Generator().manual_seed(given.seed)
+        def gradient(request: VisualizerInput) -> Tensor:
+            random = torch.Generator().manual_seed(request.seed)
             total = torch.zeros_like(images)
-            with evaluating(given.model.module):
-                for _ in range(params.samples):
-                    noise = torch.randn(images.shape, generator=random).to(images)
-                    total += input_gradient(given.model.module, images + spread * noise, target.score)
+            for _ in range(params.samples):
+                noise = torch.randn(images.shape, generator=random).to(images)
+                total += input_gradient(request.model.module, images + spread * noise, target.score)
             return total / params.samples
 
-        return _gradient_map(given, params, target, gradient, "SmoothGrad")
+        return _gradient_map(request, params, target, gradient, "SmoothGrad")
 
 
 class IntegratedGradients:
@@ -85,23 +83,26 @@ class IntegratedGradients:
 
     Params = IntegratedGradientsParams
 
-    def visualize(self, given: VisualizerInput, params: IntegratedGradientsParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: IntegratedGradientsParams) -> Visualization:
         """Map each image: red speaks for the score, blue against it.
 
         Returns:
             Arrays `map`, the sum over colours, `attribution` `(B, 3, H, W)`, and `gap` `(B,)`, by how much the
             shares miss the rise.
         """
-        module, images = given.model.module, given.images
-        target, start = choose_target(given, params.target), plain_image(given, params.baseline)
-        attribution = integrated_gradients(given, target, start, steps=params.steps)
-        with evaluating(module), torch.no_grad():
-            rise = target.score(module(images)) - target.score(module(start.expand_as(images)))
+        module = request.model.module
+        images = request.images
+        target = choose_target(request, params.target)
+        baseline = plain_image(request, params.baseline)
+        attribution = integrated_gradients(request, target, baseline, steps=params.steps)
+        with torch.no_grad():
+            rise = target.score(module(images)) - target.score(module(baseline.expand_as(images)))
+        # Zero for endlessly many steps, by the axiom of completeness: it tells how far off these steps are.
         gap = attribution.sum((1, 2, 3)) - rise
         worst = float((gap.abs() / rise.abs().clamp(min=1e-6)).max())
         note = f"shares add up to the score's rise within {worst:.1%} (largest of {len(images)}; more --set steps=N)"
-        seen = heat_map(
-            given,
+        visualization = heat_map(
+            request,
             target,
             attribution.sum(1),
             method="Integrated gradients",
@@ -113,21 +114,29 @@ class IntegratedGradients:
             arrays={"attribution": attribution.cpu().numpy(), "gap": gap.cpu().numpy()},
         )
 
-        def maps(given: VisualizerInput) -> Tensor:
-            return integrated_gradients(given, target, start, steps=params.steps).sum(1)
+        def maps(request: VisualizerInput) -> Tensor:
+            return integrated_gradients(request, target, baseline, steps=params.steps).sum(1)
 
-        return checked(seen, given, params, Explained.of_class(target, maps, signed=True))
+        return checked(visualization, request, params, Explanation.of_class(target, maps, signed=True))
 
 
 def _gradient_map(
-    given: VisualizerInput,
+    request: VisualizerInput,
     params: TargetParams,
     target: Target,
     gradient: Callable[[VisualizerInput], Tensor],
     method: str,
 ) -> Visualization:
-    found = gradient(given)
-    arrays = {"gradient": found.cpu().numpy()}
-    look = partial(heat_map, method=method, name="pixels", where="the pixels", overlay=False)
-    seen = look(given, target, size_of(found), arrays=arrays)
-    return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(gradient(given))))
+    values = gradient(request)
+    visualization = heat_map(
+        request,
+        target,
+        gradient_size(values),
+        method=method,
+        name="pixels",
+        where="the pixels",
+        overlay=False,
+        arrays={"gradient": values.cpu().numpy()},
+    )
+    explanation = Explanation.of_class(target, lambda request: gradient_size(gradient(request)))
+    return checked(visualization, request, params, explanation)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ahekit.figures.tiles import Tile, Tiles
-from ahekit.inspection.layers import convolution, convolutions
+from ahekit.inspection.layers import NamedLayer, convolution, convolutions
 from ahekit.protocols import Params, VisualizerInput
 from ahekit.sections import Figure, Visualization
 
@@ -31,7 +31,7 @@ class Kernels:
     Params = KernelsParams
     needs_images = False
 
-    def visualize(self, given: VisualizerInput, params: KernelsParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: KernelsParams) -> Visualization:
         """Draw the weights of the named convolutions, or of the first.
 
         Returns:
@@ -40,16 +40,17 @@ class Kernels:
         Raises:
             UsageError: A layer is no convolution, or there is none.
         """
-        found = convolutions(given.model)
-        layers = given.layers or dict([next(iter(found.items()))])
-        arrays = {
-            name: convolution(given.model, name, path).weight.detach().float().cpu().numpy().copy()
-            for name, path in layers.items()
-        }
-        figures = [
-            _colour_figure(name, weights, params) if weights.shape[1] == 3 else _channel_figure(name, weights, params)
-            for name, weights in arrays.items()
-        ]
+        layers = [NamedLayer(name, path) for name, path in (request.layers or convolutions(request.model)).items()]
+        if not request.layers:
+            layers = layers[:1]
+        arrays: dict[str, Weights] = {}
+        figures = []
+        for layer in layers:
+            weights = convolution(request.model, layer).weight.detach().float().cpu().numpy().copy()
+            arrays[layer.name] = weights
+            # Filters over three channels can be drawn as what they are, colours.
+            figure = _colour_figure if weights.shape[1] == 3 else _channel_figure
+            figures.append(figure(layer.name, weights, params))
         return Visualization(arrays, tuple(figures))
 
 

@@ -7,15 +7,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ahekit.errors import UsageError
-from ahekit.hooks import evaluating
 from ahekit.inspection.attribution import BASELINES, plain_image
 from ahekit.inspection.heat_map import heat_map
-from ahekit.inspection.sanity_checks import Explained, TargetParams, checked
+from ahekit.inspection.sanity_checks import Explanation, TargetParams, checked
 from ahekit.inspection.targets import Target, choose_target
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Visualization
 
-_BATCH = 128
+_BATCH = 128  # covered images that go through the network at a time: all of them would not fit into memory
 
 
 class OcclusionParams(TargetParams):
@@ -41,7 +40,7 @@ class Occlusion:
 
     Params = OcclusionParams
 
-    def visualize(self, given: VisualizerInput, params: OcclusionParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: OcclusionParams) -> Visualization:
         """Map each image: red where covering it costs the score, blue where it helps.
 
         Returns:
@@ -50,25 +49,25 @@ class Occlusion:
         Raises:
             UsageError: The patch is larger than the image.
         """
-        height, width = given.images.shape[2:]
+        height, width = request.images.shape[2:]
         window = params.window or max(1, min(height, width) // 4)
         if window > min(height, width):
             raise UsageError(f"occlusion.window: {window} pixels are more than the image's {min(height, width)}")
         stride = params.stride or max(1, window // 4)
-        tops, lefts = _starts(height, window, stride), _starts(width, window, stride)
-        target = choose_target(given, params.target)
+        tops = _starts(height, window, stride)
+        lefts = _starts(width, window, stride)
+        target = choose_target(request, params.target)
+        cover = plain_image(request, params.cover)
+        falls = _falls(request, target, cover, tops, lefts, window)
 
-        def fall(given: VisualizerInput) -> Tensor:
-            return _falls(given, target, plain_image(given, params.cover), tops, lefts, window)
-
-        def maps(falls: Tensor) -> Tensor:
+        def maps(request: VisualizerInput) -> Tensor:
+            falls = _falls(request, target, cover, tops, lefts, window)
             return spread_over_pixels(falls, tops, lefts, window, (height, width))
 
-        falls = fall(given)
-        seen = heat_map(
-            given,
+        visualization = heat_map(
+            request,
             target,
-            maps(falls),
+            spread_over_pixels(falls, tops, lefts, window, (height, width)),
             method="Occlusion",
             name="patches",
             where=f"patches of {window} pixels",
@@ -76,7 +75,7 @@ class Occlusion:
             overlay=False,
             arrays={"falls": falls.cpu().numpy()},
         )
-        return checked(seen, given, params, Explained.of_class(target, lambda given: maps(fall(given)), signed=True))
+        return checked(visualization, request, params, Explanation.of_class(target, maps, signed=True))
 
 
 def spread_over_pixels(falls: Tensor, tops: list[int], lefts: list[int], window: int, size: tuple[int, int]) -> Tensor:
@@ -85,33 +84,37 @@ def spread_over_pixels(falls: Tensor, tops: list[int], lefts: list[int], window:
     Args:
         falls: `(B, len(tops), len(lefts))`.
     """
-    total, covered = falls.new_zeros(len(falls), *size), falls.new_zeros(size)
+    total = falls.new_zeros(len(falls), *size)
+    patches = falls.new_zeros(size)
     for row, top in enumerate(tops):
         for column, left in enumerate(lefts):
             total[:, top : top + window, left : left + window] += falls[:, row, column, None, None]
-            covered[top : top + window, left : left + window] += 1
-    return total / covered
+            patches[top : top + window, left : left + window] += 1
+    return total / patches
 
 
 def _falls(
-    given: VisualizerInput, target: Target, cover: Tensor, tops: list[int], lefts: list[int], window: int
+    request: VisualizerInput, target: Target, cover: Tensor, tops: list[int], lefts: list[int], window: int
 ) -> Tensor:
-    module, images = given.model.module, given.images
+    module = request.model.module
+    images = request.images
     places = [(image, top, left) for image in range(len(images)) for top in tops for left in lefts]
     scores = []
-    with evaluating(module), torch.no_grad():
+    with torch.no_grad():
         whole = target.score(module(images))
         for start in range(0, len(places), _BATCH):
-            part = places[start : start + _BATCH]
-            index = torch.tensor([image for image, _, _ in part], device=images.device)
-            covered = images[index].clone()
-            for row, (_, top, left) in enumerate(part):
-                covered[row, :, top : top + window, left : left + window] = cover[0]
-            scores.append(target.score(module(covered), index))
+            batch = places[start : start + _BATCH]
+            index = torch.tensor([image for image, _, _ in batch], device=images.device)
+            occluded = images[index].clone()
+            for row, (_, top, left) in enumerate(batch):
+                occluded[row, :, top : top + window, left : left + window] = cover[0]
+            scores.append(target.score(module(occluded), index))
+    # A fall is positive where covering costs the score.
     return whole[:, None, None] - torch.cat(scores).view(len(images), len(tops), len(lefts))
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
     """Where patches begin; the last one ends with the image."""
     starts = list(range(0, length - window + 1, stride))
+    # Otherwise up to a stride of pixels at the end would never be covered.
     return starts if starts[-1] + window == length else [*starts, length - window]

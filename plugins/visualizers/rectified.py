@@ -16,10 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from ahekit.errors import UsageError
 from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
-from ahekit.hooks import capture, evaluating
-from ahekit.inspection.attribution import input_gradient, size_of
-from ahekit.inspection.layers import check_maps, check_unit, one_layer
-from ahekit.inspection.sanity_checks import CheckedParams, Explained, TargetParams, checked
+from ahekit.hooks import capture
+from ahekit.inspection.attribution import gradient_size, input_gradient
+from ahekit.inspection.layers import NamedLayer, check_maps, check_unit, target_convolution
+from ahekit.inspection.sanity_checks import CheckedParams, Explanation, TargetParams, checked
 from ahekit.inspection.targets import choose_target
 from ahekit.protocols import VisualizerInput
 from ahekit.sections import Figure, Visualization
@@ -66,17 +66,18 @@ class _ReluAs(TorchFunctionMode):
 
     def __init__(self, function: Callable[[Tensor, float], Tensor]) -> None:
         super().__init__()
-        self.function, self.count = function, 0
+        self.function = function
+        self.count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         # What nn.ReLU6 calls. F.relu6 itself is mostly a part of hard gates, which are no rectifiers.
-        six = func is F.hardtanh and kwargs.get("min_val") == 0
-        if func not in _RELUS and not six:
+        relu6 = func is F.hardtanh and kwargs.get("min_val") == 0
+        if func not in _RELUS and not relu6:
             return func(*args, **kwargs)
         self.count += 1
         values = args[0] if args else kwargs["input"]
-        rectified = self.function(values, kwargs["max_val"] if six else math.inf)
+        rectified = self.function(values, kwargs["max_val"] if relu6 else math.inf)
         # Code may go on with the tensor it has overwritten rather than with the result.
         return values.copy_(rectified) if func in _IN_PLACE or kwargs.get("inplace") else rectified
 
@@ -91,23 +92,23 @@ class GuidedBackprop:
 
     Params = TargetParams
 
-    def visualize(self, given: VisualizerInput, params: TargetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: TargetParams) -> Visualization:
         """Show each image's gradient in colour; the array `gradient` is `(B, 3, H, W)`, `map` its size `(B, H, W)`."""
-        target = choose_target(given, params.target)
+        target = choose_target(request, params.target)
 
-        def guided(given: VisualizerInput) -> Tensor:
-            module = given.model.module
-            with evaluating(module), relu_as(_GuidedRelu.apply):
-                return input_gradient(module, given.images, target.score)
+        def guided(request: VisualizerInput) -> Tensor:
+            module = request.model.module
+            with relu_as(_GuidedRelu.apply):
+                return input_gradient(module, request.images, target.score)
 
-        gradient = guided(given)
-        labels = [image_label(given, index, *target.label(index)) for index in range(len(gradient))]
-        title = f"Guided backpropagation to the pixels: {target.title}, {named(given.image_ids)}"
-        figure = _figure(given, gradient, labels, name="pixels", title=title)
+        gradient = guided(request)
+        labels = [image_label(request, index, *target.label(index)) for index in range(len(gradient))]
+        title = f"Guided backpropagation to the pixels: {target.title}, {named(request.image_ids)}"
+        figure = _figure(request, gradient, labels, name="pixels", title=title)
         note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
-        arrays = {"gradient": gradient.cpu().numpy(), "map": size_of(gradient).cpu().numpy()}
-        seen = Visualization(arrays, (figure,), (note,))
-        return checked(seen, given, params, Explained.of_class(target, lambda given: size_of(guided(given))))
+        arrays = {"gradient": gradient.cpu().numpy(), "map": gradient_size(gradient).cpu().numpy()}
+        explanation = Explanation.of_class(target, lambda request: gradient_size(guided(request)))
+        return checked(Visualization(arrays, (figure,), (note,)), request, params, explanation)
 
 
 class Deconvnet:
@@ -120,39 +121,48 @@ class Deconvnet:
 
     Params = DeconvnetParams
 
-    def visualize(self, given: VisualizerInput, params: DeconvnetParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: DeconvnetParams) -> Visualization:
         """Show each image's projection in colour.
 
         Returns:
             Arrays `projection` `(B, 3, H, W)`, its size `map` `(B, H, W)`, `filters` `(B,)`, and `places` `(B, 2)`, row
             and column of the strongest place.
         """
-        name, path = one_layer(given)
-        projection, filters, places = project(given, name, path, lambda peaks: _filters(params, peaks, name))
-        labels = [image_label(given, index, f"filter {number}") for index, number in enumerate(filters.tolist())]
+        layer = target_convolution(request)
+
+        def choose(peaks: Tensor) -> Tensor:
+            if params.filter is None:
+                return peaks.argmax(1)
+            check_unit(params.filter, peaks.shape[1], layer.name)
+            return torch.full((len(peaks),), params.filter, device=peaks.device)
+
+        projection, filters, places = project(request, layer, choose)
+        labels = [image_label(request, index, f"filter {number}") for index, number in enumerate(filters.tolist())]
         which = "each image's strongest filter" if params.filter is None else f"filter {params.filter}"
-        title = f"Deconvnet: {which} of {name} at its strongest place, {named(given.image_ids)}"
+        title = f"Deconvnet: {which} of {layer.name} at its strongest place, {named(request.image_ids)}"
         arrays = {
             "projection": projection.cpu().numpy(),
-            "map": size_of(projection).cpu().numpy(),
+            "map": gradient_size(projection).cpu().numpy(),
             "filters": filters.cpu().numpy(),
             "places": places,
         }
-        seen = Visualization(arrays, (_figure(given, projection, labels, name=name, title=title),))
+        figure = _figure(request, projection, labels, name=layer.name, title=title)
 
-        def maps(given: VisualizerInput) -> Tensor:
-            return size_of(project(given, name, path, lambda peaks: filters)[0])
+        def maps(request: VisualizerInput) -> Tensor:
+            return gradient_size(project(request, layer, lambda peaks: filters)[0])
 
         def peak(module: nn.Module, images: Tensor, index: Tensor) -> Tensor:
-            with capture(module, {name: path}) as found:
+            with capture(module, [layer.path]) as outputs:
                 module(images)
-            return found[name].activation.amax((2, 3)).gather(1, filters[index, None])[:, 0]
+            peaks = outputs[layer.path].activation.amax((2, 3))
+            return peaks.gather(1, filters[index, None])[:, 0]
 
-        return checked(seen, given, params, Explained(maps, peak, "filter's largest activation"))
+        explanation = Explanation(maps, peak, "filter's largest activation")
+        return checked(Visualization(arrays, (figure,)), request, params, explanation)
 
 
 def project(
-    given: VisualizerInput, name: str, path: str, choose: Callable[[Tensor], Tensor]
+    request: VisualizerInput, layer: NamedLayer, choose: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, np.ndarray[Any, Any]]:
     """A filter's activation at its strongest place, back at the pixels.
 
@@ -165,17 +175,16 @@ def project(
     Raises:
         UsageError: The layer returns no maps, or the network has no ReLU.
     """
-    module = given.model.module
-    images = given.images.detach().clone().requires_grad_()
+    module = request.model.module
+    images = request.images.detach().clone().requires_grad_()
     with (
-        evaluating(module),
         torch.enable_grad(),
-        capture(module, {name: path}, gradients=True) as seen,
+        capture(module, [layer.path], gradients=True) as outputs,
         relu_as(_DeconvRelu.apply),
     ):
         module(images)
-        output = seen[name].output
-        check_maps(output, name, given.model)
+        output = outputs[layer.path].output
+        check_maps(output, layer.name, request.model)
         strongest = output.flatten(2).max(2)
         filters = choose(strongest.values)
         rows = torch.arange(len(output), device=output.device)
@@ -191,21 +200,14 @@ def relu_as(function: Callable[[Tensor, float], Tensor]) -> Iterator[None]:
     Raises:
         UsageError: No ReLU was met.
     """
-    with _ReluAs(function) as met:
+    with _ReluAs(function) as relus:
         yield
-    if not met.count:
+    if not relus.count:
         raise UsageError("the network has no ReLU, which this method is defined by; saliency works without")
 
 
-def _filters(params: DeconvnetParams, peaks: Tensor, name: str) -> Tensor:
-    if params.filter is None:
-        return peaks.argmax(1)
-    check_unit(params.filter, peaks.shape[1], name)
-    return torch.full((len(peaks),), params.filter, device=peaks.device)
-
-
-def _figure(given: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str) -> Figure:
-    rows = tuple((image_tile(given, index), Tile(as_colours(one), "picture")) for index, one in enumerate(gradient))
+def _figure(request: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str) -> Figure:
+    rows = tuple((image_tile(request, index), Tile(as_colours(one), "picture")) for index, one in enumerate(gradient))
     caption = "Colour: which way a pixel would have to change. Gray: it has no say. Each has a scale of its own."
     table = Tiles(tuple(labels), ("image", "at the pixels"), rows, tile=1.4, caption=caption)
     alt = "A row for each image: the image, and the gradient at its pixels in colour, gray where it is zero."
@@ -215,5 +217,6 @@ def _figure(given: VisualizerInput, gradient: Tensor, labels: list[str], *, name
 def as_colours(gradient: Tensor) -> np.ndarray[Any, Any]:
     """A gradient `(3, H, W)` as a picture `(H, W, 3)` in [0, 1]: gray is zero, full colour its 99.5th percentile."""
     values = gradient.detach().float().cpu().numpy().transpose(1, 2, 0)
+    # A few pixels outshine all others, and would leave them gray; of a gradient with few others all count.
     high = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
     return np.clip(0.5 + 0.5 * values / high, 0, 1)

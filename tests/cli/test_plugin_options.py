@@ -28,7 +28,7 @@ def test_help_on_a_visualizer_lists_its_options_and_no_others(cli: Callable[...,
     assert "Parameters of gradcam" in page.out
     assert "--target" in page.out
     assert "(default: predicted)" in said(page.out)
-    for foreign in ("--unit", "--filter", "--diversity", "Arguments"):
+    for foreign in ("--unit", "--filter", "--images-per-class", "Arguments"):
         assert foreign not in page.out
 
 

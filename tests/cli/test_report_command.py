@@ -35,7 +35,7 @@ class Weather:
     order = 5
     def report(self, record, params):
         table = Table("Rain", (Column("Day"), Column("mm", ".1f", "right")), (("Monday", 3.25),))
-        return Section("weather", "Weather", "It rained.", (table,), (Figure("rain", "Rain", "Rising.", draw),))
+        return Section("Weather", "It rained.", (table,), (Figure("rain", "Rain", "Rising.", draw),))
 '''
 
 
@@ -84,7 +84,7 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.startswith(f"Run {newest.name}\n")
-    assert "names 24 of 30 test images correctly" in outcome.out
+    assert "predicts 24 of 30 test images correctly" in outcome.out
     for heading in ("FINAL METRICS", "CLASSES ON TEST", "LEARNING CURVES", "CONFUSIONS ON TEST"):
         assert heading in outcome.out
     assert outcome.out.splitlines()[-1] == f"report: {newest.path / 'report' / 'report.html'}"

@@ -90,7 +90,7 @@ def test_only_shared_images_are_compared_whatever_the_order_of_images_and_classe
     [
         (made([0], [0], ids=["elsewhere"]), "no test image is common"),
         (Predictions(("0",), np.array([0]), np.eye(1, dtype=np.float32), ("a",)), "know different classes .b, c."),
-        (made([1], [1], ids=["0"]), "file 1 images under different classes, 0 first"),
+        (made([1], [1], ids=["0"]), "have different true labels for 1 images, 0 first"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(other: Predictions, message: str) -> None:

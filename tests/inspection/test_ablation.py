@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ahekit.backbones.wrap import wrap
 from ahekit.errors import UnknownNameError
 from ahekit.evaluation.metrics import class_scores
 from ahekit.inspection.ablation import Silenced, silenced_counts, silencing
@@ -32,14 +33,7 @@ def one_unit_a_class() -> BuiltModel:
     net[0].weight.data = torch.eye(3).view(3, 3, 1, 1)
     net[4].weight.data = torch.eye(4)[:, :3].contiguous()
     net[4].bias.data = torch.tensor([0.0, 0.0, 0.0, 0.01])
-    return BuiltModel(
-        module=net,
-        preprocessing=Preprocessing(size=4),
-        stages={"body": tuple(net[:4]), "head": (net[4],)},
-        layers={"conv1": "0"},
-        embed=net[:4],
-        split=lambda stage: (net[:0], net) if stage == "body" else (net[:4], net[4:]),
-    )
+    return wrap(net, preprocessing=Preprocessing(size=4))
 
 
 def coloured() -> Tensor:
@@ -79,9 +73,9 @@ def test_starting_from_the_unit_s_stage_gives_what_the_whole_network_gives() -> 
     labels = np.arange(40) % 4
     units = [Silenced("block1.norm", 2), Silenced("block3.norm", 5, value=3.0), Silenced("dense1.linear", 0, value=9.0)]
 
+    built.module.eval()
     _, each = silenced_counts(built, units, batches(images, 16), labels, num_classes=4)
 
-    built.module.eval()
     for unit, counts in zip(units, each, strict=True):
         with torch.no_grad(), silencing(built.module, unit):
             predicted = built.module(images).argmax(1).numpy()

@@ -59,12 +59,12 @@ def test_weights_are_randomized_from_the_head_down_and_the_network_keeps_its_own
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_parameters_that_cannot_be_drawn_are_dealt_out_anew() -> None:
+def test_parameters_that_cannot_be_drawn_are_permuted() -> None:
     module = network()
     ((_, changed),) = randomized(module, {"all": tuple(module)})
-    dealt = changed.get_parameter("2.weight").detach()
-    assert not torch.equal(dealt, torch.arange(64.0))
-    assert torch.equal(dealt.sort().values, torch.arange(64.0))
+    permuted = changed.get_parameter("2.weight").detach()
+    assert not torch.equal(permuted, torch.arange(64.0))
+    assert torch.equal(permuted.sort().values, torch.arange(64.0))
 
 
 def test_randomization_repeats_by_its_seed() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ahekit.errors import RunError, UsageError
 from ahekit.inspection.selectivity import class_selectivity
-from ahekit.inspection.units import UnitsMeasured, deal, find_unit_layers, measure_units
+from ahekit.inspection.units import UnitsMeasured, find_unit_layers, measure_units, permute_labels
 from ahekit_plugins.models.cnn5 import Cnn5
 
 SIZE = 12
@@ -34,8 +34,8 @@ def measure(
     **options: Any,
 ) -> UnitsMeasured:
     layers = find_unit_layers(net, {"layer": layer}, images[:1] * 0)
-    given = {"num_classes": 3, "size": images.shape[2], "shuffles": 20, "top": 3} | options
-    return measure_units(net, layers, batches(images, batch), np.array(labels), **given)["layer"]
+    settings = {"num_classes": 3, "size": images.shape[2], "permutations": 20, "top": 3} | options
+    return measure_units(net, layers, batches(images, batch), np.array(labels), **settings)["layer"]
 
 
 def channels_as_units() -> nn.Sequential:
@@ -176,26 +176,26 @@ def test_vector_units_see_the_whole_image() -> None:
     assert (found.top_boxes[found.top_images >= 0] == [0, SIZE, 0, SIZE]).all()
 
 
-def test_labels_that_mean_nothing_are_as_selective_as_the_shuffled_ones() -> None:
+def test_labels_that_mean_nothing_are_as_selective_as_the_permuted_ones() -> None:
     labels = np.random.default_rng(3).integers(0, 3, 60)
     torch.manual_seed(0)
-    found = measure(nn.Sequential(nn.Conv2d(3, 64, 3)), random_images(60), labels, shuffles=40)
-    assert found.shuffled_selectivity.shape == found.shuffled_share.shape == (40, 64)
+    found = measure(nn.Sequential(nn.Conv2d(3, 64, 3)), random_images(60), labels, permutations=40)
+    assert found.permuted_selectivity.shape == found.permuted_share.shape == (40, 64)
     # Standard deviation of the difference, over the shufflings of these very images.
-    spread = found.shuffled_selectivity.mean(axis=1).std()
-    assert abs(found.selectivity.mean() - found.shuffled_selectivity.mean()) < 3 * spread
-    spread = found.shuffled_share.mean(axis=1).std()
-    assert abs(found.majority_share.mean() - found.shuffled_share.mean()) < 3 * spread
+    spread = found.permuted_selectivity.mean(axis=1).std()
+    assert abs(found.selectivity.mean() - found.permuted_selectivity.mean()) < 3 * spread
+    spread = found.permuted_share.mean(axis=1).std()
+    assert abs(found.majority_share.mean() - found.permuted_share.mean()) < 3 * spread
 
 
-def test_labels_are_dealt_out_anew_and_none_is_lost() -> None:
+def test_labels_are_permuted_and_none_is_lost() -> None:
     labels = np.array([0] * 5 + [1] * 9 + [2])
-    dealt = deal(labels, 30, seed=4)
-    np.testing.assert_array_equal(dealt[0], labels)
-    np.testing.assert_array_equal(np.sort(dealt, axis=1), np.sort(labels)[None].repeat(31, axis=0))
-    assert len({row.tobytes() for row in dealt}) > 25
-    np.testing.assert_array_equal(deal(labels, 30, seed=4), dealt)
-    assert not np.array_equal(deal(labels, 30, seed=5), dealt)
+    labelings = permute_labels(labels, 30, seed=4)
+    np.testing.assert_array_equal(labelings[0], labels)
+    np.testing.assert_array_equal(np.sort(labelings, axis=1), np.sort(labels)[None].repeat(31, axis=0))
+    assert len({row.tobytes() for row in labelings}) > 25
+    np.testing.assert_array_equal(permute_labels(labels, 30, seed=4), labelings)
+    assert not np.array_equal(permute_labels(labels, 30, seed=5), labelings)
 
 
 def test_every_convolution_of_cnn5_is_measured_behind_its_normalization() -> None:

@@ -24,7 +24,7 @@ asked: list[tuple[str, Mapping[str, Any]]] = []
 
 
 def look(name: str, params: Mapping[str, Any]) -> Visualization:
-    """Two images, the second of which is named wrongly; the first one's map is a quarter of the image, even."""
+    """Two images, the second of which is misclassified; the first one's map is a quarter of the image, even."""
     asked.append((name, params))
     maps = np.zeros((2, 8, 8), dtype=np.float32)
     maps[0, :4, :4] = 1
@@ -35,7 +35,9 @@ def look(name: str, params: Mapping[str, Any]) -> Visualization:
         "image_ids": np.array(["test/altar/1.jpg", "test/vault/2.jpg"]),
         "pixels": np.full((2, 8, 8, 3), 100, dtype=np.uint8),
     }
-    figure = Figure("conv5", "Grad-CAM of conv5: each image's score as named, 2 images", "", lambda figure: None)
+    figure = Figure(
+        "conv5", "Grad-CAM of conv5: each image's score of its predicted class, 2 images", "", lambda figure: None
+    )
     return Visualization(arrays, (figure,), ("1 of 2 maps are zero everywhere",))
 
 
@@ -47,7 +49,9 @@ def lack(name: str, params: Mapping[str, Any]) -> Visualization:
 def record(tmp_path: Path) -> RunRecord:
     (tmp_path / "figures").mkdir()
     manifest = {"class_names": NAMES}
-    return RunRecord("run-1", tmp_path, RunSpec(), manifest, [], {}, "finished", look=look)
+    return RunRecord.of(
+        name="run-1", path=tmp_path, spec=RunSpec(), manifest=manifest, predictions={}, state="finished", look=look
+    )
 
 
 def inside(record: RunRecord, **params: Any) -> Section:
@@ -69,9 +73,9 @@ UNITS = {
     "split": np.array("test"),
     "conv1.selectivity": np.array([0.1, 0.3, np.nan]),
     "conv1.dead": np.array([False, False, True]),
-    "conv1.selectivity_shuffled": np.array([0.1, 0.1, np.nan]),
+    "conv1.selectivity_permuted": np.array([0.1, 0.1, np.nan]),
     "conv2.selectivity": np.array([0.5, 0.7]),
-    "conv2.selectivity_shuffled": np.array([0.2, 0.2]),
+    "conv2.selectivity_permuted": np.array([0.2, 0.2]),
     "conv2.majority_share": np.array([0.75, 0.25]),
 }
 
@@ -83,8 +87,11 @@ def test_an_image_of_each_class_is_shown_with_the_map_of_its_own_class(record: R
 
     assert asked == [("layercam", {"target": "true"})]
     assert section.figures[0].title == "Grad-CAM of conv5, a test image of each class"
-    assert section.figures[0].data["lines"] == [["altar", "named altar 96%"], ["vault", "named altar 96%"]]
-    assert section.reading.startswith("1 of 2 example images, one of each class drawn by lot, are named rightly.")
+    assert section.figures[0].data["lines"] == [
+        ["true: altar", "pred: altar 96%"],
+        ["true: vault", "pred: altar 96%"],
+    ]
+    assert section.reading.startswith("1 of 2 example images, one of each class drawn by lot, are predicted correctly.")
     assert "1 of 2 maps are zero everywhere." in section.reading
     assert section.values["activation_maps"]["half_share"] == [8 / 64, None]
 
@@ -108,7 +115,7 @@ def test_class_images_are_those_made_last_with_the_judges_opinion(record: RunRec
         "3 class images, to which the network gives the wanted class a probability of 0.90 on average"
         in section.reading
     )
-    assert "names 2 of them rightly" in section.reading
+    assert "predicts 2 of them correctly" in section.reading
 
 
 def test_class_images_without_scores_are_told_as_such_and_those_of_units_are_another_subject(record: RunRecord) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ahekit.evaluation.metrics import summarize
-from ahekit.evaluation.predictions import Predictions, StoredPredictions
+from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.stored import StoredPredictions
 from ahekit.registry import REPORTERS
 from ahekit.reporting.style import DARK, render_figure
 from ahekit.sections import Section, Table
@@ -21,7 +22,7 @@ from ahekit_plugins.reporters.curves.drawing import spread
 from ahekit_plugins.reporters.curves.trends import overfit, smoothed, trend
 
 NAMES = ("altar", "dome_inner", "vault")
-# True class and what it was named; 6 of 10 right.
+# True and predicted class; 6 of 10 right.
 NAMED = ((0, 0), (0, 0), (0, 0), (0, 2), (1, 1), (1, 2), (1, 2), (2, 2), (2, 2), (2, 1))
 
 
@@ -73,7 +74,7 @@ def make_record(**changes: Any) -> RunRecord:
         "state": "finished",
         "status": {"best": {"epoch": 5, "step": 180, "val_f1": 0.71}},
     }
-    return RunRecord(**{**values, **changes})
+    return RunRecord.of(**{**values, **changes})
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:
@@ -142,7 +143,7 @@ def test_verdict_says_how_good_how_sure_and_chosen_on_what() -> None:
     section = report("metrics", make_record())
 
     assert section.reading.startswith(
-        "The run names 6 of 10 test images correctly: accuracy 0.600, with 95% confidence between 0.313 and 0.832. "
+        "The run predicts 6 of 10 test images correctly: accuracy 0.600, with 95% confidence between 0.313 and 0.832. "
     )
     assert "Always answering altar would reach an accuracy of 0.400." in section.reading
     assert section.reading.endswith(
@@ -227,7 +228,7 @@ def test_weakest_class_is_named_with_what_is_wrong() -> None:
     reading = report("classes", make_record()).reading
 
     assert reading.startswith("The weakest class is inner dome: F1 0.400, with 95% confidence between 0.000 and ")
-    assert "on its 3 images. It is overlooked in 2 of 3, and 50% of the images that bear its name are" in reading
+    assert "on its 3 images. It is missed in 2 of 3, and 50% of the images predicted as it are" in reading
     assert "The strongest is altar with F1 0.857." in reading
 
 
@@ -239,7 +240,7 @@ def test_class_without_test_images_is_a_row_of_dashes_with_a_note() -> None:
     assert column(table, "Recall")[3] == pytest.approx((1 + 1 / 2) / 2)
     assert "No images of vault: nothing to measure, left out of the averages." in table.note
     assert "There are no images of vault" in section.reading
-    assert section.figures[0].data["class"] == ["dome_inner", "altar"]
+    assert section.figures[0].data["class"] == ["altar", "dome_inner"]
 
 
 def test_faultless_classes_are_not_called_faulty() -> None:
@@ -267,7 +268,7 @@ def test_confused_pairs_come_most_frequent_first() -> None:
         ("altar", "vault", 1, 1 / 4, 1 / 4),
     )
     assert section.reading == (
-        "4 of 10 images are named wrongly. Most often inner dome is taken for vault: 2 of 3 (66.7%), "
+        "4 of 10 images are misclassified. Most often inner dome is predicted as vault: 2 of 3 (66.7%), "
         "and 1 the other way round."
     )
     assert section.values["counts"] == [[3, 0, 1], [0, 1, 2], [0, 1, 2]]
@@ -281,7 +282,7 @@ def test_number_of_pairs_is_a_parameter() -> None:
 def test_run_without_errors_confuses_nothing() -> None:
     section = report("confusion", make_record(predictions={"test": make_predictions([(0, 0), (1, 1)])}))
 
-    assert section.reading == "All 2 images are named correctly, so nothing is confused."
+    assert section.reading == "All 2 images are predicted correctly, so nothing is confused."
     assert section.tables == ()
 
 

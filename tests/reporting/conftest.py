@@ -31,7 +31,7 @@ def make_record() -> Callable[..., RunRecord]:
             "predictions": {},
             "state": "finished",
         }
-        return RunRecord(**{**values, **changes})
+        return RunRecord.of(**{**values, **changes})
 
     return make
 
@@ -52,12 +52,12 @@ def small_report(line_figure: Figure) -> Report:
     columns = (Column("Class | name"), Column("F1", ".2f", "right"), Column("Support", ",d", "right"))
     rows = (("<b>altar</b>", 0.987, 1200), ("a_b|c*d*", None, 0), ("apse", float("nan"), 7))
     section = Section(
-        "classes",
         "Classes & more",
         "Altar is best; `ahekit resume` goes on.",
         (Table("By class", columns, rows, "Support: images."),),
         (line_figure,),
         {"best": "altar", "share": float("nan")},
+        name="classes",
     )
     missing = (Missing("curves", "no epoch was measured"),)
     return Report("run-1", "Run run-1", "cnn5 · mine", (("Model", "cnn5"),), (section,), missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from ahekit.evaluation.record import MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, build_report
-from ahekit.sections import Figure, Section, Table
+from ahekit.sections import Column, Figure, Section, Table
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -35,7 +36,7 @@ def register(name: str, order: int, make: Callable[[RunRecord, Any], Section], p
 
 def section(reading: str = "It is so.") -> Section:
     table = Table("A table", (), ())
-    return Section("x", "A title", reading, (table,), (Figure("f", "A figure", "", lambda figure: None),))
+    return Section("A title", reading, (table,), (Figure("f", "A figure", "", lambda figure: None),))
 
 
 def test_sections_stand_in_the_order_of_their_reporters(make_record: MakeRecord) -> None:
@@ -91,6 +92,40 @@ def test_broken_reporter_costs_its_own_section_alone(make_record: MakeRecord) ->
     assert "bug" in [missing.section for missing in report.missing]
     assert "ZeroDivisionError: division by zero" in report.missing[0].reason
     assert report.missing[0].reason.startswith(f"reporter 'bug' of {__name__} is broken: ")
+
+
+def test_section_that_no_rendering_could_cope_with_costs_itself_alone(make_record: MakeRecord) -> None:
+    ragged = Table("Counts", (Column("Class"), Column("F1", ".2f")), (("altar", 0.5), ("apse",)))
+    register("garbage", 1, lambda record, params: Section("Garbage", "It is so.", (ragged,)))
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["garbage", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert report.missing[0].reason == (
+        f"reporter 'garbage' of {__name__} is broken: table 'Counts': row 2 has 1 cells and the table 2 columns"
+    )
+
+
+def test_reporter_that_exits_costs_its_own_section_alone(make_record: MakeRecord) -> None:
+    register("leaver", 1, lambda record, params: sys.exit(0))
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["leaver", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert "'leaver' of" in report.missing[0].reason
+    assert "SystemExit: 0" in report.missing[0].reason
+
+
+def test_reporter_whose_place_is_no_number_costs_its_own_section_alone(make_record: MakeRecord) -> None:
+    register("placeless", "first", lambda record, params: section())  # type: ignore[arg-type]
+    register("mine", 2, lambda record, params: section())
+
+    report = build_report(make_record(), only=["placeless", "mine"])
+
+    assert [found.name for found in report.sections] == ["mine"]
+    assert report.missing[0].reason.endswith("is broken: its order is 'first', not a number")
 
 
 def test_broken_reporter_keeps_its_traceback_when_asked_to(

@@ -15,6 +15,7 @@ from ahekit.errors import RunError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
+from ahekit.notes import Manifest
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report, build_comparison
@@ -103,7 +104,7 @@ def test_run_without_test_predictions_is_missing_and_said_so(one: RunRecord, two
     assert compared([one, two, broken]).missing[0].section == "broken"
     with pytest.raises(RunError, match=r"takes two different runs .*broken: no predictions on test"):
         build_comparison([one, broken])
-    with pytest.raises(RunError, match="one run was named twice"):
+    with pytest.raises(RunError, match="one run was given twice"):
         build_comparison([one, one])
 
 
@@ -132,9 +133,12 @@ def test_images_that_one_run_alone_names_rightly_are_shown(one: RunRecord, two: 
 
     shown = section(compared([one, replace(two, data_root=tmp_path)]).sections, "disagreements").figures
 
-    assert [figure.title for figure in shown] == ["Right by A, wrong by B", "Right by B, wrong by A"]
+    assert [figure.title for figure in shown] == [
+        "Correct by A, misclassified by B",
+        "Correct by B, misclassified by A",
+    ]
     assert [figure.data["ids"] for figure in shown] == [["5.jpg"], ["1.jpg", "2.jpg", "3.jpg"]]
-    assert shown[1].data["lines"][0] == ["b", "A: c"]
+    assert shown[1].data["lines"][0] == ["true: b", "A: c"]
     assert render_figure(shown[1], form="svg").startswith(b"<?xml")
 
 
@@ -178,7 +182,7 @@ def test_a_stranger_s_reporter_compares_too(one: RunRecord, two: RunRecord) -> N
         Params, order = NoParams, 1
 
         def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
-            return Section("", "Letters", " ".join(f"{runs.letter(name)}={name}" for name in runs.names))
+            return Section("Letters", " ".join(f"{runs.letter(name)}={name}" for name in runs.names))
 
     found = compared([one, two]).sections[0]
 
@@ -186,7 +190,7 @@ def test_a_stranger_s_reporter_compares_too(one: RunRecord, two: RunRecord) -> N
 
 
 def test_comparison_on_drawings_says_so(one: RunRecord, two: RunRecord) -> None:
-    drawn = replace(two, manifest={"data": {"name": "sample", "kind": "sample"}})
+    drawn = replace(two, manifest=Manifest.of({"data": {"name": "sample", "kind": "sample"}}))
 
     report = compared([one, drawn])
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report
 from ahekit.reporting.drawing import draw_report, picture_name
 from ahekit.reporting.files import report_files
@@ -240,7 +241,7 @@ def test_two_figures_of_one_name_do_not_overwrite_each_other(small_report: Repor
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "a b\n"])
 def test_figure_name_leads_to_no_other_folder(line_figure: Figure, name: str) -> None:
-    stem = picture_name(Section("mine", "", ""), replace(line_figure, name=name))
+    stem = picture_name(Section("", "", name="mine"), replace(line_figure, name=name))
 
     assert stem.startswith("mine-")
     assert not {"/", "\\", "\n", " "} & set(stem)
@@ -251,3 +252,23 @@ def test_png_has_the_size_of_its_figure(small_report: Report) -> None:
     _, files = report_files(small_report, ["png"])
 
     assert Image.open(BytesIO(files["figures/classes-line.png"])).size == (450, 300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"size": (3000.0, 3000.0)}, "3000 x 3000 inches are too large"),
+        ({"name": "line"}, "the section has two of that name"),
+    ],
+)
+def test_figure_that_is_wrong_before_it_is_drawn_names_its_plugin(
+    small_report: Report, line_figure: Figure, changes: dict[str, Any], fault: str
+) -> None:
+    bad = replace(line_figure, **{"name": "bad", **changes})
+    section = replace(small_report.sections[0], figures=(bad, line_figure))
+
+    report, _ = report_files(replace(small_report, sections=(section,)), ["html"])
+
+    entry = next(entry for entry in REPORTERS.entries() if entry.name == "classes")
+    reason = f"reporter 'classes' of {entry.provider} is broken: figure {bad.name!r} can't be drawn: {fault}"
+    assert Missing("classes", reason) in report.missing

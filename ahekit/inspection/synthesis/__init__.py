@@ -4,8 +4,9 @@ The parts are callables that anybody can bring: a parameterization (`parameteriz
 that renders it; a transform (`transforms`) maps images to images; an `Objective` (`objectives`) says of each image
 how good it is. Objectives add up and scale:
 
-    wanted = class_odds(targets) - 0.5 * total_variation()
-    synthesize(module, parameters, render, wanted, transforms=[random_affine(rotation=0.1), to_input], steps=200)
+    objective = class_odds(targets) - 0.5 * total_variation()
+    parameters = synthesize(module, start, render, objective, transforms=[random_affine(), to_input], steps=200, lr=0.1)
+    pixels = as_pixels(render(parameters))
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ahekit.hooks import evaluating, find_module, observing
+from ahekit.hooks import find_module, observing
 
 Render = Callable[[Tensor], Tensor]
 Watch = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a transform is applied.
+class Step:
+    """The step of the optimization that a transform is applied at.
 
     Attributes:
         random: What it draws from.
@@ -37,23 +40,23 @@ class Moment:
     share: float = 1.0
 
 
-Transform = Callable[[Tensor, Moment], Tensor]
+Transform = Callable[[Tensor, Step], Tensor]
 
 
 @dataclass(frozen=True)
-class View:
-    """One look of the network at the images of this step.
+class ForwardPass:
+    """One pass of this step's images through the network.
 
     Attributes:
         images: As rendered, before any transform, `(B, 3, H, W)`.
-        shown: What the network was given, `(B, 3, H, W)`.
+        network_input: What the transforms made of them, `(B, 3, H, W)`.
         logits: `(B, C)`.
         inputs: What went into the modules whose inputs the objective asked for, by path.
         outputs: What came out of those whose outputs it asked for.
     """
 
     images: Tensor
-    shown: Tensor
+    network_input: Tensor
     logits: Tensor
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
@@ -64,24 +67,24 @@ class Objective:
     """What to maximize.
 
     Attributes:
-        value: A number for each image of a view, `(B,)`.
+        value: A number for each image of a forward pass, `(B,)`.
         inputs: Dotted paths of modules whose inputs it needs.
         outputs: Of modules whose outputs it needs.
     """
 
-    value: Callable[[View], Tensor]
+    value: Callable[[ForwardPass], Tensor]
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
     def __add__(self, other: Objective) -> Objective:
         return Objective(
-            lambda view: self.value(view) + other.value(view),
+            lambda forward: self.value(forward) + other.value(forward),
             self.inputs + other.inputs,
             self.outputs + other.outputs,
         )
 
     def __rmul__(self, weight: float) -> Objective:
-        return Objective(lambda view: weight * self.value(view), self.inputs, self.outputs)
+        return Objective(lambda forward: weight * self.value(forward), self.inputs, self.outputs)
 
     def __sub__(self, other: Objective) -> Objective:
         return self + (-1.0) * other
@@ -107,6 +110,7 @@ def synthesize(
     of an image depends on that image alone, each ends as it would alone.
 
     Args:
+        module: In eval mode.
         parameters: Where to start; left as it is.
         lr: Adam's learning rate, or a function of the share of the steps that are done (`annealed`).
         transforms: Applied to the rendered images, in order, anew at each step; the last has to make them the
@@ -118,45 +122,53 @@ def synthesize(
             the last.
 
     Returns:
-        The parameters found.
+        The improved parameters.
     """
     parameters = parameters.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([parameters])
     rate = lr if callable(lr) else lambda share: lr
     random = random or torch.Generator().manual_seed(0)
-    seen_inputs: dict[str, Tensor] = {}
-    seen_outputs: dict[str, Tensor] = {}
+    module_inputs: dict[str, Tensor] = {}
+    module_outputs: dict[str, Tensor] = {}
 
-    def observe(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def observe(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if name in objective.inputs:
-            seen_inputs[name] = inputs[0]
+            module_inputs[name] = inputs[0]
         if name in objective.outputs:
             # A copy: what follows may work in place.
-            seen_outputs[name] = output.clone()
+            module_outputs[name] = output.clone()
 
-    watched = {path: find_module(module, path) for path in {*objective.inputs, *objective.outputs}}
-    with evaluating(module), torch.enable_grad(), observing(watched, observe):
-        for step in range(steps):
+    modules = {path: find_module(module, path) for path in {*objective.inputs, *objective.outputs}}
+    with torch.enable_grad(), observing(modules, observe):
+        for number in range(steps):
             images = render(parameters)
-            watch(step, images.detach())
-            moment = Moment(random, step / steps)
-            optimizer.param_groups[0]["lr"] = rate(moment.share)
+            watch(number, images.detach())
+            step = Step(random, number / steps)
+            optimizer.param_groups[0]["lr"] = rate(step.share)
             values = []
             for _ in range(views):
-                shown = images
+                network_input = images
                 for transform in transforms:
-                    shown = transform(shown, moment)
+                    network_input = transform(network_input, step)
                 # The layout in which convolutions on a processor are quickest.
-                shown = shown.contiguous(memory_format=torch.channels_last)
-                logits = module(shown)
-                values.append(objective.value(View(images, shown, logits, dict(seen_inputs), dict(seen_outputs))))
+                network_input = network_input.contiguous(memory_format=torch.channels_last)
+                logits = module(network_input)
+                forward = ForwardPass(images, network_input, logits, dict(module_inputs), dict(module_outputs))
+                values.append(objective.value(forward))
             # Only the image's gradient: the network's parameters cost nothing on the way back.
             (parameters.grad,) = torch.autograd.grad(-torch.stack(values).mean(0).sum(), parameters)
             optimizer.step()
-            progress(step + 1, steps)
-    found = parameters.detach()
-    watch(steps, render(found))
-    return found
+            progress(number + 1, steps)
+    improved = parameters.detach()
+    watch(steps, render(improved))
+    return improved
+
+
+def as_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Images `(B, 3, H, W)` in [0, 1] as pictures `(B, H, W, 3)`: times 255, clipped and rounded down."""
+    scaled = images.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255
+    pixels: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def annealed(lr: float, *, least: float = 0.1) -> Callable[[float], float]:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ahekit.inspection.synthesis import Objective, View
+from ahekit.inspection.synthesis import ForwardPass, Objective
 
 
 def class_logit(targets: Tensor) -> Objective:
     """Each image's logit of its own class; `targets` is `(B,)`."""
-    return Objective(lambda view: view.logits.gather(1, targets[:, None])[:, 0])
+    return Objective(lambda forward: forward.logits.gather(1, targets[:, None])[:, 0])
 
 
 def class_odds(targets: Tensor) -> Objective:
@@ -21,42 +21,45 @@ def class_odds(targets: Tensor) -> Objective:
     Raising all classes alike gains nothing, and unlike the log-probability it goes on growing near certainty.
     """
 
-    def value(view: View) -> Tensor:
-        own = torch.nn.functional.one_hot(targets, view.logits.shape[1]).bool()
-        others = view.logits.masked_fill(own, -torch.inf).logsumexp(1)
-        return view.logits.gather(1, targets[:, None])[:, 0] - others
+    def value(forward: ForwardPass) -> Tensor:
+        # All but the class itself: minus infinity adds nothing to a sum of exponentials.
+        own = torch.nn.functional.one_hot(targets, forward.logits.shape[1]).bool()
+        others = forward.logits.masked_fill(own, -torch.inf).logsumexp(1)
+        return forward.logits.gather(1, targets[:, None])[:, 0] - others
 
     return Objective(value)
 
 
-def class_distance(describe: Callable[[View], Tensor], means: Tensor, variances: Tensor, targets: Tensor) -> Objective:
+def class_distance(
+    describe: Callable[[ForwardPass], Tensor], means: Tensor, variances: Tensor, targets: Tensor
+) -> Objective:
     """How far each image is from the images of its class: mean squared distance over features; subtract it.
 
     A feature's distance is in units of its variance in the class, to which its mean variance in all classes is added,
     for what is silent in one class would count without bound.
 
     Args:
-        describe: A view to features `(B, F)` of its images, such as their embeddings.
+        describe: A forward pass to features `(B, F)` of its images, such as their embeddings.
         means: Of each class's images, `(C, F)`.
         variances: Likewise.
         targets: `(B,)`.
     """
-    wanted = means[targets]
-    spread = variances[targets] + variances.mean(0) + 1e-12
-    return Objective(lambda view: ((describe(view) - wanted).square() / spread).mean(1))
+    center = means[targets]
+    spread = variances[targets] + variances.mean(0) + 1e-12  # a feature that is silent in all classes
+    return Objective(lambda forward: ((describe(forward) - center).square() / spread).mean(1))
 
 
 def unit(path: str, number: int) -> Objective:
     """The mean output of one unit (a channel's over its places) of a module."""
-    return Objective(lambda view: view.outputs[path][:, number].flatten(1).mean(1), outputs=(path,))
+    return Objective(lambda forward: forward.outputs[path][:, number].flatten(1).mean(1), outputs=(path,))
 
 
 def total_variation() -> Objective:
     """Mean size of the step from pixel to neighbouring pixel; subtract it for smooth images."""
 
-    def value(view: View) -> Tensor:
-        down = (view.images[:, :, 1:] - view.images[:, :, :-1]).abs().mean((1, 2, 3))
-        across = (view.images[:, :, :, 1:] - view.images[:, :, :, :-1]).abs().mean((1, 2, 3))
+    def value(forward: ForwardPass) -> Tensor:
+        down = (forward.images[:, :, 1:] - forward.images[:, :, :-1]).abs().mean((1, 2, 3))
+        across = (forward.images[:, :, :, 1:] - forward.images[:, :, :, :-1]).abs().mean((1, 2, 3))
         return down + across
 
     return Objective(value)
@@ -64,7 +67,7 @@ def total_variation() -> Objective:
 
 def distance_from_gray() -> Objective:
     """Mean squared distance of pixels from the middle of their range [0, 1]; subtract it for tame colours."""
-    return Objective(lambda view: (view.images - 0.5).square().mean((1, 2, 3)))
+    return Objective(lambda forward: (forward.images - 0.5).square().mean((1, 2, 3)))
 
 
 def likeness(path: str, groups: Tensor) -> Objective:
@@ -79,10 +82,10 @@ def likeness(path: str, groups: Tensor) -> Objective:
         groups: Number of each image's group, `(B,)`.
     """
     same = (groups[:, None] == groups[None, :]).float()
-    same.fill_diagonal_(0)
+    same.fill_diagonal_(0)  # an image is no other of its group
 
-    def value(view: View) -> Tensor:
-        maps = view.outputs[path].flatten(2)
+    def value(forward: ForwardPass) -> Tensor:
+        maps = forward.outputs[path].flatten(2)
         products = torch.nn.functional.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1)
         others = same.to(products)
         return (products @ products.T * others).sum(1) / others.sum(1).clamp(min=1)
@@ -99,27 +102,29 @@ def statistics_gap(module: nn.Module) -> Objective:
     a network without such layers.
     """
     norms = {
-        path: part
-        for path, part in module.named_modules()
-        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None
+        path: layer
+        for path, layer in module.named_modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
     }
 
-    def value(view: View) -> Tensor:
-        gaps = [_gap(view.inputs[path], norm) for path, norm in norms.items() if path in view.inputs]
-        count = len(view.images)
-        return torch.stack(gaps).mean().expand(count) / count if gaps else view.images.new_zeros(count)
+    def value(forward: ForwardPass) -> Tensor:
+        gaps = [_gap(forward.inputs[path], norm) for path, norm in norms.items() if path in forward.inputs]
+        count = len(forward.images)
+        return torch.stack(gaps).mean().expand(count) / count if gaps else forward.images.new_zeros(count)
 
     return Objective(value, inputs=tuple(norms))
 
 
 def _gap(values: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    spread = variance + norm.eps
-    # Half the time of `torch.var_mean` there and back, on maps whose channels lie last.
-    found_mean = values.mean((0, 2, 3))
-    found_variance = (values.square().mean((0, 2, 3)) - found_mean.square()).clamp(min=0)
-    off_mean = (found_mean - mean).square() / spread
-    off_variance = (found_variance / spread).add(1e-6).log().square()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    # What the layer divides by, so that distances are those that the next layer sees.
+    spread = norm.running_var + norm.eps
+    # Half the time of `torch.var_mean` there and back, on maps whose channels lie last. The difference of two means may
+    # come out below zero by rounding.
+    mean = values.mean((0, 2, 3))
+    variance = (values.square().mean((0, 2, 3)) - mean.square()).clamp(min=0)
+    off_mean = (mean - norm.running_mean).square() / spread
+    # As a ratio: half the variance is as far off as twice. The addend keeps a channel of no variance finite.
+    off_variance = (variance / spread).add(1e-6).log().square()
     return (off_mean + off_variance).mean()

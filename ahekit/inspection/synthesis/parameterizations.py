@@ -37,7 +37,7 @@ def fourier(seeds: Sequence[int], size: int, *, spread: float = 0.3, decay: floa
     """
     frequencies = torch.sqrt(
         torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None, :].square()
-    ).clamp(min=1 / size)
+    ).clamp(min=1 / size)  # the mean colour, of frequency zero, counts like the lowest one
     scale = frequencies**-decay
     shape = (3, size, size // 2 + 1, 2)
     start = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
@@ -59,5 +59,7 @@ def fourier(seeds: Sequence[int], size: int, *, spread: float = 0.3, decay: floa
 def colour_matrix() -> Tensor:
     """Maps three independent planes to red, green and blue, `(3, 3)`; its columns are brightness and two contrasts."""
     axes = torch.tensor(_AXES)
-    matrix: Tensor = (axes / axes.norm(dim=1, keepdim=True) * torch.tensor(_SPREADS)[:, None]).T * 3**0.5
+    directions = axes / axes.norm(dim=1, keepdim=True)
+    # Times the root of 3, a plane of the brightness changes each colour by as much as itself.
+    matrix: Tensor = (directions * torch.tensor(_SPREADS)[:, None]).T * 3**0.5
     return matrix

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ahekit.inspection.synthesis import Moment, Transform
+from ahekit.inspection.synthesis import Step, Transform
 from ahekit.preprocessing import Preprocessing
 
 GRAY = 0.5
@@ -33,12 +33,16 @@ def random_affine(
         flip: Mirror half of them.
     """
 
-    def transform(images: Tensor, moment: Moment) -> Tensor:
-        draws = torch.rand(len(images), 5, generator=moment.random).to(images)
+    def transform(images: Tensor, step: Step) -> Tensor:
+        draws = torch.rand(len(images), 5, generator=step.random).to(images)
         angle = (2 * draws[:, 0] - 1) * rotation
+        # The grid says where each pixel comes from, so it is the inverse of what happens to the image.
         zoom = 1 / (scale[0] + (scale[1] - scale[0]) * draws[:, 1])
+        # The grid's coordinates run from -1 to 1 over the image: twice a share of its side.
+        move = (2 * draws[:, 2:4] - 1) * 2 * shift
         sign = torch.where(draws[:, 4] < 0.5, -1.0, 1.0).to(images) if flip else torch.ones_like(angle)
-        cos, sin, move = zoom * angle.cos(), zoom * angle.sin(), (2 * draws[:, 2:4] - 1) * 2 * shift
+        cos = zoom * angle.cos()
+        sin = zoom * angle.sin()
         rows = (
             torch.stack([sign * cos, -sin, move[:, 0]], 1),
             torch.stack([sign * sin, cos, move[:, 1]], 1),
@@ -60,8 +64,8 @@ def fading_blur(sigma: float, *, until: float = 0.5) -> Transform:
         until: Share of the steps after which nothing is blurred.
     """
 
-    def transform(images: Tensor, moment: Moment) -> Tensor:
-        pixels = sigma * images.shape[-1] * max(0.0, 1 - moment.share / until)
+    def transform(images: Tensor, step: Step) -> Tensor:
+        pixels = sigma * images.shape[-1] * max(0.0, 1 - step.share / until)
         return gaussian_blur(images, pixels) if pixels > _SHARP else images
 
     return transform
@@ -69,15 +73,18 @@ def fading_blur(sigma: float, *, until: float = 0.5) -> Transform:
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Images `(B, C, H, W)` blurred by a Gaussian of that standard deviation, pixels; mirrored beyond their edge."""
+    # Three sigmas hold all of a Gaussian but a thousandth; more than the image's side can't be mirrored.
     reach = min(math.ceil(3 * sigma), min(images.shape[-2:]) - 1)
     line = torch.exp(-torch.arange(-reach, reach + 1).to(images).square() / (2 * sigma**2))
     line = (line / line.sum()).repeat(images.shape[1], 1)
     padded = F.pad(images, (reach,) * 4, mode="reflect")
+    # A Gaussian is the product of one across and one down: two passes of few numbers for one of many.
     across = F.conv2d(padded, line[:, None, None, :], groups=images.shape[1])
     return F.conv2d(across, line[:, None, :, None], groups=images.shape[1])
 
 
 def normalized(preprocessing: Preprocessing) -> Transform:
     """Pixels in [0, 1] as the network's input."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    return lambda images, moment: (images - mean.to(images)) / std.to(images)
+    mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+    return lambda images, step: (images - mean.to(images)) / std.to(images)

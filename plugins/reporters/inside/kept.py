@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.data.classes import display_name
-from ahekit.figures.thumbnails import Shown, pictures, small
+from ahekit.figures.thumbnails import Thumbnail, pictures, small
 from ahekit.sections import Column, Figure, Table
 from ahekit.wording import counted
 
@@ -61,17 +61,18 @@ def class_images(folder: Path, most: int) -> Part:
     of_class = np.flatnonzero(arrays.get("targets", np.array([])) >= 0)
     if not len(of_class):
         return Part(f"The class images in {file.name} can't be read.")
-    taken = of_class[:most]
-    images, targets = arrays["images"][taken], arrays["targets"][taken]
+    indices = of_class[:most]
+    images = arrays["images"][indices]
+    targets = arrays["targets"][indices]
     names = [display_name(str(arrays["class_names"][target])) for target in targets]
     figure = pictures(
-        [Shown(name, (name, *_scores(arrays, index))) for name, index in zip(names, taken.tolist(), strict=True)],
+        [Thumbnail(name, (name, *_scores(arrays, index))) for name, index in zip(names, indices.tolist(), strict=True)],
         [small(image) for image in images],
         name="class-images",
         title="Class images",
-        caption="Pictures made, from nothing, to be taken for each class; below each, the network's own probability of "
-        f"the class{', and what a second network makes of it' if 'judge_right' in arrays else ''}."
-        + (f" {len(of_class) - len(taken)} more are in {file.name}." if len(of_class) > len(taken) else ""),
+        caption="Pictures made from noise to be predicted as each class; below each, the network's own probability of "
+        f"the class{', and whether a second network agrees' if 'judge_right' in arrays else ''}."
+        + (f" {len(of_class) - len(indices)} more are in {file.name}." if len(of_class) > len(indices) else ""),
         columns=10,
     )
     return Part(_reading(arrays, of_class), (figure,), (), _values(arrays, of_class, file))
@@ -93,7 +94,7 @@ def _reading(arrays: Arrays, of_class: NDArray[np.int64]) -> str:
         sentence += f", to which the network gives the wanted class a probability of {mean:.2f} on average"
     if "judge_right" in arrays:
         right = int(arrays["judge_right"][of_class].sum())
-        return f"{sentence}; a second network, which had no part in making them, names {right} of them rightly."
+        return f"{sentence}; a second network, which had no part in making them, predicts {right} of them correctly."
     return f"{sentence}; no second network was asked what it sees in them (`--judge`)."
 
 
@@ -113,16 +114,16 @@ def unit_selectivity(folder: Path) -> Part:
     if not rows:
         return Part(f"The selectivity of units in {file.name} can't be read.")
     split = f", {arrays['split']} images" if "split" in arrays else ""
-    chance = "by chance is what the same measurement gives with the labels dealt out at random."
+    chance = "by chance is what the same measurement gives with the labels permuted."
     tables = [Table(f"Selectivity of units by layer{split}", _LAYER_COLUMNS, tuple(rows), f"Medians; {chance}")]
     tables += _best_units(arrays)
-    known = [row for row in rows if row[3] is not None]
+    alive = [row for row in rows if row[3] is not None]
     figure = Figure(
         name="selectivity",
         title=f"Selectivity of units against depth{split}",
-        alt="Median selectivity by layer: " + ", ".join(f"{row[0]} {row[3]:.2f}" for row in known) + ".",
-        draw=partial(_draw_selectivity, rows=known),
-        size=(max(4.6, 1.0 + 0.55 * len(known)), 3.2),
+        alt="Median selectivity by layer: " + ", ".join(f"{row[0]} {row[3]:.2f}" for row in alive) + ".",
+        draw=partial(_draw_selectivity, rows=alive),
+        size=(max(4.6, 1.0 + 0.55 * len(alive)), 3.2),
         data={
             "layer": [row[0] for row in rows],
             "median": [row[3] for row in rows],
@@ -131,7 +132,7 @@ def unit_selectivity(folder: Path) -> Part:
         caption=f"Dots are medians of the layer's units; {chance}",
     )
     values = {"file": file.name, "layers": [dict(zip(_LAYER_KEYS, row, strict=True)) for row in rows]}
-    return Part(_units_reading(known), (figure,) if known else (), tuple(tables), values)
+    return Part(_units_reading(alive), (figure,) if alive else (), tuple(tables), values)
 
 
 def _layer_row(arrays: Arrays, layer: str) -> tuple[Any, ...]:
@@ -142,8 +143,9 @@ def _layer_row(arrays: Arrays, layer: str) -> tuple[Any, ...]:
         values = values[np.isfinite(values)]
         return float(np.median(values)) if len(values) else None
 
-    units, dead = len(arrays[f"{layer}.selectivity"]), arrays.get(f"{layer}.dead")
-    medians = map(median, ("selectivity", "selectivity_shuffled", "majority_share", "share_shuffled"))
+    units = len(arrays[f"{layer}.selectivity"])
+    dead = arrays.get(f"{layer}.dead")
+    medians = map(median, ("selectivity", "selectivity_permuted", "majority_share", "share_permuted"))
     return layer, units, None if dead is None else int(dead.sum()), *medians
 
 
@@ -160,13 +162,14 @@ def _best_units(arrays: Arrays) -> list[Table]:
     return [Table("The best unit of each class", _BEST_COLUMNS, tuple(rows), _BEST_NOTE)]
 
 
-def _units_reading(known: Sequence[tuple[Any, ...]]) -> str:
-    if not known:
+def _units_reading(alive: Sequence[tuple[Any, ...]]) -> str:
+    if not alive:
         return "All units are dead."
-    first, last = known[0], known[-1]
+    first = alive[0]
+    last = alive[-1]
     word = "more" if last[3] > first[3] else "less"
     by_chance = f", where {last[4]:.2f} would be chance" if last[4] is not None else ""
-    if len(known) == 1:
+    if len(alive) == 1:
         return f"The median selectivity of {last[0]}'s units for one class is {last[3]:.2f}{by_chance}."
     return (
         f"Units are {word} selective for one class in {last[0]} (median {last[3]:.2f}{by_chance}) than in {first[0]} "
@@ -177,9 +180,10 @@ def _units_reading(known: Sequence[tuple[Any, ...]]) -> str:
 def _draw_selectivity(figure: MplFigure, *, rows: Sequence[tuple[Any, ...]]) -> None:
     axes = figure.add_subplot()
     places = np.arange(len(rows))
-    for place, label, line, marker in ((3, "measured", "-", "o"), (4, "by chance", (0, (4, 2)), "")):
-        values = [np.nan if row[place] is None else row[place] for row in rows]
-        axes.plot(places, values, linestyle=line, marker=marker, label=label)
+    medians = [row[3] for row in rows]
+    by_chance = [np.nan if row[4] is None else row[4] for row in rows]
+    axes.plot(places, medians, marker="o", label="measured")
+    axes.plot(places, by_chance, linestyle=(0, (4, 2)), label="by chance")
     axes.set_xticks(places, [row[0] for row in rows], rotation=0 if len(rows) <= 8 else 60)
     axes.set(ylabel="selectivity index")
     axes.set_ylim(bottom=0)

@@ -12,8 +12,9 @@ from pydantic import Field
 from ahekit import protocols
 from ahekit.data.classes import display_name
 from ahekit.errors import AhekitError
+from ahekit.evaluation.predictions import softmax
 from ahekit.evaluation.record import MissingRecord, RunRecord
-from ahekit.figures.thumbnails import Shown, pictures, small
+from ahekit.figures.thumbnails import Thumbnail, pictures, small, true_and_predicted
 from ahekit.sections import Section, Visualization
 from ahekit.wording import counted
 
@@ -48,7 +49,6 @@ class Inside:
             reason = parts["activation_maps"].reading.removesuffix(".")
             raise MissingRecord(f"{reason}; nor were class images made or units measured")
         return Section(
-            name="inside",
             title="What it looks like inside",
             reading=" ".join(part.reading for part in parts.values()),
             tables=tuple(table for part in parts.values() for table in part.tables),
@@ -61,56 +61,61 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
     if record.look is None:
         return Part("No class activation maps: the network can't be looked into from here.")
     try:
-        seen = record.look(method, {"target": "true"})
+        view = record.look(method, {"target": "true"})
     except AhekitError as error:
         return Part(f"No class activation maps: {error}.")
-    names = [display_name(name) for name in record.manifest["class_names"]]
-    arrays, what = seen.arrays, seen.figures[0].title.partition(":")[0]
-    labels, probabilities = arrays["labels"], _softmax(arrays["logits"])
-    named = probabilities.argmax(axis=1)
-    right = int((named == labels).sum())
+    names = [display_name(name) for name in record.manifest.class_names]
+    arrays = view.arrays
+    what = view.figures[0].title.partition(":")[0]
+    labels = arrays["labels"]
+    probabilities = softmax(arrays["logits"].astype(np.float64))
+    predicted = probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
     tiles = [
-        Shown(str(name), (names[label], f"named {names[guess]} {probability[guess]:.0%}"))
-        for name, label, guess, probability in zip(arrays["image_ids"], labels, named, probabilities, strict=True)
+        Thumbnail(str(name), true_and_predicted(names[label], names[guess], probability[guess]))
+        for name, label, guess, probability in zip(arrays["image_ids"], labels, predicted, probabilities, strict=True)
     ]
     figure = pictures(
         tiles,
         [beside(picture, map) for picture, map in zip(arrays["pixels"], arrays["enlarged"], strict=True)],
         name="maps",
         title=f"{what}, a test image of each class",
-        caption="Left the image, right where the layer speaks for the class that the image is filed as: most where "
-        "it is yellow. Each map has a scale of its own. The images are drawn by lot, not chosen.",
+        caption="Left the image, right where the layer speaks for its true class: most where it is yellow. "
+        " Each map has a scale of its own. The images are drawn by lot, not chosen.",
         columns=5,
     )
     shares = [half_share(map) for map in arrays["enlarged"]]
     values = {
         "method": what,
         "ids": [item.id for item in tiles],
-        "named": [record.manifest["class_names"][guess] for guess in named],
+        "predicted": [record.manifest.class_names[guess] for guess in predicted],
         "half_share": shares,
-        "notes": list(seen.notes),
+        "notes": list(view.notes),
     }
-    return Part(_reading(seen, right, shares, what), (figure,), (), values)
+    return Part(_reading(view, correct, shares, what), (figure,), (), values)
 
 
-def _reading(seen: Visualization, right: int, shares: list[float | None], what: str) -> str:
-    known = [share for share in shares if share is not None]
+def _reading(view: Visualization, correct: int, shares: list[float | None], what: str) -> str:
+    measured = [share for share in shares if share is not None]
     sentences = [
-        f"{right} of {counted(len(shares), 'example image')}, one of each class drawn by lot, are named rightly."
+        f"{correct} of {counted(len(shares), 'example image')}, one of each class drawn by lot, are predicted "
+        "correctly."
     ]
-    if known:
+    if measured:
         sentences.append(
-            f"Half of the weight of a map ({what}) lies on {np.mean(known):.0%} of the image on average; 50% would be "
-            "a map that looks nowhere in particular."
+            f"Half of the weight of a map ({what}) lies on {np.mean(measured):.0%} of the image on average; 50% would "
+            "be a map that looks nowhere in particular."
         )
-    notes = [f"{note[0].upper()}{note[1:]}." for note in seen.notes]
+    notes = [f"{note[0].upper()}{note[1:]}." for note in view.notes]
     return " ".join([*sentences, *notes])
 
 
 def beside(picture: NDArray[np.uint8], map: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A picture `(H, W, 3)` and, to its right, a map `(H, W)` in colours over the gray picture: `(h, 2w + gap, 4)`."""
-    picture, low, high = small(picture), float(map.min()), float(map.max())
-    scaled = np.clip((map - low) / ((high - low) or 1.0) * 255, 0, 255).astype(np.uint8)
+    picture = small(picture)
+    low = float(map.min())
+    span = float(map.max()) - low or 1.0  # a map of one value has no scale; it becomes its lowest colour
+    scaled = np.clip((map - low) / span * 255, 0, 255).astype(np.uint8)
     colours = colormaps[_COLOURS](small(scaled))[..., :3] * 255
     gray = picture.mean(axis=2, keepdims=True)
     overlay = np.rint(_OVERLAY * colours + (1 - _OVERLAY) * gray)
@@ -128,9 +133,3 @@ def half_share(map: NDArray[np.float32]) -> float | None:
 
 def _opaque(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.dstack([values, np.full(values.shape[:2], 255)]).astype(np.uint8)
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    exp = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
-    return probabilities

@@ -23,22 +23,23 @@ _TILE, _LARGEST = 1.55, 2.2  # inches
 _PAPER, _INK = (255, 255, 255), (28, 36, 48)
 
 
-def columns(count: int, diversity: int) -> int:
+def columns(count: int, images_per_class: int) -> int:
     """How many pictures stand side by side: those of one class where they are few, else five."""
-    return diversity if 1 < diversity <= 8 else min(ACROSS, count)
+    return images_per_class if 1 < images_per_class <= 8 else min(ACROSS, count)
 
 
 def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str, across: int) -> Figure:
     """Every picture with its scores, and below it the nearest training image where that is known."""
-    names, nearest = scores.wanted.names, scores.nearest
-    made = [
+    names = scores.goals.names
+    nearest = scores.nearest
+    tiles = [
         Tile(picture, "picture", text=f"{names[place]}\n{scores.text(place)}") for place, picture in enumerate(pictures)
     ]
-    rows = _rows(made, across)
+    rows = _rows(tiles, across)
     labels = ["made"] * len(rows) if nearest else [""] * len(rows)
     if nearest:
-        found = [Tile(image, "picture", text=scores.nearest_text(place)) for place, image in enumerate(nearest.pixels)]
-        rows = [row for pair in zip(rows, _rows(found, across), strict=True) for row in pair]
+        below = [Tile(image, "picture", text=scores.nearest_text(place)) for place, image in enumerate(nearest.pixels)]
+        rows = [row for pair in zip(rows, _rows(below, across), strict=True) for row in pair]
         labels = ["made", "nearest\nin\ntraining"] * (len(rows) // 2)
     # Few pictures are drawn larger: the heading, which names the run too, has to fit beside them.
     tile = min(max(_TILE, _WIDTH / across - 0.06), _LARGEST)
@@ -51,7 +52,7 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
         size=(max(table.size[0], _WIDTH), table.size[1] + _TITLE_LINE * (len(title) > _TITLE)),
         data={key: value.tolist() for key, value in scores.arrays().items()},
         caption=f"p: the network's own probability of the class for the picture; moved: its mean under {FRESH} fresh "
-        "random turns, scales, shifts and flips; judge: what a second network names, and how surely.",
+        "random turns, scales, shifts and flips; judge: what a second network predicts, with its probability.",
     )
 
 
@@ -73,7 +74,8 @@ def mosaic(frames: Mapping[int, NDArray[np.uint8]], names: Sequence[str], *, acr
         pen = ImageDraw.Draw(sheet)
         pen.text((_GAP, 3), f"step {step} of {last}", fill=_INK, font=font)
         for place, picture in enumerate(pictures):
-            x, y = _GAP + place % across * (side + _GAP), _LINE + place // across * (side + _LINE)
+            x = _GAP + place % across * (side + _GAP)
+            y = _LINE + place // across * (side + _LINE)
             sheet.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (x, y))
             pen.text((x, y + side + 2), names[place], fill=_INK, font=font)
         sheets.append(np.asarray(sheet))

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ahekit.data.augment import normalize
 from ahekit.data.near_copies import thumbnail_directions
-from ahekit.hooks import evaluating
 from ahekit.protocols import SplitImages, VisualizerInput
 
 BATCH = 128
@@ -41,35 +40,40 @@ class Nearest:
 
 
 def find_nearest(
-    given: VisualizerInput, images: SplitImages, pictures: NDArray[np.uint8], *, told: Callable[[], None] = lambda: None
+    request: VisualizerInput,
+    images: SplitImages,
+    pictures: NDArray[np.uint8],
+    *,
+    tick: Callable[[], None] = lambda: None,
 ) -> Nearest:
     """The nearest of a split's images to each picture `(B, S, S, 3)`, by embedding and by pixels; one pass.
 
     Args:
-        told: Called after each batch of `BATCH` images.
+        tick: Called after each batch of `BATCH` images.
     """
-    wanted = _directions(_embed(given, pictures))
-    drawn = thumbnail_directions(np.concatenate([pictures, pictures[:, :, ::-1]]))
     count = len(pictures)
-    near, copied = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    cosine, correlation = np.full(count, -np.inf, np.float32), np.full(count, -np.inf, np.float32)
-    for part, pixels in images.batches(BATCH):
-        _keep_best(wanted @ _directions(_embed(given, pixels)).T, part.start, cosine, near)
-        alike = drawn @ thumbnail_directions(pixels).T
-        _keep_best(np.maximum(alike[:count], alike[count:]), part.start, correlation, copied)
-        told()
+    embedding_directions = _directions(_embed(request, pictures))
+    # Training mirrors images, so a copy may be mirrored too.
+    pixel_directions = thumbnail_directions(np.concatenate([pictures, pictures[:, :, ::-1]]))
+    by_embedding = _Best(count)
+    by_pixels = _Best(count)
+    for numbers, pixels in images.batches(BATCH):
+        by_embedding.update(embedding_directions @ _directions(_embed(request, pixels)).T, numbers.start)
+        correlations = pixel_directions @ thumbnail_directions(pixels).T
+        by_pixels.update(np.maximum(correlations[:count], correlations[count:]), numbers.start)
+        tick()
     return Nearest(
-        ids=tuple(images.ids[place] for place in near),
-        labels=images.labels[near],
-        cosine=cosine,
-        pixels=images.take(near),
-        copy_ids=tuple(images.ids[place] for place in copied),
-        copy_correlation=correlation,
+        ids=tuple(images.ids[place] for place in by_embedding.places),
+        labels=images.labels[by_embedding.places],
+        cosine=by_embedding.values,
+        pixels=images.take(by_embedding.places),
+        copy_ids=tuple(images.ids[place] for place in by_pixels.places),
+        copy_correlation=by_pixels.values,
     )
 
 
 def class_moments(
-    given: VisualizerInput, images: SplitImages, *, told: Callable[[], None] = lambda: None
+    request: VisualizerInput, images: SplitImages, *, tick: Callable[[], None] = lambda: None
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance of the embeddings of each class's images, `(C, D)` each; one pass over a sample of them.
 
@@ -77,28 +81,31 @@ def class_moments(
     variances of zero.
 
     Args:
-        told: Called after each batch of `BATCH` images.
+        tick: Called after each batch of `BATCH` images.
     """
-    classes, sums = len(given.class_names), torch.zeros(())
-    chosen = sample(images)
-    for start in range(0, len(chosen), BATCH):
-        part = chosen[start : start + BATCH]
-        member = torch.nn.functional.one_hot(torch.from_numpy(images.labels[part]), classes).double().T
-        embeddings = torch.from_numpy(_embed(given, images.take(part))).double()
+    classes = len(request.class_names)
+    numbers = sample(images)
+    sums = torch.zeros(())
+    for start in range(0, len(numbers), BATCH):
+        batch = numbers[start : start + BATCH]
+        member = torch.nn.functional.one_hot(torch.from_numpy(images.labels[batch]), classes).double().T
+        # In double precision: the variance is a small difference of two large sums.
+        embeddings = torch.from_numpy(_embed(request, images.take(batch))).double()
         sums = sums + torch.stack([member @ embeddings, member @ embeddings.square()])
-        told()
-    counts = torch.from_numpy(np.bincount(images.labels[chosen], minlength=classes)).clamp(min=1).view(-1, 1)
-    means, squares = (sums / counts).to(given.images.device)
+        tick()
+    counts = torch.from_numpy(np.bincount(images.labels[numbers], minlength=classes)).clamp(min=1).view(-1, 1)
+    means, squares = (sums / counts).to(request.images.device)
     return means.float(), (squares - means.square()).clamp(min=0).float()
 
 
 def sample(images: SplitImages) -> NDArray[np.int64]:
     """Numbers of up to `PER_CLASS` images of each class, evenly spread over it."""
-    chosen = [np.zeros(0, np.int64)]
+    parts = [np.zeros(0, np.int64)]
     for label in np.unique(images.labels):
-        numbers = np.flatnonzero(images.labels == label)
-        chosen.append(numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), PER_CLASS)).astype(np.int64)])
-    return np.concatenate(chosen)
+        of_class = np.flatnonzero(images.labels == label)
+        places = np.linspace(0, len(of_class) - 1, min(len(of_class), PER_CLASS)).astype(np.int64)
+        parts.append(of_class[places])
+    return np.concatenate(parts)
 
 
 def batch_count(images: int) -> int:
@@ -106,10 +113,10 @@ def batch_count(images: int) -> int:
     return -(-images // BATCH)
 
 
-def _embed(given: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    inputs = normalize(pixels, given.model.preprocessing).to(given.images.device)
-    with evaluating(given.model.module), torch.inference_mode():
-        embeddings: NDArray[np.float32] = given.model.embed(inputs).float().cpu().numpy()
+def _embed(request: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    inputs = normalize(pixels, request.model.preprocessing).to(request.images.device)
+    with torch.inference_mode():
+        embeddings: NDArray[np.float32] = request.model.embed(inputs).float().cpu().numpy()
     return embeddings
 
 
@@ -118,9 +125,17 @@ def _directions(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     return directions
 
 
-def _keep_best(values: NDArray[np.float32], start: int, best: NDArray[np.float32], places: NDArray[np.int64]) -> None:
-    """Take over, row by row, the largest of the new values and its place where it beats the best so far."""
-    at = values.argmax(1)
-    new = values[np.arange(len(values)), at]
-    better = new > best
-    best[better], places[better] = new[better], at[better] + start
+class _Best:
+    """For each picture the largest of the values met so far, and where it was."""
+
+    def __init__(self, count: int) -> None:
+        self.values = np.full(count, -np.inf, np.float32)
+        self.places = np.zeros(count, np.int64)
+
+    def update(self, values: NDArray[np.float32], start: int) -> None:
+        """Take over, row by row, the largest of the new values `(count, N)` where it beats the best so far."""
+        at = values.argmax(1)
+        largest = values[np.arange(len(values)), at]
+        better = largest > self.values
+        self.values[better] = largest[better]
+        self.places[better] = at[better] + start

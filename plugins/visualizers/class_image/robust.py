@@ -14,15 +14,15 @@ from ahekit.inspection.synthesis.transforms import fading_blur, normalized, rand
 from ahekit.protocols import SplitImages, VisualizerInput
 
 from .nearest import class_moments
-from .scores import Wanted
+from .scores import Goals
 
 if TYPE_CHECKING:
     from .params import ClassImageParams
 
 
 def make_robust(
-    given: VisualizerInput,
-    wanted: Wanted,
+    request: VisualizerInput,
+    goals: Goals,
     params: ClassImageParams,
     training: SplitImages | None,
     *,
@@ -35,55 +35,56 @@ def make_robust(
     Args:
         training: Of which the classes' embeddings are taken where the objective is by embedding.
     """
-    preprocessing = given.model.preprocessing
-    parameters, render = fourier(wanted.seeds, preprocessing.size, decay=params.decay)
+    preprocessing = request.model.preprocessing
+    parameters, render = fourier(goals.seeds, preprocessing.size, decay=params.decay)
     moves = random_affine(rotation=params.rotation, shift=params.shift)
-    found = synthesize(
-        given.model.module,
-        parameters.to(given.images.device),
+    parameters = synthesize(
+        request.model.module,
+        parameters.to(request.images.device),
         render,
-        _purpose(given, wanted, params, training, progress) - _prior(given, wanted, params),
+        _objective(request, goals, params, training, progress) - _prior(request, goals, params),
         steps=steps,
         lr=annealed(params.lr or 8e-2),
         views=params.views,
         transforms=[fading_blur(params.blur), moves, normalized(preprocessing)],
-        random=torch.Generator().manual_seed(wanted.seeds[0]),
+        random=torch.Generator().manual_seed(goals.seeds[0]),
         progress=progress,
         watch=watch,
     )
-    return render(found)
+    return render(parameters)
 
 
-def _purpose(
-    given: VisualizerInput,
-    wanted: Wanted,
+def _objective(
+    request: VisualizerInput,
+    goals: Goals,
     params: ClassImageParams,
     training: SplitImages | None,
-    told: Callable[[], None],
+    tick: Callable[[], None],
 ) -> Objective:
-    if wanted.unit:
-        return objectives.unit(*wanted.unit)
-    targets = torch.tensor(wanted.classes, device=given.images.device)
+    if goals.unit:
+        return objectives.unit(*goals.unit)
+    targets = torch.tensor(goals.classes, device=request.images.device)
     if params.objective == "logit":
         return objectives.class_logit(targets)
     if params.objective == "odds":
         return objectives.class_odds(targets)
     assert training is not None
-    means, variances = class_moments(given, training, told=told)
-    return -1.0 * objectives.class_distance(lambda view: given.model.embed(view.shown), means, variances, targets)
-
-
-def _prior(given: VisualizerInput, wanted: Wanted, params: ClassImageParams) -> Objective:
-    """What is taken off: what keeps images like photographs, and unlike each other."""
-    module = given.model.module
-    prior: Objective = (
-        params.smoothness * objectives.total_variation() + params.tameness * objectives.distance_from_gray()
+    means, variances = class_moments(request, training, tick=tick)
+    # By what the network is shown, the moved image, as for the other objectives.
+    return -1.0 * objectives.class_distance(
+        lambda forward: request.model.embed(forward.network_input), means, variances, targets
     )
-    if params.statistics:
+
+
+def _prior(request: VisualizerInput, goals: Goals, params: ClassImageParams) -> Objective:
+    """What is taken off: what keeps images like photographs, and unlike each other."""
+    module = request.model.module
+    prior: Objective = params.tv * objectives.total_variation() + params.l2 * objectives.distance_from_gray()
+    if params.bn:
         # The gap is shared out over the batch; times its size it weighs on each image as on one alone.
-        prior += params.statistics * len(wanted.names) * objectives.statistics_gap(module)
-    convolutions = [path for path, part in module.named_modules() if isinstance(part, nn.Conv2d)]
-    if params.diversity > 1 and params.variety and convolutions:
-        groups = torch.tensor(wanted.classes, device=given.images.device)
-        prior += params.variety * objectives.likeness(convolutions[len(convolutions) // 2], groups)
+        prior += params.bn * len(goals.names) * objectives.statistics_gap(module)
+    convolutions = [path for path, layer in module.named_modules() if isinstance(layer, nn.Conv2d)]
+    if params.images_per_class > 1 and params.diversity and convolutions:
+        groups = torch.tensor(goals.classes, device=request.images.device)
+        prior += params.diversity * objectives.likeness(convolutions[len(convolutions) // 2], groups)
     return prior

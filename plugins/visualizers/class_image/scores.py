@@ -14,8 +14,8 @@ from torch import Tensor
 from ahekit.data.augment import normalize, to_float
 from ahekit.data.classes import display_name
 from ahekit.data.near_copies import thumbnail_directions
-from ahekit.hooks import capture, evaluating
-from ahekit.inspection.synthesis import Moment
+from ahekit.hooks import capture
+from ahekit.inspection.synthesis import Step
 from ahekit.inspection.synthesis.transforms import normalized, random_affine
 from ahekit.protocols import VisualizerInput
 
@@ -29,7 +29,7 @@ Measure = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Goals:
     """What pictures are made for.
 
     Attributes:
@@ -61,7 +61,7 @@ class Scores:
         nearest: None: nobody looked.
     """
 
-    wanted: Wanted
+    goals: Goals
     class_names: tuple[str, ...]
     own: NDArray[Any]
     moved: NDArray[Any]
@@ -70,12 +70,13 @@ class Scores:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All by the names they are stored under."""
-        kind, classes = self.wanted.kind, np.array(self.wanted.classes)
+        kind = self.goals.kind
+        classes = np.array(self.goals.classes)
         arrays = {kind: self.own, f"moved_{kind}": self.moved}
         if self.verdict is not None:
             arrays["judge_class"] = self.verdict.argmax(1)
             arrays["judge_confidence"] = self.verdict.max(1)
-        if self.verdict is not None and not self.wanted.unit:
+        if self.verdict is not None and not self.goals.unit:
             arrays["judge_probability"] = self.verdict[np.arange(len(classes)), classes]
             arrays["judge_right"] = arrays["judge_class"] == classes
         if self.nearest is not None:
@@ -88,88 +89,89 @@ class Scores:
 
     def notes(self) -> list[str]:
         """All in a few lines."""
-        what = "output of the unit" if self.wanted.unit else "probability of the wanted class"
+        what = "output of the unit" if self.goals.unit else "probability of the target class"
         line = f"mean {what} {self.own.mean():.2f}, under {FRESH} random transforms {self.moved.mean():.2f}"
-        found = self.arrays()
-        if "judge_right" in found:
-            right = found["judge_right"]
-            line += f"; the judge names {int(right.sum())} of {len(right)} images rightly"
-        lines = [line]
-        if self.nearest is not None:
-            lines.append(self._nearest_note(self.nearest))
-        return lines
-
-    def _nearest_note(self, nearest: Nearest) -> str:
-        hits = int((nearest.labels == np.array(self.wanted.classes)).sum())
-        same = "" if self.wanted.unit else f" is of the wanted class for {hits} of {len(self.own)}, and"
+        right = self.arrays().get("judge_right")
+        if right is not None:
+            line += f"; the judge predicts the target class for {int(right.sum())} of {len(right)} images"
+        nearest = self.nearest
+        if nearest is None:
+            return [line]
+        hits = int((nearest.labels == np.array(self.goals.classes)).sum())
+        same = "" if self.goals.unit else f" is of the target class for {hits} of {len(self.own)}, and"
         copies = int((nearest.copy_correlation >= NEAR_COPY).sum())
-        return (
+        return [
+            line,
             f"the training image nearest by embedding{same} has a cosine of {nearest.cosine.min():.2f} to "
             f"{nearest.cosine.max():.2f}; pixels correlate with those of any by {nearest.copy_correlation.max():.2f} "
-            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})"
-        )
+            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})",
+        ]
 
     def text(self, place: int) -> str:
         """Of one picture, to be printed under it."""
-        own = "p" if self.wanted.kind == "probability" else "output"
+        own = "p" if self.goals.kind == "probability" else "output"
         lines = [f"{own} {self.own[place]:.2f}, moved {self.moved[place]:.2f}"]
         if self.verdict is not None:
-            named = int(self.verdict[place].argmax())
-            lines.append(f"judge: {display_name(self.class_names[named])} {self.verdict[place, named]:.2f}")
+            predicted = int(self.verdict[place].argmax())
+            lines.append(f"judge: {display_name(self.class_names[predicted])} {self.verdict[place, predicted]:.2f}")
         return "\n".join(lines)
 
     def nearest_text(self, place: int) -> str:
         """Of a picture's nearest training image, to be printed under that."""
         assert self.nearest is not None
         name = display_name(self.class_names[int(self.nearest.labels[place])])
-        cosine, correlation = self.nearest.cosine[place], self.nearest.copy_correlation[place]
+        cosine = self.nearest.cosine[place]
+        correlation = self.nearest.copy_correlation[place]
         return f"{name}, cosine {cosine:.2f}\nmost alike in pixels {correlation:.2f}"
 
 
-def measure_of(given: VisualizerInput, wanted: Wanted) -> Measure:
+def measure_of(request: VisualizerInput, goals: Goals) -> Measure:
     """The network's probability of each picture's class; of a unit its mean output."""
-    module = given.model.module
+    module = request.model.module
 
     def probability(inputs: Tensor, place: int) -> Tensor:
-        found: Tensor = module(inputs).softmax(1)[:, wanted.classes[place]]
-        return found
+        probabilities: Tensor = module(inputs).softmax(1)
+        return probabilities[:, goals.classes[place]]
 
     def activation(inputs: Tensor, place: int) -> Tensor:
-        assert wanted.unit is not None
-        path, number = wanted.unit
-        with capture(module, [path]) as seen:
+        assert goals.unit is not None
+        path, number = goals.unit
+        with capture(module, [path]) as outputs:
             module(inputs)
-        return seen[path].activation[:, number].flatten(1).mean(1)
+        return outputs[path].activation[:, number].flatten(1).mean(1)
 
-    measure = activation if wanted.unit else probability
+    measure = activation if goals.unit else probability
 
-    def quietly(inputs: Tensor, place: int) -> Tensor:
-        with evaluating(module), torch.no_grad():
-            return measure(inputs.to(given.images.device), place).cpu()
+    def without_graph(inputs: Tensor, place: int) -> Tensor:
+        with torch.no_grad():
+            return measure(inputs.to(request.images.device), place).cpu()
 
-    return quietly
+    return without_graph
 
 
 def score(
-    given: VisualizerInput, pictures: NDArray[np.uint8], wanted: Wanted, nearest: Nearest | None = None
+    request: VisualizerInput, pictures: NDArray[np.uint8], goals: Goals, nearest: Nearest | None = None
 ) -> Scores:
     """What is found of pictures `(B, S, S, 3)`, given to the network as any picture is."""
-    preprocessing, measure = given.model.preprocessing, measure_of(given, wanted)
-    move, to_input = random_affine(), normalized(preprocessing)
-    moment = Moment(torch.Generator().manual_seed(wanted.seeds[0] + 1))
+    preprocessing = request.model.preprocessing
+    measure = measure_of(request, goals)
+    move = random_affine()
+    to_input = normalized(preprocessing)
+    # Fresh draws, none of those that the images were made under.
+    step = Step(torch.Generator().manual_seed(goals.seeds[0] + 1))
     own, moved = [], []
     for place, picture in enumerate(pictures):
         own.append(float(measure(normalize(picture[None], preprocessing), place)[0]))
         copies = (to_float(picture[None]) / 255).repeat(FRESH, 1, 1, 1)
-        moved.append(float(measure(to_input(move(copies, moment), moment), place).mean()))
-    verdict = None if given.judge is None else given.judge(pictures)
-    return Scores(wanted, given.class_names, np.array(own), np.array(moved), verdict, nearest)
+        moved.append(float(measure(to_input(move(copies, step), step), place).mean()))
+    verdict = None if request.judge is None else request.judge(pictures)
+    return Scores(goals, request.class_names, np.array(own), np.array(moved), verdict, nearest)
 
 
 def likeness_note(pictures: NDArray[np.uint8], names: Sequence[str]) -> str:
     """How alike pictures of one name are: the mean correlation of their gray thumbnails, over all pairs."""
     directions = thumbnail_directions(pictures)
     same = np.array(names)[:, None] == np.array(names)[None, :]
-    pairs = same & np.triu(np.ones_like(same), 1)
+    pairs = same & np.triu(np.ones_like(same), 1)  # each pair once, and none of an image with itself
     mean = (directions @ directions.T)[pairs].mean()
     return f"images made for the same: their pixels correlate by {mean:.2f} on average"

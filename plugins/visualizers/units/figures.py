@@ -68,43 +68,44 @@ class BestUnit:
 
 def depth_figure(rows: Sequence[LayerSummary], where: str, top: int) -> Figure:
     """Selectivity and the majority's share against depth, each with its baseline."""
-    measures = {
+    panels = {
         "class selectivity": [row.selectivity for row in rows],
         "share of the majority class": [row.share for row in rows],
     }
     beside = len(rows) <= BESIDE
 
     def draw(figure: MplFigure) -> None:
-        panels = figure.subplots(*((1, 2) if beside else (2, 1)), sharex=True)
-        for axes, (name, spreads) in zip(panels, measures.items(), strict=True):
-            _draw_depth(axes, name, spreads, [row.name for row in rows])
-        handles, labels = panels[0].get_legend_handles_labels()
+        axes = figure.subplots(*((1, 2) if beside else (2, 1)), sharex=True)
+        for panel, (name, spreads) in zip(axes, panels.items(), strict=True):
+            _draw_depth(panel, name, spreads, [row.name for row in rows])
+        handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
 
     return Figure(
         name="depth",
         title=f"Selectivity of units against depth: {where}",
         alt="; ".join(
-            f"{row.name}: selectivity {row.selectivity.mean:.2f}, by chance {row.selectivity.shuffled_mean:.2f}"
+            f"{row.name}: selectivity {row.selectivity.mean:.2f}, by chance {row.selectivity.permuted_mean:.2f}"
             for row in rows
         ),
         draw=draw,
         size=(8.4, 4.4) if beside else (1.4 + 0.26 * len(rows), 7.0),
         data={"layers": [row.name for row in rows]}
-        | {name: [spread.mean for spread in spreads] for name, spreads in measures.items()}
-        | {f"{name}, shuffled": [spread.shuffled_mean for spread in spreads] for name, spreads in measures.items()},
-        caption=f"Means over live units; the bars span the middle half of the units, and 90 % of the shuffled values."
-        f" The share is that of the majority class among a unit's {top} strongest images.",
+        | {name: [spread.mean for spread in spreads] for name, spreads in panels.items()}
+        | {f"{name}, permuted": [spread.permuted_mean for spread in spreads] for name, spreads in panels.items()},
+        caption="Means over live units; the bars span the middle half of the units, and 90 % of the values with"
+        f" permuted labels. The share is that of the majority class among a unit's {top} strongest images.",
     )
 
 
 def _draw_depth(axes: Axes, name: str, spreads: Sequence[Spread], layers: Sequence[str]) -> None:
     places = np.arange(len(layers))
     measured = [(spread.mean, spread.quartiles) for spread in spreads]
-    shuffled = [(spread.shuffled_mean, spread.shuffled_range) for spread in spreads]
+    by_chance = [(spread.permuted_mean, spread.permuted_range) for spread in spreads]
+    # A little aside of each other, so that neither hides the other's bar.
     series: tuple[tuple[str, str, str, float, Any], ...] = (
         ("measured: mean, middle half of the units", "C0", "o-", -0.08, measured),
-        ("labels shuffled: mean, 90 % of the values", "C1", "s--", 0.08, shuffled),
+        ("labels permuted: mean, 90 % of the values", "C1", "s--", 0.08, by_chance),
     )
     for label, colour, line, shift, values in series:
         means = np.array([mean for mean, _ in values])
@@ -119,26 +120,26 @@ def _draw_depth(axes: Axes, name: str, spreads: Sequence[Spread], layers: Sequen
 
 
 def sheet_figure(
-    given: VisualizerInput,
+    request: VisualizerInput,
     images: SplitImages,
-    measured: Mapping[str, UnitsMeasured],
+    measures: Mapping[str, UnitsMeasured],
     best: Sequence[BestUnit],
     where: str,
 ) -> Figure:
     """The best units of each class: strongest patches, synthesized image, and what the network loses without them."""
-    patches = min(PATCHES, next(iter(measured.values())).top_images.shape[1])
+    patches = min(PATCHES, next(iter(measures.values())).top_images.shape[1])
     synthesized = any(unit.synthesized is not None for unit in best)
     labels: list[str] = []
     rows: list[tuple[Tile, ...]] = []
-    for number in range(len(given.class_names)):
+    for number in range(len(request.class_names)):
         of_class = [unit for unit in best if unit.class_index == number]
         for unit in of_class:
-            units = measured[unit.layer]
+            units = measures[unit.layer]
             made = [] if unit.synthesized is None else [Tile(unit.synthesized, "picture")]
-            labels.append(_label(given, unit, units.top_images.shape[1]))
-            rows.append((*_patches(given, images, units, unit, patches), *made))
+            labels.append(_label(request, unit, units.top_images.shape[1]))
+            rows.append((*_patches(request, images, units, unit, patches), *made))
         if not of_class:
-            labels.append(f"{display_name(given.class_names[number])}: no unit has it\nas its majority class")
+            labels.append(f"{display_name(request.class_names[number])}: no unit has it\nas its majority class")
             rows.append((NOTHING,) * (patches + synthesized))
     columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesized"] if synthesized else []))
     tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
@@ -154,7 +155,7 @@ def sheet_figure(
 
 
 def _patches(
-    given: VisualizerInput, images: SplitImages, units: UnitsMeasured, unit: BestUnit, count: int
+    request: VisualizerInput, images: SplitImages, units: UnitsMeasured, unit: BestUnit, count: int
 ) -> list[Tile]:
     tiles = []
     for place, image in enumerate(units.top_images[unit.number, :count].tolist()):
@@ -163,7 +164,7 @@ def _patches(
             continue
         top, bottom, left, right = units.top_boxes[unit.number, place].tolist()
         label = int(images.labels[image])
-        text = "" if label == unit.class_index else display_name(given.class_names[label])
+        text = "" if label == unit.class_index else display_name(request.class_names[label])
         tiles.append(
             Tile(_square(images.take(slice(image, image + 1))[0, top:bottom, left:right]), "picture", text=text)
         )
@@ -174,17 +175,18 @@ def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A patch `(h, w, 3)` in the middle of a transparent square `(S, S, 4)`: a tall one stays within its tile."""
     height, width = pixels.shape[:2]
     side = max(height, width)
-    down, across = (side - height) // 2, (side - width) // 2
+    down = (side - height) // 2
+    across = (side - width) // 2
     square = np.zeros((side, side, 4), dtype=np.uint8)
     square[down : down + height, across : across + width, :3] = pixels
     square[down : down + height, across : across + width, 3] = 255
     return square
 
 
-def _label(given: VisualizerInput, unit: BestUnit, top: int) -> str:
+def _label(request: VisualizerInput, unit: BestUnit, top: int) -> str:
     before, after = unit.own_f1
     return (
-        f"{display_name(given.class_names[unit.class_index])}: {unit.layer} unit {unit.number}\n"
+        f"{display_name(request.class_names[unit.class_index])}: {unit.layer} unit {unit.number}\n"
         f"{round(unit.share * top)} of {top}, selectivity {unit.selectivity:.2f}\n"
         f"silenced: F1 {before:.3f} → {after:.3f}\n"
         f"other classes: F1 {_signed(-unit.others_drop)}"

@@ -22,30 +22,30 @@ LATE = 0.75  # of the way through the layers: the fourth of five
 
 @dataclass(frozen=True)
 class Spread:
-    """A measure over a layer's live units, as it is and with labels dealt out at random; all NaN without live units.
+    """A measure over a layer's live units, as it is and with permuted labels; all NaN without live units.
 
     Attributes:
         quartiles: Its first and third.
-        shuffled_range: Between which 90 % of the shuffled values lie.
-        above: Share of the units above their own shuffled 95 % quantile; by chance it would be at most a twentieth.
+        permuted_range: Between which 90 % of the values with permuted labels lie.
+        above: Share of the units above their own 95 % quantile with permuted labels; by chance at most a twentieth.
     """
 
     mean: float
     quartiles: tuple[float, float]
-    shuffled_mean: float
-    shuffled_range: tuple[float, float]
+    permuted_mean: float
+    permuted_range: tuple[float, float]
     above: float
 
     @classmethod
-    def of(cls, values: Floats, shuffled: Floats) -> Spread:
-        """Of values `(U,)` and shuffled values `(R, U)`."""
+    def of(cls, values: Floats, permuted: Floats) -> Spread:
+        """Of values `(U,)` and those with permuted labels `(R, U)`."""
         if not len(values):
             nothing = float("nan")
             return cls(nothing, (nothing, nothing), nothing, (nothing, nothing), nothing)
         low, high = np.quantile(values, [0.25, 0.75])
-        least, most = np.quantile(shuffled, [0.05, 0.95])
-        above = float((values > quantile_95(shuffled)).mean())
-        return cls(float(values.mean()), (low, high), float(shuffled.mean()), (least, most), above)
+        least, most = np.quantile(permuted, [0.05, 0.95])
+        above = float((values > quantile_95(permuted)).mean())
+        return cls(float(values.mean()), (low, high), float(permuted.mean()), (least, most), above)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class LayerSummary:
     Attributes:
         field: Receptive field in pixels, down and across; None: the whole image, or it can't be told.
         mostly: Units more than half of whose strongest images are of one class, by class, `(C,)`.
-        mostly_shuffled: Share of units that are so with labels dealt out at random.
+        mostly_permuted: Share of units that are so with permuted labels.
     """
 
     name: str
@@ -65,7 +65,7 @@ class LayerSummary:
     selectivity: Spread
     share: Spread
     mostly: NDArray[np.int64]
-    mostly_shuffled: float
+    mostly_permuted: float
 
     @property
     def mostly_one_class(self) -> int:
@@ -75,22 +75,23 @@ class LayerSummary:
     @classmethod
     def of(cls, name: str, measured: UnitsMeasured, field: tuple[int, int] | None) -> LayerSummary:
         """Of what was measured."""
-        live, mostly = ~measured.dead, measured.majority_share > 0.5
+        live = ~measured.dead
+        mostly = measured.majority_share > 0.5
         return cls(
             name=name,
             units=len(live),
             dead=int((~live).sum()),
             field=field,
-            selectivity=Spread.of(measured.selectivity[live], measured.shuffled_selectivity[:, live]),
-            share=Spread.of(measured.majority_share[live], measured.shuffled_share[:, live]),
+            selectivity=Spread.of(measured.selectivity[live], measured.permuted_selectivity[:, live]),
+            share=Spread.of(measured.majority_share[live], measured.permuted_share[:, live]),
             mostly=np.bincount(measured.majority_class[mostly], minlength=measured.class_means.shape[1]),
-            mostly_shuffled=float((measured.shuffled_share > 0.5).mean()),
+            mostly_permuted=float((measured.permuted_share > 0.5).mean()),
         )
 
 
 def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
     """A row for each layer."""
-    shown: tuple[tuple[Cell, ...], ...] = tuple(
+    cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
             row.name,
             row.units,
@@ -116,10 +117,10 @@ def table(rows: Sequence[LayerSummary], where: str, top: int) -> Table:
             Column("mostly one class", ",d", "right"),
             *measures,
         ),
-        shown,
+        cells,
         "field: side of the receptive field in pixels. mostly one class: units with more than half of their"
         f" {top} strongest images of one class. share: of the majority class among these. index: class selectivity, 0"
-        " to 1. Both are means over live units; by chance: with labels dealt out at random; above 95 %: units above the"
+        " to 1. Both are means over live units; by chance: with permuted labels; above 95 %: units above the"
         " 95 % quantile of that, of which by chance there would be 5 % or less.",
     )
 
@@ -131,7 +132,7 @@ def _side(field: tuple[int, int] | None) -> str:
 
 
 def _cells(*spreads: Spread) -> list[float]:
-    return [value for spread in spreads for value in (spread.mean, spread.shuffled_mean, spread.above)]
+    return [value for spread in spreads for value in (spread.mean, spread.permuted_mean, spread.above)]
 
 
 def verdict(rows: Sequence[LayerSummary], class_names: Sequence[str], top: int) -> tuple[str, ...]:
@@ -139,21 +140,22 @@ def verdict(rows: Sequence[LayerSummary], class_names: Sequence[str], top: int) 
 
     The layer three quarters of the way, the fourth of five, is set against the first, by Fisher's exact test.
     """
-    place, last = round(LATE * (len(rows) - 1)), len(rows) - 1
-    first, late = rows[0], rows[place]
-    told = rows if len(rows) <= COUNTED else [rows[number] for number in (0, place, last)]
+    place = round(LATE * (len(rows) - 1))
+    first = rows[0]
+    late = rows[place]
+    counted = rows if len(rows) <= COUNTED else [first, late, rows[-1]]
     counts = ", ".join(
         f"{row.name} {row.mostly_one_class:,d} of {row.units:,d} ({row.mostly_one_class / row.units:.0%})"
-        for row in told
+        for row in counted
     )
-    chance = ", ".join(f"{row.name} {row.mostly_shuffled:.0%}" for row in told)
+    chance = ", ".join(f"{row.name} {row.mostly_permuted:.0%}" for row in counted)
     notes = [
         f"units with more than half of their {top} strongest images of one class: {counts};"
-        f" with labels dealt out at random: {chance}"
+        f" with permuted labels: {chance}"
     ]
     if place:
-        counted = [[row.mostly_one_class, row.units - row.mostly_one_class] for row in (late, first)]
-        p = float(fisher_exact(counted, alternative="greater").pvalue)
+        table = [[row.mostly_one_class, row.units - row.mostly_one_class] for row in (late, first)]
+        p = float(fisher_exact(table, alternative="greater").pvalue)
         answer = "is likelier" if p < 0.05 else "is not shown to be likelier"
         notes.append(
             f"such a unit {answer} in {late.name} than in {first.name} (Fisher's exact test, one-sided p = {p:.2g});"
@@ -163,7 +165,8 @@ def verdict(rows: Sequence[LayerSummary], class_names: Sequence[str], top: int) 
 
 
 def _of_which(row: LayerSummary, class_names: Sequence[str]) -> str:
-    classes, most = int((row.mostly > 0).sum()), int(row.mostly.argmax())
+    classes = int((row.mostly > 0).sum())
+    most = int(row.mostly.argmax())
     if not classes:
         return f"in {row.name} there is none"
     name = display_name(class_names[most])

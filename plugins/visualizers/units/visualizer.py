@@ -19,7 +19,7 @@ from ahekit.inspection.ablation import Silenced, silenced_counts
 from ahekit.inspection.layers import convolutions
 from ahekit.inspection.selectivity import own_selectivity, quantile_95
 from ahekit.inspection.splits import Split, normalized_batches, open_images
-from ahekit.inspection.synthesis import Objective, View, objectives, synthesize
+from ahekit.inspection.synthesis import ForwardPass, Objective, objectives, synthesize
 from ahekit.inspection.synthesis.parameterizations import fourier
 from ahekit.inspection.synthesis.transforms import normalized, random_affine
 from ahekit.inspection.units import UnitLayer, UnitsMeasured, find_unit_layers, measure_units
@@ -29,7 +29,10 @@ from ahekit.sections import Visualization
 from .figures import BestUnit, depth_figure, sheet_figure
 from .summary import LayerSummary, table, verdict
 
-LR, SMOOTHNESS, TAMENESS = 5e-2, 4.0, 2.0  # of synthesized images: those of class-image
+# Of synthesized images: the learning rate, and weights as of class-image.
+LR = 5e-2
+TV = 4.0
+L2 = 2.0
 
 
 class UnitsParams(Params):
@@ -37,7 +40,7 @@ class UnitsParams(Params):
 
     split: Split = Field("test", description="images to measure on: test, val or train")
     top: int = Field(9, ge=1, le=100, description="strongest images of each unit whose classes are counted")
-    shuffles: int = Field(40, ge=20, description="times the labels are dealt out at random, for the baseline")
+    permutations: int = Field(40, ge=20, description="times the labels are permuted at random, for the baseline")
     show_units: int = Field(
         1, ge=1, le=10, description="units of each class that are drawn and silenced, the best ones"
     )
@@ -54,7 +57,7 @@ class Units:
     is *dead* when it is at most 0 at every place of every image. *Selectivity* is the index of
     https://arxiv.org/abs/1803.06959 on activity averaged over places (see `ahekit.inspection.selectivity`). The
     strongest images are those with the largest activity at one place, a *patch* is that place's receptive field. Both
-    measures are set against the same ones with labels dealt out at random. A class's *best unit* has the largest share
+    measures are set against the same ones with permuted labels. A class's *best unit* has the largest share
     of it among its strongest images, and of several such the largest index for the class. It is silenced by holding
     its activity at 0 (or its mean), and its image is synthesized to raise its mean output, as by class-image. Units are
     chosen and silenced on the same images, and those of one network are not independent draws: read the p-value as a
@@ -64,7 +67,7 @@ class Units:
     Params = UnitsParams
     needs_images = False
 
-    def visualize(self, given: VisualizerInput, params: UnitsParams) -> Visualization:
+    def visualize(self, request: VisualizerInput, params: UnitsParams) -> Visualization:
         """Measure, silence, synthesize and draw.
 
         Returns:
@@ -72,8 +75,8 @@ class Units:
             `(U,)` (NaN: dead), `best_class` `(U,)` (-1: dead), `majority_class` and `majority_share` `(U,)`, `dead`
             `(U,)` bool, `class_means` `(U, C)`, `top_images` `(U, k)` (numbers within `image_ids`, -1: none),
             `top_values` `(U, k)`, `top_boxes` `(U, k, 4)` (top, bottom, left, right in pixels), and the baseline's
-            mean and 95 % quantile for each unit: `selectivity_shuffled`, `selectivity_shuffled_95`, `share_shuffled`,
-            `share_shuffled_95` `(U,)`. Of the best units, in the order drawn: `best_class`, `best_unit` and
+            mean and 95 % quantile for each unit: `selectivity_permuted`, `selectivity_permuted_95`, `share_permuted`,
+            `share_permuted_95` `(U,)`. Of the best units, in the order drawn: `best_class`, `best_unit` and
             `best_layer` (a name), `best_f1` and `best_f1_silenced` of its class, `best_others_drop` (the mean fall in
             F1 of the other classes), and `best_synthesized` `(B, S, S, 3)` uint8 where it was asked for. Of the whole:
             `layers` (names in order), `split`, `image_ids` and `labels` `(N,)`.
@@ -82,138 +85,138 @@ class Units:
             UsageError: There is no dataset, the split has images of fewer than two classes, or a layer has no units.
             RunError: The dataset isn't where it was, or the network's outputs aren't finite.
         """
-        images = open_images(given, params.split, least=2)
+        images = open_images(request, params.split, least=2)
         if len(np.unique(images.labels)) < 2:
             raise UsageError(f"all images of the {params.split} split are of one class; selectivity needs two")
-        tick = _ticker(given, 2 * math.ceil(len(images) / params.batch_size) + params.steps)
-        layers, measured = _measure(given, params, images, tick)
-        best = best_units(measured, layers, len(given.class_names), params.show_units)
-        best = _silence(given, params, images, best, measured, tick)
+        # The images go through the network twice: to be measured, and with units silenced.
+        total = 2 * math.ceil(len(images) / params.batch_size) + params.steps
+        numbers = iter(range(1, total + 1))
+
+        def tick() -> None:
+            request.progress(next(numbers), total)
+
+        layers, measures = _measure(request, params, images, tick)
+        best = best_units(measures, layers, len(request.class_names), params.show_units)
+        best = _silence(request, params, images, best, measures, tick)
         if params.steps and best:
-            pictures = _synthesize(given, best, params.steps, tick)
+            pictures = _synthesize(request, best, params.steps, tick)
             best = [replace(unit, synthesized=picture) for unit, picture in zip(best, pictures, strict=True)]
-        rows = [LayerSummary.of(name, measured[name], layers[name].field) for name in layers]
-        where, top = f"{params.split} split, {len(images):,d} images", min(params.top, len(images))
+        rows = [LayerSummary.of(name, measures[name], layers[name].field) for name in layers]
+        where = f"{params.split} split, {len(images):,d} images"
+        top = min(params.top, len(images))
         return Visualization(
-            _arrays(images, measured, best),
-            (depth_figure(rows, where, top), sheet_figure(given, images, measured, best, where)),
-            verdict(rows, given.class_names, top),
+            _arrays(images, measures, best),
+            (depth_figure(rows, where, top), sheet_figure(request, images, measures, best, where)),
+            verdict(rows, request.class_names, top),
             (table(rows, where, top),),
         )
 
 
 def best_units(
-    measured: Mapping[str, UnitsMeasured], layers: Mapping[str, UnitLayer], num_classes: int, per_class: int = 1
+    measures: Mapping[str, UnitsMeasured], layers: Mapping[str, UnitLayer], num_classes: int, per_class: int = 1
 ) -> list[BestUnit]:
     """The best units of each class over all layers, class by class; a class that no unit prefers has none.
 
     A unit stands for the class that most of its strongest images are of. The larger its share the better, then the
     larger the selectivity index for that class.
     """
-    found: list[BestUnit] = []
-    for number in range(num_classes):
-        of_class = [
-            BestUnit(number, name, layers[name].path, int(unit), float(units.majority_share[unit]), float(own))
-            for name, units in measured.items()
-            for unit, own in _preferring(units, number)
-        ]
-        found += sorted(of_class, key=lambda unit: (unit.share, unit.selectivity), reverse=True)[:per_class]
-    return found
-
-
-def _preferring(units: UnitsMeasured, number: int) -> list[tuple[int, float]]:
-    """Units whose strongest images are mostly of the class, each with its selectivity index for the class."""
-    found = np.flatnonzero(units.majority_class == number)
-    own = own_selectivity(units.class_means[found], np.full(len(found), number))
-    return list(zip(found.tolist(), own.tolist(), strict=True))
-
-
-def _ticker(given: VisualizerInput, total: int) -> Callable[[], None]:
-    done = iter(range(1, total + 1))
-    return lambda: given.progress(next(done), total)
+    best: list[BestUnit] = []
+    for class_index in range(num_classes):
+        candidates = []
+        for name, units in measures.items():
+            numbers = np.flatnonzero(units.majority_class == class_index)
+            indices = own_selectivity(units.class_means[numbers], np.full(len(numbers), class_index))
+            for number, index in zip(numbers.tolist(), indices.tolist(), strict=True):
+                share = float(units.majority_share[number])
+                candidates.append(BestUnit(class_index, name, layers[name].path, number, share, index))
+        best += sorted(candidates, key=lambda unit: (unit.share, unit.selectivity), reverse=True)[:per_class]
+    return best
 
 
 def _measure(
-    given: VisualizerInput, params: UnitsParams, images: SplitImages, tick: Callable[[], None]
+    request: VisualizerInput, params: UnitsParams, images: SplitImages, tick: Callable[[], None]
 ) -> tuple[dict[str, UnitLayer], dict[str, UnitsMeasured]]:
-    size, module = given.model.preprocessing.size, given.model.module
-    blank = torch.zeros(1, 3, size, size, device=given.images.device)
-    layers = find_unit_layers(module, given.layers or convolutions(given.model), blank)
-    measured = measure_units(
+    size = request.model.preprocessing.size
+    module = request.model.module
+    blank = torch.zeros(1, 3, size, size, device=request.images.device)
+    layers = find_unit_layers(module, request.layers or convolutions(request.model), blank)
+    measures = measure_units(
         module,
         layers,
-        normalized_batches(given, images, params.batch_size, tick=tick),
+        normalized_batches(request, images, params.batch_size, tick=tick),
         images.labels,
-        num_classes=len(given.class_names),
+        num_classes=len(request.class_names),
         size=size,
         top=min(params.top, len(images)),
-        shuffles=params.shuffles,
-        seed=given.seed,
+        permutations=params.permutations,
+        seed=request.seed,
     )
-    return layers, measured
+    return layers, measures
 
 
 def _silence(
-    given: VisualizerInput,
+    request: VisualizerInput,
     params: UnitsParams,
     images: SplitImages,
     best: Sequence[BestUnit],
-    measured: Mapping[str, UnitsMeasured],
+    measures: Mapping[str, UnitsMeasured],
     tick: Callable[[], None],
 ) -> list[BestUnit]:
     """The units with the F1 of every class with and without each."""
-    counts = np.bincount(images.labels, minlength=len(given.class_names))
+    counts = np.bincount(images.labels, minlength=len(request.class_names))
     silenced = []
     for unit in best:
-        mean = np.average(np.nan_to_num(measured[unit.layer].class_means[unit.number]), weights=counts)
+        # Over all images: the classes' means, each as often as the class has images; none counts where it has none.
+        mean = np.average(np.nan_to_num(measures[unit.layer].class_means[unit.number]), weights=counts)
         silenced.append(Silenced(unit.path, unit.number, float(mean) if params.silence == "mean" else 0.0))
-    batches = normalized_batches(given, images, params.batch_size, tick=tick)
-    whole, each = silenced_counts(given.model, silenced, batches, images.labels, num_classes=len(given.class_names))
-    scores, without = class_scores(whole)[2], class_scores(each)[2]
-    return [replace(unit, f1=scores, f1_silenced=row) for unit, row in zip(best, without, strict=True)]
+    batches = normalized_batches(request, images, params.batch_size, tick=tick)
+    whole, each = silenced_counts(request.model, silenced, batches, images.labels, num_classes=len(request.class_names))
+    f1 = class_scores(whole)[2]
+    f1_silenced = class_scores(each)[2]
+    return [replace(unit, f1=f1, f1_silenced=row) for unit, row in zip(best, f1_silenced, strict=True)]
 
 
 def _synthesize(
-    given: VisualizerInput, best: Sequence[BestUnit], steps: int, tick: Callable[[], None]
+    request: VisualizerInput, best: Sequence[BestUnit], steps: int, tick: Callable[[], None]
 ) -> NDArray[np.uint8]:
     """An image for each unit, `(B, S, S, 3)`, all made side by side."""
-    preprocessing = given.model.preprocessing
-    seeds = [given.seed * len(best) + number for number in range(len(best))]
-    parameters, render = fourier(seeds, preprocessing.size)
-    wanted = (
+    preprocessing = request.model.preprocessing
+    seeds = [request.seed * len(best) + number for number in range(len(best))]
+    start, render = fourier(seeds, preprocessing.size)
+    objective = (
         one_each([objectives.unit(unit.path, unit.number) for unit in best])
-        - SMOOTHNESS * objectives.total_variation()
-        - TAMENESS * objectives.distance_from_gray()
+        - TV * objectives.total_variation()
+        - L2 * objectives.distance_from_gray()
     )
-    found = synthesize(
-        given.model.module,
-        parameters.to(given.images.device),
+    parameters = synthesize(
+        request.model.module,
+        start.to(request.images.device),
         render,
-        wanted,
+        objective,
         steps=steps,
         lr=LR,
         transforms=[random_affine(), normalized(preprocessing)],
-        random=torch.Generator().manual_seed(given.seed),
+        random=torch.Generator().manual_seed(request.seed),
         progress=lambda done, total: tick(),
     )
-    return (render(found) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return (render(parameters) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def one_each(parts: Sequence[Objective]) -> Objective:
     """The first image by the first objective, the second by the second, and so on."""
 
-    def value(view: View) -> Tensor:
-        return torch.stack([part.value(view)[place] for place, part in enumerate(parts)])
+    def value(forward: ForwardPass) -> Tensor:
+        return torch.stack([part.value(forward)[place] for place, part in enumerate(parts)])
 
     inputs = tuple(path for part in parts for path in part.inputs)
     return Objective(value, inputs, tuple(path for part in parts for path in part.outputs))
 
 
 def _arrays(
-    images: SplitImages, measured: Mapping[str, UnitsMeasured], best: Sequence[BestUnit]
+    images: SplitImages, measures: Mapping[str, UnitsMeasured], best: Sequence[BestUnit]
 ) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
-        "layers": np.array(list(measured)),
+        "layers": np.array(list(measures)),
         "split": np.array(images.name),
         "image_ids": np.array(images.ids),
         "labels": images.labels,
@@ -226,7 +229,7 @@ def _arrays(
     }
     if best and best[0].synthesized is not None:
         arrays["best_synthesized"] = np.stack([unit.synthesized for unit in best if unit.synthesized is not None])
-    for name, units in measured.items():
+    for name, units in measures.items():
         of_layer = {
             "selectivity": units.selectivity,
             "best_class": units.best_class,
@@ -237,10 +240,10 @@ def _arrays(
             "top_images": units.top_images,
             "top_values": units.top_values,
             "top_boxes": units.top_boxes,
-            "selectivity_shuffled": units.shuffled_selectivity.mean(axis=0),
-            "selectivity_shuffled_95": quantile_95(units.shuffled_selectivity),
-            "share_shuffled": units.shuffled_share.mean(axis=0),
-            "share_shuffled_95": quantile_95(units.shuffled_share),
+            "selectivity_permuted": units.permuted_selectivity.mean(axis=0),
+            "selectivity_permuted_95": quantile_95(units.permuted_selectivity),
+            "share_permuted": units.permuted_share.mean(axis=0),
+            "share_permuted_95": quantile_95(units.permuted_share),
         }
         arrays |= {f"{name}.{key}": array for key, array in of_layer.items()}
     return arrays

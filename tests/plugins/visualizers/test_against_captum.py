@@ -25,10 +25,10 @@ def cnn5() -> nn.Module:
 
 
 @pytest.fixture(params=["toy", "cnn5"])
-def looked_at(request: pytest.FixtureRequest, given: Make, toy: Make) -> VisualizerInput:
+def looked_at(request: pytest.FixtureRequest, make_request: Make, toy: Make) -> VisualizerInput:
     torch.manual_seed(1)
     module, layers = (toy(inplace=False), "3.0") if request.param == "toy" else (cnn5(), "block3.conv")
-    made: VisualizerInput = given(module.eval(), aliases={"last": layers}, layers=["last"])
+    made: VisualizerInput = make_request(module.eval(), aliases={"last": layers}, layers=["last"])
     return made
 
 

@@ -33,17 +33,17 @@ def as_split(pixels: Pixels) -> SplitImages:
 
 def embeddings(looked_at: VisualizerInput, pixels: Pixels) -> NDArray[np.float32]:
     images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
-    looked_at.model.module.eval()
     with torch.no_grad():
         found: NDArray[np.float32] = looked_at.model.embed(images).numpy()
     return found
 
 
-def test_nearest_is_that_of_all_batches(given: Make) -> None:
-    looked_at, pixels, pictures = given(), noisy(2 * BATCH + 3), noisy(2, seed=2)
+def test_nearest_is_that_of_all_batches(make_request: Make) -> None:
+    looked_at, pixels, pictures = make_request(), noisy(2 * BATCH + 3), noisy(2, seed=2)
+    looked_at.model.module.eval()
     told: list[None] = []
 
-    nearest = find_nearest(looked_at, as_split(pixels), pictures, told=lambda: told.append(None))
+    nearest = find_nearest(looked_at, as_split(pixels), pictures, tick=lambda: told.append(None))
 
     wanted, all_of_them = embeddings(looked_at, pictures), embeddings(looked_at, pixels)
     lengths = np.linalg.norm(wanted, axis=1)[:, None] * np.linalg.norm(all_of_them, axis=1)[None]
@@ -57,19 +57,20 @@ def test_nearest_is_that_of_all_batches(given: Make) -> None:
 
 
 @pytest.mark.parametrize("change", ["as it is", "mirrored", "brighter"])
-def test_a_memorised_image_is_found_by_its_pixels(given: Make, change: str) -> None:
+def test_a_memorised_image_is_found_by_its_pixels(make_request: Make, change: str) -> None:
     pixels = (noisy(30) // 2).astype(np.uint8)
     copy = {"as it is": pixels[20], "mirrored": pixels[20][:, ::-1], "brighter": pixels[20] * 2}[change]
-    nearest = find_nearest(given(), as_split(pixels), np.ascontiguousarray(copy[None]))
+    nearest = find_nearest(make_request(), as_split(pixels), np.ascontiguousarray(copy[None]))
     assert nearest.copy_ids == ("train/20.png",)
     assert nearest.copy_correlation[0] > 0.99
 
 
-def test_class_moments_are_those_of_all_images(given: Make) -> None:
-    looked_at, pixels = given(), noisy(BATCH + 10)
+def test_class_moments_are_those_of_all_images(make_request: Make) -> None:
+    looked_at, pixels = make_request(), noisy(BATCH + 10)
+    looked_at.model.module.eval()
     told: list[None] = []
 
-    means, variances = class_moments(looked_at, as_split(pixels), told=lambda: told.append(None))
+    means, variances = class_moments(looked_at, as_split(pixels), tick=lambda: told.append(None))
 
     of_class = embeddings(looked_at, pixels)[1::3]
     np.testing.assert_allclose(means[1], of_class.mean(0), atol=1e-5)
@@ -77,9 +78,9 @@ def test_class_moments_are_those_of_all_images(given: Make) -> None:
     assert len(told) == 2
 
 
-def test_class_without_images_has_no_moments(given: Make) -> None:
+def test_class_without_images_has_no_moments(make_request: Make) -> None:
     images = replace(as_split(noisy(4)), labels=np.array([0, 0, 2, 2]))
-    means, variances = class_moments(given(), images)
+    means, variances = class_moments(make_request(), images)
     assert not means[1].any()
     assert not variances[1].any()
     assert means[2].any()
@@ -97,33 +98,36 @@ def test_sample_is_spread_over_each_class_and_bounded() -> None:
     assert np.diff(chosen[2:]).min() >= 2
 
 
-def test_nearest_training_images_are_stored_told_and_shown(given: Make, visualize: Make) -> None:
+def test_nearest_training_images_are_stored_told_and_shown(make_request: Make, visualize: Make) -> None:
     images = as_split(noisy(9))
-    seen = visualize("class-image", replace(given(), split={"train": images}.__getitem__), steps=1)
+    seen = visualize("class-image", replace(make_request(), split={"train": images}.__getitem__), steps=1)
     names = ("nearest_id", "nearest_class", "nearest_cosine", "copy_id", "copy_correlation")
     assert {name: len(seen.arrays[name]) for name in names} == dict.fromkeys(names, 3)
     assert seen.arrays["nearest_class"].tolist() == [
         images.labels[images.ids.index(name)] for name in seen.arrays["nearest_id"]
     ]
     hits = int((seen.arrays["nearest_class"] == [0, 1, 2]).sum())
-    assert f"is of the wanted class for {hits} of 3" in seen.notes[1]
+    assert f"is of the target class for {hits} of 3" in seen.notes[1]
     assert "no near-copies of a training image" in seen.notes[1]
-    assert seen.figures[0].size[1] > visualize("class-image", replace(given(), split=None), steps=1).figures[0].size[1]
+    assert (
+        seen.figures[0].size[1]
+        > visualize("class-image", replace(make_request(), split=None), steps=1).figures[0].size[1]
+    )
 
 
-def test_near_copies_are_counted(given: Make, visualize: Make) -> None:
-    made = visualize("class-image", given(), steps=1).arrays["images"]
+def test_near_copies_are_counted(make_request: Make, visualize: Make) -> None:
+    made = visualize("class-image", make_request(), steps=1).arrays["images"]
     images = as_split(np.concatenate([noisy(5), made[1:2]]))
-    seen = visualize("class-image", replace(given(), split={"train": images}.__getitem__), steps=1)
+    seen = visualize("class-image", replace(make_request(), split={"train": images}.__getitem__), steps=1)
     assert seen.arrays["copy_id"][1] == "train/5.png"
     assert ": 1 near-copy of a training image" in seen.notes[1]
 
 
-def test_without_the_dataset_a_note_says_so_and_the_rest_goes_on(given: Make, visualize: Make) -> None:
+def test_without_the_dataset_a_note_says_so_and_the_rest_goes_on(make_request: Make, visualize: Make) -> None:
     def gone(name: str) -> SplitImages:
         raise RunError(f"20260101-cnn5: its {name} images can't be found")
 
-    seen = visualize("class-image", replace(given(), split=gone), steps=1)
+    seen = visualize("class-image", replace(make_request(), split=gone), steps=1)
     assert seen.notes[-1] == (
         "the nearest training images are not looked for: 20260101-cnn5: its train images can't be found"
     )
@@ -131,18 +135,18 @@ def test_without_the_dataset_a_note_says_so_and_the_rest_goes_on(given: Make, vi
     assert len(seen.arrays["probability"]) == 3
 
 
-def test_nobody_looks_for_the_nearest_when_told_not_to(given: Make, visualize: Make) -> None:
+def test_nobody_looks_for_the_nearest_when_told_not_to(make_request: Make, visualize: Make) -> None:
     def opened(name: str) -> SplitImages:
         raise AssertionError
 
-    seen = visualize("class-image", replace(given(), split=opened), steps=1, nearest=False)
+    seen = visualize("class-image", replace(make_request(), split=opened), steps=1, nearest=False)
     assert len(seen.notes) == 1
 
 
-def test_progress_counts_the_pass_over_the_training_images(given: Make, visualize: Make) -> None:
+def test_progress_counts_the_pass_over_the_training_images(make_request: Make, visualize: Make) -> None:
     told: list[tuple[int, int]] = []
     looked_at = replace(
-        given(),
+        make_request(),
         split={"train": as_split(noisy(BATCH + 1))}.__getitem__,
         progress=lambda done, total: told.append((done, total)),
     )
@@ -150,15 +154,15 @@ def test_progress_counts_the_pass_over_the_training_images(given: Make, visualiz
     assert told == [(done, 3 + 2 + 2) for done in range(1, 8)]
 
 
-def test_judge_is_asked_about_the_pictures_and_has_no_part_in_them(given: Make, visualize: Make) -> None:
+def test_judge_is_asked_about_the_pictures_and_has_no_part_in_them(make_request: Make, visualize: Make) -> None:
     asked: list[Pixels] = []
 
     def judge(pictures: Pixels) -> NDArray[np.float32]:
         asked.append(pictures)
         return np.tile(np.array([[0.2, 0.7, 0.1]], np.float32), (len(pictures), 1))
 
-    alone = visualize("class-image", given(), steps=2)
-    judged = visualize("class-image", replace(given(), judge=judge), steps=2)
+    alone = visualize("class-image", make_request(), steps=2)
+    judged = visualize("class-image", replace(make_request(), judge=judge), steps=2)
 
     np.testing.assert_array_equal(alone.arrays["images"], judged.arrays["images"])
     np.testing.assert_array_equal(asked[0], judged.arrays["images"])
@@ -166,26 +170,27 @@ def test_judge_is_asked_about_the_pictures_and_has_no_part_in_them(given: Make, 
     assert judged.arrays["judge_class"].tolist() == [1, 1, 1]
     np.testing.assert_allclose(judged.arrays["judge_confidence"], [0.7, 0.7, 0.7])
     np.testing.assert_allclose(judged.arrays["judge_probability"], [0.2, 0.7, 0.1])
-    assert judged.notes[0].endswith("the judge names 1 of 3 images rightly")
+    assert judged.notes[0].endswith("the judge predicts the target class for 1 of 3 images")
 
 
-def test_judge_says_what_it_sees_in_a_units_image(given: Make, visualize: Make) -> None:
+def test_judge_says_what_it_sees_in_a_units_image(make_request: Make, visualize: Make) -> None:
     looked_at = replace(
-        given(layers=["conv2"]), judge=lambda pictures: np.array([[0.2, 0.7, 0.1]] * len(pictures), np.float32)
+        make_request(layers=["conv2"]), judge=lambda pictures: np.array([[0.2, 0.7, 0.1]] * len(pictures), np.float32)
     )
-    seen = visualize("class-image", looked_at, unit=1, steps=1, diversity=2)
+    seen = visualize("class-image", looked_at, unit=1, steps=1, images_per_class=2)
     assert seen.arrays["judge_class"].tolist() == [1, 1]
     assert "judge_right" not in seen.arrays
 
 
 @pytest.mark.parametrize(
-    "params", [{"method": "ascent"}, {"method": "robust"}, {"diversity": 3}, {"diversity": 9, "target": "altar"}]
+    "params",
+    [{"method": "ascent"}, {"method": "robust"}, {"images_per_class": 3}, {"images_per_class": 9, "target": "altar"}],
 )
 @pytest.mark.parametrize("trained_on", [0, 6])
 def test_every_image_is_drawn_with_its_scores(
-    given: Make, visualize: Make, params: dict[str, Any], trained_on: int
+    make_request: Make, visualize: Make, params: dict[str, Any], trained_on: int
 ) -> None:
-    looked_at = given()
+    looked_at = make_request()
     if trained_on:
         looked_at = replace(looked_at, split={"train": as_split(noisy(trained_on))}.__getitem__)
     seen = visualize("class-image", looked_at, steps=1, **params)

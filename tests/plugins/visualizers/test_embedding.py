@@ -38,8 +38,8 @@ def clusters(spread: float = 0.1, each: int = 12) -> tuple[np.ndarray[Any, Any],
     return (centres[of] + random.normal(size=(3 * each, 20)) * spread).astype(np.float32), of
 
 
-def test_embeddings_and_predictions_are_those_of_the_network(given: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_embeddings_and_predictions_are_those_of_the_network(make_request: Make, visualize: Make) -> None:
+    looked_at = make_request()
     images = looked_at.split("test")
     inputs = normalize(images.take(slice(0, 9)), looked_at.model.preprocessing)
     module = looked_at.model.module.eval()
@@ -77,12 +77,12 @@ def test_tsne_keeps_groups_together_and_repeats_itself() -> None:
     np.testing.assert_array_equal(by_tsne(points, 5.0), positions)
 
 
-def test_perplexity_is_cut_to_the_number_of_images_and_told(given: Make, visualize: Make) -> None:
+def test_perplexity_is_cut_to_the_number_of_images_and_told(make_request: Make, visualize: Make) -> None:
     assert [largest_perplexity(count) for count in (3, 4, 10, 91)] == [1.0, 1.0, 3.0, 30.0]
-    seen = visualize("embedding", given())
+    seen = visualize("embedding", make_request())
     assert "perplexity 2.67 instead of 30: there are few images" in seen.notes
     assert seen.arrays["positions"].shape == (9, 2)
-    assert not any("perplexity" in note for note in visualize("embedding", given(), perplexity=2).notes)
+    assert not any("perplexity" in note for note in visualize("embedding", make_request(), perplexity=2).notes)
 
 
 def test_thumbnails_don_t_cover_each_other() -> None:
@@ -94,11 +94,11 @@ def test_thumbnails_don_t_cover_each_other() -> None:
     assert gaps[~np.eye(40, dtype=bool)].min() >= THUMBNAIL
 
 
-def test_no_more_thumbnails_are_drawn_than_there_is_room_for(given: Make, visualize: Make) -> None:
+def test_no_more_thumbnails_are_drawn_than_there_is_room_for(make_request: Make, visualize: Make) -> None:
     # Two images in one place, the third as far away as the picture is wide.
     assert len(apart(np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]), 3)) == 2
     assert apart(np.zeros((4, 2)), 0) == []
-    seen = visualize("embedding", given(), method="pca", thumbnails=500)
+    seen = visualize("embedding", make_request(), method="pca", thumbnails=500)
     assert any("thumbnails of 500 drawn: more would cover each other" in note for note in seen.notes)
 
 
@@ -110,8 +110,8 @@ def test_each_of_a_hundred_classes_has_a_look_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_figure_rings_what_is_misclassified(given: Make, visualize: Make, method: str) -> None:
-    seen = visualize("embedding", given(), method=method, thumbnails=2)
+def test_figure_rings_what_is_misclassified(make_request: Make, visualize: Make, method: str) -> None:
+    seen = visualize("embedding", make_request(), method=method, thumbnails=2)
     (figure,) = seen.figures
     wrong = int((seen.arrays["predictions"] != seen.arrays["labels"]).sum())
     assert seen.notes[0] == f"{wrong} of 9 images misclassified, ringed; their thumbnails have dotted frames"
@@ -125,27 +125,27 @@ def test_figure_rings_what_is_misclassified(given: Make, visualize: Make, method
     assert render_figure(figure)[:4] == b"\x89PNG"
 
 
-def test_images_that_can_t_be_laid_out_are_refused_in_a_line(given: Make, split: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_images_that_can_t_be_laid_out_are_refused_in_a_line(make_request: Make, split: Make, visualize: Make) -> None:
+    looked_at = make_request()
     with pytest.raises(UsageError, match=r"the train split has 2 image\(s\) and at least 3 are needed"):
         visualize("embedding", replace(looked_at, split=split(looked_at.pixels[:2])), split="train")
     with pytest.raises(UsageError, match="leave out --layer"):
-        visualize("embedding", given(layers=["conv1"]))
+        visualize("embedding", make_request(layers=["conv1"]))
     with pytest.raises(UsageError, match="the network comes without one"):
         visualize("embedding", replace(looked_at, split=None))
     with pytest.raises(UsageError, match="all images of the test split are embedded alike"):
         visualize("embedding", replace(looked_at, split=split(looked_at.pixels[[0, 0, 0]])))
 
 
-def test_embeddings_that_are_not_finite_are_refused(given: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_embeddings_that_are_not_finite_are_refused(make_request: Make, visualize: Make) -> None:
+    looked_at = make_request()
     nn.init.constant_(looked_at.model.module[0].weight, float("nan"))
     with pytest.raises(RunError, match="the network's embeddings are not finite"):
         visualize("embedding", looked_at)
 
 
-def test_three_images_are_enough(given: Make, split: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_three_images_are_enough(make_request: Make, split: Make, visualize: Make) -> None:
+    looked_at = make_request()
     for method in ("tsne", "pca"):
         seen = visualize("embedding", replace(looked_at, split=split(looked_at.pixels)), method=method)
         assert np.isfinite(seen.arrays["positions"]).all()

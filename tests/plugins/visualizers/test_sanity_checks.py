@@ -50,13 +50,13 @@ def spotted(count: int = 4) -> Tensor:
     return images
 
 
-def check(given: VisualizerInput, maps: Callable[[VisualizerInput], Tensor]) -> Visualization:
+def check(request: VisualizerInput, maps: Callable[[VisualizerInput], Tensor]) -> Visualization:
     """Check a method of its own."""
-    target = choose_target(given, "altar")
+    target = choose_target(request, "altar")
     figure = Figure("one", "A map", "A map.", lambda canvas: None)
-    seen = Visualization({"map": maps(given).numpy()}, (figure,))
+    seen = Visualization({"map": maps(request).numpy()}, (figure,))
     params = _checks.CheckedParams(check=True)
-    found: Visualization = _checks.checked(seen, given, params, _checks.Explained.of_class(target, maps))
+    found: Visualization = _checks.checked(seen, request, params, _checks.Explanation.of_class(target, maps))
     return found
 
 
@@ -64,23 +64,23 @@ def verdicts(seen: Visualization) -> dict[str, str]:
     return {note.split(":")[0]: note for note in seen.notes}
 
 
-def test_a_map_of_the_image_alone_is_called_worthless(given: Make) -> None:
-    looked_at = given(bright_net(), aliases={}, images=spotted())
+def test_a_map_of_the_image_alone_is_called_worthless(make_request: Make) -> None:
+    looked_at = make_request(bright_net(), aliases={}, images=spotted())
 
-    seen = check(looked_at, lambda given: given.images.abs().sum(1))
+    seen = check(looked_at, lambda request: request.images.abs().sum(1))
 
     np.testing.assert_allclose(seen.arrays["check_correlations"], 1)
     assert "is 1.00 with the weights down to head" in verdicts(seen)["weights"]
     assert "worthless as evidence, a map that does not change when the weights do" in verdicts(seen)["weights"]
 
 
-def test_a_map_that_hangs_on_the_weights_is_not(given: Make) -> None:
-    looked_at = given(bright_net(), aliases={}, images=spotted())
+def test_a_map_that_hangs_on_the_weights_is_not(make_request: Make) -> None:
+    looked_at = make_request(bright_net(), aliases={}, images=spotted())
     noise = torch.rand(2, 4, 12, 12, generator=torch.Generator().manual_seed(0))
     head = looked_at.model.module[4].weight.detach().clone()
 
-    def maps(given: VisualizerInput) -> Tensor:
-        return noise[int(torch.equal(given.model.module.get_parameter("4.weight"), head))]
+    def maps(request: VisualizerInput) -> Tensor:
+        return noise[int(torch.equal(request.model.module.get_parameter("4.weight"), head))]
 
     seen = check(looked_at, maps)
 
@@ -88,10 +88,10 @@ def test_a_map_that_hangs_on_the_weights_is_not(given: Make) -> None:
     assert "depend on what was learnt" in verdicts(seen)["weights"]
 
 
-def test_the_right_place_is_told_from_a_wrong_one(given: Make) -> None:
-    looked_at = given(bright_net(), aliases={}, images=spotted())
-    right = check(looked_at, lambda given: spotted().sum(1))
-    wrong = check(looked_at, lambda given: -spotted().sum(1))
+def test_the_right_place_is_told_from_a_wrong_one(make_request: Make) -> None:
+    looked_at = make_request(bright_net(), aliases={}, images=spotted())
+    right = check(looked_at, lambda request: spotted().sum(1))
+    wrong = check(looked_at, lambda request: -spotted().sum(1))
     for curve, better in (("check_deletion", -1), ("check_insertion", 1)):
         by_map, moved, random = right.arrays[curve].mean((1, 2))
         assert better * (by_map - moved) > 0
@@ -103,20 +103,20 @@ def test_the_right_place_is_told_from_a_wrong_one(given: Make) -> None:
     assert "tell no more than other places" in verdicts(wrong)["deletion and insertion"]
 
 
-def test_curves_are_the_probability_of_the_class_from_the_image_to_gray(given: Make) -> None:
-    looked_at = given(bright_net(), aliases={}, images=spotted())
-    seen = check(looked_at, lambda given: given.images.sum(1))
+def test_curves_are_the_probability_of_the_class_from_the_image_to_gray(make_request: Make) -> None:
+    looked_at = make_request(bright_net(), aliases={}, images=spotted())
+    seen = check(looked_at, lambda request: request.images.sum(1))
     whole = torch.softmax(torch.tensor([10 * 9 * 6 / 144, 0.0, 0.0]), 0)[0]
     for curve, end in (("check_deletion", 0), ("check_insertion", -1)):
         np.testing.assert_allclose(seen.arrays[curve][..., end], whole, rtol=1e-5)
     np.testing.assert_allclose(seen.arrays["check_deletion"][..., -1], 1 / 3, rtol=1e-5)
 
 
-def test_a_map_that_differs_in_place_is_told(given: Make) -> None:
-    looked_at = given(bright_net(), aliases={}, images=spotted())
+def test_a_map_that_differs_in_place_is_told(make_request: Make) -> None:
+    looked_at = make_request(bright_net(), aliases={}, images=spotted())
 
-    def maps(given: VisualizerInput) -> Tensor:
-        return given.images.sum(1) * (2 if given.model.module.get_submodule("1").inplace else 1)
+    def maps(request: VisualizerInput) -> Tensor:
+        return request.images.sum(1) * (2 if request.model.module.get_submodule("1").inplace else 1)
 
     assert "NOT the same maps" in verdicts(check(looked_at, maps))["in place and not in place"]
 
@@ -133,16 +133,16 @@ class Residual(nn.Module):
         return values - rectified
 
 
-def test_a_network_that_cannot_work_in_place_is_not_compared(given: Make) -> None:
+def test_a_network_that_cannot_work_in_place_is_not_compared(make_request: Make) -> None:
     net = bright_net()
     net[1] = Residual()
-    seen = check(given(net, aliases={}, images=-spotted()), lambda given: given.images.sum(1))
+    seen = check(make_request(net, aliases={}, images=-spotted()), lambda request: request.images.sum(1))
     assert "in place: the network can't work in place" in seen.notes[-1]
 
 
 @pytest.mark.parametrize("name", ONE_MAP)
-def test_every_method_of_one_map_is_checked(given: Make, toy: Make, visualize: Make, name: str) -> None:
-    looked_at = given(toy(inplace=True))
+def test_every_method_of_one_map_is_checked(make_request: Make, toy: Make, visualize: Make, name: str) -> None:
+    looked_at = make_request(toy(inplace=True))
     plain = visualize(name, looked_at, **QUICK.get(name, {}))
 
     seen = visualize(name, looked_at, check=True, **QUICK.get(name, {}))
@@ -164,22 +164,22 @@ def test_every_method_of_one_map_is_checked(given: Make, toy: Make, visualize: M
 
 
 def test_randomized_maps_are_those_of_the_same_filter_and_of_what_the_layer_became(
-    given: Make, visualize: Make
+    make_request: Make, visualize: Make
 ) -> None:
-    seen = visualize("filter-response", given(layers=["conv2"]), filter=3, check=True)
+    seen = visualize("filter-response", make_request(layers=["conv2"]), filter=3, check=True)
     # The head has no say in a filter's mean, the body has.
     assert "down to body randomized, the first that the score depends on" in verdicts(seen)["weights"]
     np.testing.assert_allclose(seen.arrays["check_maps"][0], seen.arrays["map"], rtol=1e-5)
     assert not np.allclose(seen.arrays["check_maps"][1], seen.arrays["map"])
 
 
-def test_constant_maps_are_not_judged_by_their_weights(given: Make) -> None:
-    seen = check(given(bright_net(), aliases={}, images=spotted()), lambda given: torch.zeros(4, 12, 12))
+def test_constant_maps_are_not_judged_by_their_weights(make_request: Make) -> None:
+    seen = check(make_request(bright_net(), aliases={}, images=spotted()), lambda request: torch.zeros(4, 12, 12))
     assert "constant, so there is nothing to compare" in verdicts(seen)["weights"]
     assert seen.tables[0].rows[0][1] is None
 
 
-def test_progress_is_told_to_its_end(given: Make, visualize: Make) -> None:
+def test_progress_is_told_to_its_end(make_request: Make, visualize: Make) -> None:
     told: list[tuple[int, int]] = []
-    visualize("saliency", replace(given(), progress=lambda done, total: told.append((done, total))), check=True)
+    visualize("saliency", replace(make_request(), progress=lambda done, total: told.append((done, total))), check=True)
     assert told == [(number, 6) for number in range(1, 7)]

@@ -13,7 +13,7 @@ from torch import nn
 
 from ahekit.errors import SpecError, UsageError
 from ahekit.inspection.selectivity import class_selectivity
-from ahekit.inspection.synthesis import View, objectives
+from ahekit.inspection.synthesis import ForwardPass, objectives
 from ahekit.protocols import VisualizerInput
 from ahekit.reporting.style import render_figure
 from ahekit.sections import Visualization
@@ -52,15 +52,15 @@ def coloured_pixels() -> np.ndarray[Any, Any]:
     return pixels
 
 
-def coloured(given: Make, split: Make) -> VisualizerInput:
-    looked_at: VisualizerInput = given(
+def coloured(make_request: Make, split: Make) -> VisualizerInput:
+    looked_at: VisualizerInput = make_request(
         colour_net(), aliases={"conv1": "0", "conv2": "2"}, pixels=coloured_pixels(), labels=LABELS
     )
     return replace(looked_at, split=split(coloured_pixels(), LABELS))
 
 
-def test_each_class_s_own_unit_is_found_silenced_and_drawn(given: Make, split: Make, visualize: Make) -> None:
-    seen: Visualization = visualize("units", coloured(given, split), top=2, steps=3)
+def test_each_class_s_own_unit_is_found_silenced_and_drawn(make_request: Make, split: Make, visualize: Make) -> None:
+    seen: Visualization = visualize("units", coloured(make_request, split), top=2, steps=3)
 
     arrays = seen.arrays
     assert arrays["layers"].tolist() == ["conv1", "conv2"]
@@ -79,20 +79,20 @@ def test_each_class_s_own_unit_is_found_silenced_and_drawn(given: Make, split: M
     assert arrays["best_layer"].tolist() == ["conv1"] * 3
     assert arrays["best_unit"].tolist() == [0, 1, 2]
     assert arrays["best_synthesized"].shape == (3, 8, 8, 3)
-    for name in ("selectivity_shuffled", "selectivity_shuffled_95", "share_shuffled", "share_shuffled_95"):
+    for name in ("selectivity_permuted", "selectivity_permuted_95", "share_permuted", "share_permuted_95"):
         assert arrays[f"conv2.{name}"].shape == (5,)
 
 
-def bright(given: Make, split: Make) -> VisualizerInput:
+def bright(make_request: Make, split: Make) -> VisualizerInput:
     """Each image is bright all over in the colour of its class, which the network names."""
     pixels = np.full((len(LABELS), 8, 8, 3), 127, dtype=np.uint8)
     for number, label in enumerate(LABELS):
         pixels[number, :, :, label] = 255
-    return replace(coloured(given, split), split=split(pixels, LABELS))
+    return replace(coloured(make_request, split), split=split(pixels, LABELS))
 
 
-def test_silencing_changes_the_f1_that_is_told(given: Make, split: Make, visualize: Make) -> None:
-    arrays = visualize("units", bright(given, split), steps=0).arrays
+def test_silencing_changes_the_f1_that_is_told(make_request: Make, split: Make, visualize: Make) -> None:
+    arrays = visualize("units", bright(make_request, split), steps=0).arrays
 
     assert arrays["best_f1"].tolist() == [1.0, 1.0, 1.0]
     # Of 3, 3 and 2 images. Without unit 0 or 1 the bias of class 2 wins and it gets 3 too many: its F1 is 4 / 7.
@@ -102,14 +102,14 @@ def test_silencing_changes_the_f1_that_is_told(given: Make, split: Make, visuali
     assert "best_synthesized" not in arrays
 
 
-def test_unit_held_at_its_mean_still_speaks_for_its_class(given: Make, split: Make, visualize: Make) -> None:
-    arrays = visualize("units", bright(given, split), steps=0, silence="mean").arrays
+def test_unit_held_at_its_mean_still_speaks_for_its_class(make_request: Make, split: Make, visualize: Make) -> None:
+    arrays = visualize("units", bright(make_request, split), steps=0, silence="mean").arrays
     # Bright is 2 to the network: held at 2 x 3 / 8 = 0.75 units 0 and 1 win over the biases, and lose against 2.
     assert arrays["best_f1_silenced"].tolist() == [1.0, 1.0, 1.0]
 
 
-def test_arrays_hold_the_index_of_the_class_means_and_the_baseline(given: Make, visualize: Make) -> None:
-    arrays = visualize("units", given(), steps=0, top=4, batch_size=2).arrays
+def test_arrays_hold_the_index_of_the_class_means_and_the_baseline(make_request: Make, visualize: Make) -> None:
+    arrays = visualize("units", make_request(), steps=0, top=4, batch_size=2).arrays
     for layer, units in (("conv1", 4), ("conv2", 5)):
         index, best = class_selectivity(arrays[f"{layer}.class_means"])
         np.testing.assert_array_equal(arrays[f"{layer}.selectivity"], index)
@@ -117,11 +117,11 @@ def test_arrays_hold_the_index_of_the_class_means_and_the_baseline(given: Make, 
         assert arrays[f"{layer}.top_images"].shape == (units, 4)
         assert arrays[f"{layer}.top_boxes"].shape == (units, 4, 4)
         live = ~arrays[f"{layer}.dead"]
-        assert (arrays[f"{layer}.selectivity_shuffled"] <= arrays[f"{layer}.selectivity_shuffled_95"])[live].all()
+        assert (arrays[f"{layer}.selectivity_permuted"] <= arrays[f"{layer}.selectivity_permuted_95"])[live].all()
 
 
-def test_size_of_the_batches_changes_nothing_that_is_told(given: Make, visualize: Make) -> None:
-    whole, parts = (visualize("units", given(), steps=0, batch_size=size) for size in (64, 2))
+def test_size_of_the_batches_changes_nothing_that_is_told(make_request: Make, visualize: Make) -> None:
+    whole, parts = (visualize("units", make_request(), steps=0, batch_size=size) for size in (64, 2))
     assert whole.arrays.keys() == parts.arrays.keys()
     for name, values in whole.arrays.items():
         if values.dtype.kind == "f":
@@ -134,8 +134,10 @@ def test_size_of_the_batches_changes_nothing_that_is_told(given: Make, visualize
         assert row[5:] == pytest.approx(expected[5:], abs=1e-6)
 
 
-def test_counts_by_layer_answer_whether_depth_makes_units_selective(given: Make, split: Make, visualize: Make) -> None:
-    seen = visualize("units", coloured(given, split), top=2, steps=0)
+def test_counts_by_layer_answer_whether_depth_makes_units_selective(
+    make_request: Make, split: Make, visualize: Make
+) -> None:
+    seen = visualize("units", coloured(make_request, split), top=2, steps=0)
 
     (table,) = seen.tables
     assert [row[:5] for row in table.rows] == [("conv1", 3, 0, "1", 3), ("conv2", 5, 0, "1", 3)]
@@ -148,16 +150,16 @@ def test_counts_by_layer_answer_whether_depth_makes_units_selective(given: Make,
     assert "in conv1 they are for 3 classes, 1 of 3 for altar" in answer
 
 
-def test_named_layers_alone_are_measured_vectors_too(given: Make, visualize: Make) -> None:
-    seen = visualize("units", given(layers=["6"]), steps=0)
+def test_named_layers_alone_are_measured_vectors_too(make_request: Make, visualize: Make) -> None:
+    seen = visualize("units", make_request(layers=["6"]), steps=0)
     assert seen.arrays["layers"].tolist() == ["6"]
     assert seen.arrays["6.selectivity"].shape == (3,)
     assert len(seen.notes) == 1
 
 
 @pytest.mark.parametrize("units", [1, 3])
-def test_figures_are_drawn_and_name_split_and_units(given: Make, visualize: Make, units: int) -> None:
-    seen = visualize("units", given(), steps=1, show_units=units, split="val")
+def test_figures_are_drawn_and_name_split_and_units(make_request: Make, visualize: Make, units: int) -> None:
+    seen = visualize("units", make_request(), steps=1, show_units=units, split="val")
     assert [figure.name for figure in seen.figures] == ["depth", "best"]
     for figure in seen.figures:
         assert "val split, 9 images" in figure.title
@@ -167,8 +169,8 @@ def test_figures_are_drawn_and_name_split_and_units(given: Make, visualize: Make
     assert len(seen.arrays["best_unit"]) >= units
 
 
-def test_network_without_a_live_unit_is_told_as_such(given: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_network_without_a_live_unit_is_told_as_such(make_request: Make, visualize: Make) -> None:
+    looked_at = make_request()
     looked_at.model.module[0].weight.data.zero_()
     looked_at.model.module[0].bias.data.fill_(-1.0)
     seen = visualize("units", replace(looked_at, layers={"conv1": "0"}), steps=1)
@@ -180,24 +182,26 @@ def test_network_without_a_live_unit_is_told_as_such(given: Make, visualize: Mak
         assert render_figure(figure)[:4] == b"\x89PNG"
 
 
-def test_progress_ends_at_what_it_announced(given: Make, visualize: Make) -> None:
+def test_progress_ends_at_what_it_announced(make_request: Make, visualize: Make) -> None:
     told: list[tuple[int, int]] = []
-    visualize("units", replace(given(), progress=lambda done, total: told.append((done, total))), steps=2, batch_size=4)
+    visualize(
+        "units", replace(make_request(), progress=lambda done, total: told.append((done, total))), steps=2, batch_size=4
+    )
     # 9 images in batches of 4, twice, and 2 steps.
     assert told == [(number, 8) for number in range(1, 9)]
 
 
 def test_each_image_is_made_for_its_own_unit() -> None:
     outputs = {"a": torch.arange(12.0).view(2, 3, 2), "b": torch.ones(2, 3, 1) * 7}
-    view = View(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(2, 3), {}, outputs)
+    forward = ForwardPass(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(2, 3), {}, outputs)
     objective = one_each([objectives.unit("a", 2), objectives.unit("b", 0)])
     assert objective.outputs == ("a", "b")
     # Unit 2 of "a" on the first image is 4 and 5.
-    assert objective.value(view).tolist() == [4.5, 7.0]
+    assert objective.value(forward).tolist() == [4.5, 7.0]
 
 
-def test_without_images_to_measure_on_one_line_says_so(given: Make, split: Make, visualize: Make) -> None:
-    looked_at = given()
+def test_without_images_to_measure_on_one_line_says_so(make_request: Make, split: Make, visualize: Make) -> None:
+    looked_at = make_request()
     with pytest.raises(UsageError, match="the network comes without one"):
         visualize("units", replace(looked_at, split=None))
     with pytest.raises(UsageError, match=r"the val split has 1 image\(s\) and at least 2 are needed; choose another"):
@@ -206,13 +210,13 @@ def test_without_images_to_measure_on_one_line_says_so(given: Make, split: Make,
         visualize("units", replace(looked_at, split=split(looked_at.pixels, [1, 1, 1])))
 
 
-@pytest.mark.parametrize(("name", "value"), [("top", 0), ("shuffles", 3), ("silence", "loud"), ("split", "all")])
-def test_parameters_out_of_range_are_named(given: Make, visualize: Make, name: str, value: Any) -> None:
+@pytest.mark.parametrize(("name", "value"), [("top", 0), ("permutations", 3), ("silence", "loud"), ("split", "all")])
+def test_parameters_out_of_range_are_named(make_request: Make, visualize: Make, name: str, value: Any) -> None:
     with pytest.raises(SpecError, match=f"units.{name}"):
-        visualize("units", given(), **{name: value})
+        visualize("units", make_request(), **{name: value})
 
 
-def test_network_without_convolutions_is_refused(given: Make, visualize: Make) -> None:
+def test_network_without_convolutions_is_refused(make_request: Make, visualize: Make) -> None:
     dense = nn.Sequential(nn.Flatten(), nn.Linear(432, 4), nn.Linear(4, 3))
     with pytest.raises(UsageError, match="no convolution to look at"):
-        visualize("units", given(dense, aliases={}))
+        visualize("units", make_request(dense, aliases={}))
