@@ -109,6 +109,12 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
             f"{len(setup.dataset.refused)} file(s) left out, {first.id} first ({first.reason}); "
             f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
         )
+    if setup.dataset.notes:
+        first = setup.dataset.notes[0]
+        console.warn(
+            f"{len(setup.dataset.notes)} image(s) may not be what they should, {first.id} first: {first.reason}; "
+            f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
+        )
     for fault in setup.metrics.faults:
         console.warn(fault)
     return setup
