@@ -22,7 +22,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(prog_name="ahekit")
+        with console.telling_logs():
+            code = app(prog_name="ahekit")
     except AhekitError as error:
         console.error(*error.lines)
         code = error.exit_code
