@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "trained": "errors hooks compute spec protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
-    "console": "errors sections",
+    "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
     "console",
@@ -75,6 +75,7 @@ LIGHT = {
     "run",
     "preprocessing",
     "sections",
+    "wording",
     "backbones.params",
     "console",
     "cli",
