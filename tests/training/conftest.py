@@ -26,7 +26,7 @@ SIZE = 8
 CLASSES = ("arch", "beam", "crypt")
 TINY: dict[str, Any] = {
     "model": {"name": "tiny"},
-    "train": {"epochs": 3, "average_decay": 0.9},
+    "train": {"epochs": 3, "average_decay": 0.9, "keep_optimizer": True},
     "optim": {"batch_size": 4, "accumulation_steps": 3, "lr": 0.01},
     "loss": {"class_weights": "balanced"},
     "runtime": {"device": "cpu", "precision": "fp32", "threads": 1},

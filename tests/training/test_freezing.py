@@ -243,9 +243,9 @@ def test_a_gradual_run_resumed_ends_in_the_weights_of_the_unbroken_one(
         stop.asked = step == stop_at
 
     status = fit(deep(make_setup(**fields)), run, watcher=watched(at), stop=stop)
-    assert status["state"] == "interrupted"
+    assert status.state == "interrupted"
     again = deep(make_setup(**fields))
-    assert fit(again, run, watcher=watched(), resume=True)["state"] == "finished"
+    assert fit(again, run, watcher=watched(), resume=True).state == "finished"
     stored = [r.checkpoints()[-1] / "model.safetensors" for r in (run,)]
     assert stored[0].is_file()
     ends = [state(setup.built, NAMES) for setup in (whole, again)]
