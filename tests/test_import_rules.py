@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "sample": "data.classes data.editions data.random",
     "catalog": "errors files data sample",
     "wording": "",
-    "evaluation": "errors files preprocessing sections spec notes hooks compute data data.classes",
+    "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
     "registry": "errors guard protocols plugin_files",
     "models": "errors hooks preprocessing protocols backbones registry validation",
