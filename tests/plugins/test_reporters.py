@@ -434,9 +434,7 @@ def test_a_class_that_is_never_recognized_has_an_interval_with_a_width() -> None
     section = report("classes", make_record(predictions={"test": never}))
     vault = section.tables[0].rows[2]
 
-    assert re.match(
-        r"The weakest class is vault: F1 0\.000, with 95% confidence between 0\.000 and 0\.[3-7]", section.reading
-    )
+    assert section.reading.startswith("The weakest class is vault: F1 0.000, with 95% confidence between 0.000 and 0.")
     # Wilson's upper end of 0 in 5: z^2 / (5 + z^2), z = 1.959964.
     assert vault[3:5] == (0.0, "0.000–0.434")
 
