@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def speak_once(*, quiet: bool, json: bool) -> None:
     """Of several training processes only the main one speaks."""
-    from ahekit.training.processes import torchrun_rank
+    from ahekit.training.launch import read_launch
 
-    main = torchrun_rank() == 0
+    main = read_launch().rank == 0
     console.configure(quiet=quiet or not main, json=json and main)
 
 
