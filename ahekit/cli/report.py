@@ -76,12 +76,13 @@ def report(
             help="Set a reporter's parameter, as in confusion.pairs=20; repeatable.",
         ),
     ] = None,
+    data: options.MovedData = None,
     runs: options.Runs = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
     from ahekit.reporting.build import build_comparison, build_report
-    from ahekit.run import find_run, runs_root
+    from ahekit.run import find_run, runs_root, with_data
     from ahekit.validation import merge, parse_assignment
 
     console.configure(quiet=quiet)
@@ -91,7 +92,11 @@ def report(
     params: Mapping[str, Any] = {}
     for assignment in assignments or ():
         params = merge(params, parse_assignment(assignment))
-    found = [find_run(runs_root(runs), name) for name in names or (None,)]
+    found = [
+        find_run(runs_root(runs), name, is_fit=has_epochs, fit="has trained an epoch yet") for name in names or (None,)
+    ]
+    if data is not None:
+        found = [with_data(run, data) for run in found]
     records = [replace(run.record(), look=partial(look_into, run)) for run in found]
     if len(records) > 1:
         made = build_comparison(records, only=only or (), skip=skip or (), params=params)
@@ -106,6 +111,11 @@ def report(
         console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
+
+
+def has_epochs(run: Run) -> bool:
+    """Whether there is something to report on."""
+    return not run.fault and bool(run.history().epochs or len(run.predictions()))
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
