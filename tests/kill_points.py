@@ -131,7 +131,8 @@ def command(arguments: Sequence[str], folder: Path, *, die_at: int | None = None
         try:
             main()
         except SystemExit as ended:
-            assert not ended.code, f"{arguments} ended with {ended.code}"
+            if ended.code:
+                raise RuntimeError(f"{arguments} ended with {ended.code}") from ended
         return events.count
 
     return in_a_process(work)

@@ -81,10 +81,7 @@ def _named(root: Path, name: str) -> Run:
 
 def is_run_path(name: str) -> bool:
     """Whether a name is the path of a run."""
-    try:
-        return (Path(name) / "spec.yaml").is_file()
-    except (OSError, ValueError):  # too long a name, a folder that may not be searched, a null byte
-        return False
+    return Run(Path(name)).is_there
 
 
 def find_checkpoint(run: Run, name: str = BEST) -> Path:
