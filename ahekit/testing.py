@@ -205,7 +205,8 @@ def check_visualizer(
     looked_at = small_input() if given is None else given
     if not getattr(plugin, "needs_images", True):
         looked_at = without_images(looked_at)
-    disturb(looked_at.model.module.eval())
+    disturb(looked_at.model.module)
+    looked_at.model.module.eval()
     images = looked_at.images.clone()
     with no_trace(looked_at.model.module):
         seen = plugin.visualize(looked_at, values)
@@ -236,7 +237,8 @@ def _check_failing_networks(plugin: Any, values: BaseModel) -> None:
         looked_at = small_input(module, aliases={"conv1": "0", "conv2": "4.0"})
         if not getattr(plugin, "needs_images", True):
             looked_at = without_images(looked_at)
-        disturb(module.eval())
+        disturb(module)
+        module.eval()
         failure.left = good_passes
         with no_trace(module), suppress(Boom, AhekitError):
             plugin.visualize(looked_at, values)
@@ -343,7 +345,9 @@ class Failing(nn.Module):
 
 
 def disturb(module: nn.Module) -> None:
-    """Give parameters' flags and gradients values that no default restores by chance."""
+    """Give flags and gradients values that no default restores by chance."""
+    for number, part in enumerate(module.modules()):
+        part.training = number % 2 == 0
     for number, parameter in enumerate(module.parameters()):
         parameter.requires_grad_(number % 3 != 0)
         parameter.grad = torch.full_like(parameter, 0.5) if number % 2 else None

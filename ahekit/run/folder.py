@@ -172,7 +172,7 @@ class Run:
         path = self.path / "spec.yaml"
         try:
             check_regular(path)
-            spec = validate(RunSpec, read_yaml(path))
+            spec = validate(RunSpec, read_yaml(path, RunSpec))
         except OSError as error:
             raise RunError(f"{path}: can't be read ({error.strerror or error})") from error
         except (SpecError, UsageError) as error:

@@ -91,8 +91,13 @@ def test_moved_images_are_found_where_they_are_said_to_be_and_only_if_they_are_t
         assert done.code == 0, done.err
     assert run.spec.data.source == str(moved)
     next((moved / "train" / "arch").iterdir()).unlink()
-    for command in (("viz", "--run", run.path), ("report", run.path), ("resume", run.path, "--epochs", 3)):
-        done = cli(*command, "--data", moved)
+    others: tuple[tuple[Any, ...], ...] = (
+        ("viz", "--run", run.path),
+        ("report", run.path),
+        ("resume", run.path, "--epochs", 3),
+    )
+    for other in others:
+        done = cli(*other, "--data", moved)
         assert (done.code, done.err.count("\n")) == (1, 1)
         assert f"the images in {moved} are not those the run was made with" in done.err
 

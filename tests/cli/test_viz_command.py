@@ -373,13 +373,11 @@ def test_network_without_convolutions_is_one_clear_line(
 ) -> None:
     plugin = tmp_path / "flat.py"
     plugin.write_text(
-        "from torch import nn\nfrom ahekit.protocols import BuiltModel, NoParams, Preprocessing\n"
+        "from torch import nn\nfrom ahekit.protocols import NoParams\n"
         "from ahekit.registry import MODELS\n"
         '@MODELS.register("flat")\nclass Flat:\n    "Flat."\n    Params = NoParams\n    image_size = 16\n'
         "    def build(self, params, *, num_classes, image_size):\n"
-        "        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
-        "        look = Preprocessing(size=image_size)\n"
-        "        return BuiltModel(net, look, {'head': (net[1],)}, {}, net[0], lambda stage: (net[:1], net[1:]))\n"
+        "        return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
     )
     run = write_run(runs, class_folder)
     run.write_json("manifest.json", run.manifest.model_dump())

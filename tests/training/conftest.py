@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from ahekit.backbones.wrap import wrap
 from ahekit.catalog import Source
 from ahekit.compute import open_compute
 from ahekit.data.dataset import Dataset
 from ahekit.data.split import Splits
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel
 from ahekit.run import Run
 from ahekit.spec import RunSpec
 from ahekit.training.setup import Setup
@@ -74,14 +74,7 @@ def tiny_setup(root: Path, fields: dict[str, Any] | None = None) -> Setup:
     compute = open_compute(spec.runtime)
     torch.manual_seed(spec.seed)
     module = tiny_module()
-    built = BuiltModel(
-        module=module,
-        preprocessing=Preprocessing(size=SIZE),
-        stages={"body": (module[:5],), "head": (module[5:],)},
-        layers={"conv1": "0"},
-        embed=module[:5],
-        split=lambda stage: (module[:5], module[5:]),
-    )
+    built = wrap(module, preprocessing=Preprocessing(size=SIZE))
     source = Source(name="tiny", root=root, kind="folder", notice="")
     return Setup(spec, source, dataset, splits, built, compute)
 
