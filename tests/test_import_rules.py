@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
     "inspection": "errors hooks preprocessing sections protocols evaluation figures data data.classes data.random",
     "inspection.synthesis": "hooks preprocessing",
-    "run": "errors files spec notes validation evaluation data",
+    "run": "errors files spec notes validation evaluation data catalog",
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
     "data.editions data.random evaluation protocols models registry run",
