@@ -40,6 +40,7 @@ from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, Registry
 from ahekit.reporting.style import render_figure
 from ahekit.sections import Figure, Section, Visualization
 from ahekit.spec import RunSpec
+from ahekit.training.metrics import metric_fault, metric_value
 from ahekit.validation import validate
 
 CLASSES = ("altar", "dome_inner", "vault")
@@ -414,6 +415,8 @@ def check_reporter(
     values = validate(plugin.Params, params or {})
     _require(isinstance(plugin.order, int | float), f"order has to be a number; it is {plugin.order!r}")
     first = small_record() if record is None else record
+    if hasattr(plugin, "metrics"):
+        _check_metrics(plugin.metrics)
     tasks: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
     if hasattr(plugin, "report"):
         tasks.append((plugin.report, first, small_record(is_empty=True)))
@@ -422,6 +425,18 @@ def check_reporter(
         nothing = [replace(run, manifest=Manifest(), history=History(), status=Status()) for run in runs]
         tasks.append((plugin.compare, ComparedRuns.of(runs), ComparedRuns.of(nothing)))
     return tuple(_check_section(make, whole, empty, values) for make, whole, empty in tasks)
+
+
+def _check_metrics(metrics: Any) -> None:
+    _require(isinstance(metrics, tuple | list), f"metrics have to be a tuple of Metric, not a {type(metrics).__name__}")
+    predictions = _predictions("val", 0)
+    for metric in metrics:
+        fault = metric_fault(metric)
+        _require(not fault, f"a metric {fault}")
+        value, fault = metric_value(metric, predictions)
+        _require(not fault, f"metric {metric.name!r}: {fault}")
+        again, _ = metric_value(metric, predictions)
+        _require(value == again, f"metric {metric.name!r}: the same predictions have to give the same number")
 
 
 def _check_section(make: Callable[[Any, Any], Any], whole: Any, empty: Any, values: BaseModel) -> Section:

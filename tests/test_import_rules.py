@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
-    "data evaluation reporting",
+    "data evaluation reporting training",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, NoParams, Params
+from ahekit.protocols import BuiltModel, Metric, NoParams, Params
 from ahekit.registry import MODELS, REPORTERS
 from ahekit.sections import Figure, Section, Table, Visualization
 from ahekit.testing import (
@@ -303,3 +303,22 @@ def test_the_small_network_is_cut_as_its_stages_say() -> None:
         prefix, suffix = given.model.split("head")
         assert torch.equal(suffix(prefix(given.images)), given.model.module(given.images))
         assert given.model.embed(given.images).shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (5, "metrics have to be a tuple of Metric, not a int"),
+        ((lambda predictions: 0.5,), "a metric is a function, not a Metric"),
+        ((Metric("x", "higher", lambda predictions: 1 / 0),), "metric 'x': ZeroDivisionError"),
+        ((Metric("x", "higher", lambda predictions: "good"),), "metric 'x': returned a str"),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_a_reporter_whose_metrics_break_is_told_how(metrics: Any, message: str) -> None:
+    with pytest.raises(Broken, match=message):
+        check_reporter(plugin_of(Report, metrics=metrics))
+
+
+def test_a_reporter_may_offer_metrics_beside_its_sections() -> None:
+    good = Metric("certainty", "higher", lambda predictions: float(predictions.probabilities.max(axis=1).mean()))
+    assert check_reporter(plugin_of(Report, metrics=(good,)))
