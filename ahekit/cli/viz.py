@@ -84,6 +84,7 @@ def viz(
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Tables with all their rows.")] = False,
+    data: options.MovedData = None,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -104,7 +105,7 @@ def viz(
 
     root = runs_root(runs)
     compute = device or "auto"
-    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute)
+    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
     for note in passed:
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
