@@ -87,7 +87,7 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     assert "80.0% of 30 test images correctly" in " ".join(outcome.out.split())
     assert len(outcome.out.splitlines()) <= 24, "one screen"
     assert "Loss, accuracy and macro averages" in outcome.out
-    assert "Final metrics, " in outcome.out
+    assert "Final metrics; " in outcome.out
     assert "FINAL METRICS" not in outcome.out
     assert outcome.out.splitlines()[-1] == f"report: {newest.path / 'report' / 'report.html'}"
     assert max(map(len, outcome.out.split("\nfigures: ")[0].splitlines())) <= 80
