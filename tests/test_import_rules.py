@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "preprocessing": "",
     "sections": "",
     "guard": "errors sections",
-    "faults": "sections",
+    "faults": "sections wording",
     "plugin_files": "errors files guard",
     "yaml_text": "",
     "validation": "errors yaml_text",
@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "wording": "",
     "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
-    "registry": "errors guard protocols plugin_files",
-    "models": "errors hooks preprocessing protocols backbones registry validation",
+    "registry": "errors guard protocols plugin_files wording",
+    "models": "errors hooks preprocessing protocols backbones registry validation wording",
     "backbones.params": "protocols",
     "backbones": "errors hooks preprocessing protocols backbones.params",
     "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "run": "errors files spec notes validation evaluation data catalog",
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run",
+    "data.editions data.random evaluation protocols models registry run wording",
     "trained": "errors hooks compute spec notes protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",

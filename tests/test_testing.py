@@ -267,6 +267,32 @@ def test_a_reporter_that_breaks_its_protocol_is_told_what_it_asks_for(attributes
         check_reporter(plugin_of(Report, **attributes))
 
 
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (3, "a metric is a int, not a Metric"),
+        (Metric("no name", "higher", lambda predictions: 1.0), "a metric has the name 'no name', which is none"),
+        (Metric("mine", "up", lambda predictions: 1.0), "has the direction 'up'"),  # type: ignore[arg-type]
+        (Metric("mine", "lower", lambda predictions: float("nan")), "metric 'mine' has to be a finite number"),
+        (
+            Metric("mine", "lower", lambda predictions: np.random.default_rng().normal()),
+            "metric 'mine' has to be the same for the same predictions",
+        ),
+        (
+            Metric(
+                "mine",
+                "lower",
+                lambda predictions: float(np.multiply(predictions.logits, 0, out=predictions.logits).sum()),
+            ),
+            "metric 'mine' changed the predictions it was given",
+        ),
+    ],
+)
+def test_a_metric_that_is_none_is_told_what_is_asked_for(metric: Any, message: str) -> None:
+    with pytest.raises(Broken, match=message):
+        check_reporter(plugin_of(Report, metrics=(metric,)))
+
+
 def test_a_reporter_that_keeps_it_returns_its_sections() -> None:
     (section,) = check_reporter(Report)
     assert section.reading == "There are 60 test images."
@@ -303,22 +329,3 @@ def test_the_small_network_is_cut_as_its_stages_say() -> None:
         prefix, suffix = given.model.split("head")
         assert torch.equal(suffix(prefix(given.images)), given.model.module(given.images))
         assert given.model.embed(given.images).shape == (3, 5)
-
-
-@pytest.mark.parametrize(
-    ("metrics", "message"),
-    [
-        (5, "metrics have to be a tuple of Metric, not a int"),
-        ((lambda predictions: 0.5,), "a metric is a function, not a Metric"),
-        ((Metric("x", "higher", lambda predictions: 1 / 0),), "metric 'x': ZeroDivisionError"),
-        ((Metric("x", "higher", lambda predictions: "good"),), "metric 'x': returned a str"),  # type: ignore[arg-type, return-value]
-    ],
-)
-def test_a_reporter_whose_metrics_break_is_told_how(metrics: Any, message: str) -> None:
-    with pytest.raises(Broken, match=message):
-        check_reporter(plugin_of(Report, metrics=metrics))
-
-
-def test_a_reporter_may_offer_metrics_beside_its_sections() -> None:
-    good = Metric("certainty", "higher", lambda predictions: float(predictions.probabilities.max(axis=1).mean()))
-    assert check_reporter(plugin_of(Report, metrics=(good,)))

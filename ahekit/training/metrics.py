@@ -92,7 +92,7 @@ class Metrics:
         for offer in self.offers:
             # Whatever the function does with random numbers, training goes on with its own.
             with torch.random.fork_rng(devices=[]):
-                value, fault = metric_value(offer.metric, judged)
+                value, fault = _value(offer.metric, judged)
             values[offer.metric.name] = value
             if fault:
                 warn(offer.metric.name, f"{offer.origin}: {fault}; it is left out of this epoch")
@@ -127,7 +127,7 @@ def offered_metrics() -> Metrics:
 
 
 def metric_fault(metric: Any) -> str:
-    """What keeps something from being a metric, if anything."""
+    """What is wrong with a metric that was offered; empty when nothing is."""
     if not isinstance(metric, Metric):
         return f"is a {type(metric).__name__}, not a Metric"
     if not (isinstance(metric.name, str) and _NAME.fullmatch(metric.name)):
@@ -141,7 +141,7 @@ def metric_fault(metric: Any) -> str:
     return ""
 
 
-def metric_value(metric: Metric, predictions: Predictions) -> tuple[float | None, str]:
+def _value(metric: Metric, predictions: Predictions) -> tuple[float | None, str]:
     """What a metric makes of predictions, or why that is nothing."""
     try:
         answer = metric.measure(_read_only(predictions))
