@@ -25,7 +25,7 @@ from PIL import Image
 from ahekit.catalog import resolve
 from ahekit.data.augment import normalize
 from ahekit.data.dataset import load_dataset
-from ahekit.data.decode import decode, fit
+from ahekit.data.decode import DecodeError, fit, quiet_pillow, read, to_rgb
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
@@ -36,7 +36,7 @@ from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import SplitImages, VisualizerInput, VisualizerPlugin
+from ahekit.protocols import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import VISUALIZERS
 from ahekit.reporting.style import render_figure
 from ahekit.run import Run, check_classes
@@ -45,6 +45,7 @@ from ahekit.trained import Trained, load_trained
 from ahekit.validation import validate
 
 _TITLE_POINTS = 12  # of a heading, as the figures' style sets it
+_ORIGINAL_SIDE = 480  # pixels of a picture that figures show: more than a tile has, in print too
 _CHARACTER_WIDTH = 0.58  # of the mean character, as a share of the type's size
 
 
@@ -57,12 +58,14 @@ class Pictures:
         ids: A name for each.
         labels: True class index of each, -1 where unknown.
         notes: What the user should know of how they were chosen.
+        originals: The pictures themselves, for figures to show; none: figures show `pixels`.
     """
 
     pixels: NDArray[np.uint8]
     ids: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    originals: tuple[Original, ...] = ()
 
 
 def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictures:
@@ -71,7 +74,8 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictur
     Raises:
         DataError: A file can't be read or used as an image.
     """
-    return Pictures(_decoded(paths, preprocessing), tuple(map(str, paths)), (-1,) * len(paths))
+    pixels, originals = _decoded(paths, preprocessing)
+    return Pictures(pixels, tuple(map(str, paths)), (-1,) * len(paths), originals=originals)
 
 
 def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
@@ -97,11 +101,13 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
     if not chosen:
         raise RunError(f"{run.name}: none of its test images is there any more; give pictures with --image")
     notes = (f"no test image of {', '.join(missing)}",) if missing else ()
+    pixels, originals = _decoded([sample.path for sample in chosen.values()], trained.built.preprocessing)
     return Pictures(
-        _decoded([sample.path for sample in chosen.values()], trained.built.preprocessing),
+        pixels,
         tuple(sample.id for sample in chosen.values()),
         tuple(trained.class_names.index(name) for name in chosen),
         notes,
+        originals,
     )
 
 
@@ -161,6 +167,7 @@ def look(
         pixels=pictures.pixels,
         image_ids=pictures.ids,
         labels=pictures.labels,
+        originals=pictures.originals,
         layers={layer: resolve_layer(trained.built, layer) for layer in layers},
         seed=seed,
         progress=progress,
@@ -292,5 +299,17 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)
 
 
-def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    return np.stack([decode(path, preprocessing) for path in paths])
+def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], tuple[Original, ...]]:
+    """The network's input of each picture, and the pictures for figures to show."""
+    pixels = []
+    originals = []
+    for path in paths:
+        try:
+            with quiet_pillow():
+                image = to_rgb(read(path))
+        except DecodeError as error:
+            raise type(error)(error.reason, path) from error.__cause__
+        pixels.append(fit(image, preprocessing))
+        image.thumbnail((_ORIGINAL_SIDE, _ORIGINAL_SIDE))
+        originals.append(Original(np.asarray(image), preprocessing.input_box(*image.size)))
+    return np.stack(pixels), tuple(originals)

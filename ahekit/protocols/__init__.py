@@ -12,7 +12,7 @@ from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
 from ahekit.protocols.reporters import BootstrapParams, ComparisonReporter, ReporterPlugin, RunReporter
-from ahekit.protocols.visualizers import SplitImages, VisualizerInput, VisualizerPlugin
+from ahekit.protocols.visualizers import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "ModelFamily",
     "ModelPlugin",
     "NoParams",
+    "Original",
     "Params",
     "Preprocessing",
     "ReporterPlugin",
