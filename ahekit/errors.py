@@ -10,6 +10,7 @@
     │       └── UnreadableError an image file that can't be read at all
     ├── RunError                a run folder can't be found, read or written
     ├── CheckpointError         a checkpoint can't be read or doesn't fit
+    │   └── DamagedCheckpoint   its files are there and aren't what they should be
     ├── MissingRecord           a run holds nothing that a section of a report could be made of
     └── TrainingError           training can't go on (a loss that isn't finite, a worker that died)
 

@@ -302,7 +302,7 @@ def _clash(kind: str, name: str, entries: Iterable[Entry]) -> PluginError:
 MODELS: Registry[ModelPlugin] = Registry("model", "ahekit.models", needs=("Params", "image_size", "build"))
 VISUALIZERS: Registry[VisualizerPlugin] = Registry("visualizer", "ahekit.visualizers", needs=("Params", "visualize"))
 REPORTERS: Registry[ReporterPlugin] = Registry(
-    "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare")
+    "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare or metrics")
 )
 REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS)
 

@@ -154,10 +154,6 @@ class LossSpec(_Strict):
     )
 
 
-MONITORED = {"f1": "macro-F1", "loss": "log loss"}
-"""What `train.monitor` names, in words."""
-
-
 class TrainSpec(_Strict):
     """How long, and what is kept."""
 
@@ -165,10 +161,12 @@ class TrainSpec(_Strict):
     max_minutes: float | None = Field(
         None, gt=0, description="stop early after so many minutes; never shapes the schedule"
     )
-    monitor: Literal["f1", "loss"] = Field(
+    monitor: str = Field(
         "f1",
-        description="what chooses the epoch on validation: f1 (macro-F1) or loss (log loss, which also tells apart "
-        "epochs that predict the same classes)",
+        min_length=1,
+        max_length=100,
+        description="metric that chooses the epoch on validation: f1 (macro-F1), loss (log loss, which also tells "
+        "apart epochs that predict the same classes), accuracy, kappa … or another that a reporter offers",
     )
     patience: int | None = Field(
         None, gt=0, description="stop after so many epochs that monitor finds no better on validation"
@@ -176,6 +174,10 @@ class TrainSpec(_Strict):
     average_decay: float = Field(0.998, ge=0, lt=1, description="exponential averaging of weights per step; 0: off")
     checkpoint_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints within an epoch")
     keep_checkpoints: Literal["last-and-best", "all"] = Field("last-and-best", description="which checkpoints stay")
+    keep_optimizer: bool = Field(
+        False,
+        description="keep the optimizer's state of a finished run, so that it can be trained on (resume --epochs)",
+    )
 
 
 class TransferSpec(_Strict):

@@ -45,7 +45,7 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
         UnknownNameError: It has none of that name.
         CheckpointError: The weights can't be read or don't fit.
     """
-    spec, class_names = run.spec, run.manifest.get("class_names")
+    spec, class_names = run.spec, run.manifest.class_names
     if not class_names:
         raise RunError(f"{run.name}: manifest.json is missing or names no classes; restore it")
     folder = find_checkpoint(run, checkpoint)
@@ -53,7 +53,7 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
     built = build_component(
         spec.model.name, spec.model.params, num_classes=len(class_names), image_size=spec.data.image_size
     ).built
-    load_weights(built.module.state_dict(), folder)
+    load_weights(built.module.state_dict(), folder, averaged=bool(spec.train.average_decay))
     built.module.to(compute.device).eval()
     preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
     built = replace(built, preprocessing=preprocessing)
@@ -74,8 +74,7 @@ def find_checkpoint(run: Run, name: str = BEST) -> Path:
     if name == LAST:
         return next(reversed(folders.values()))
     if name == BEST:
-        best = run.status.get("best")
-        noted = best.get("checkpoint", "") if isinstance(best, dict) else ""
+        noted = run.status.best.checkpoint
         if noted not in folders:
             raise RunError(f"{run.name}: its best checkpoint isn't there; take --checkpoint last")
         return folders[noted]

@@ -85,8 +85,7 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
         RunError: The run's dataset isn't where it was, or holds none of its test images.
     """
     run = trained.run
-    splits = run.manifest.get("splits")
-    tested = set(splits.get("test", ())) if isinstance(splits, Mapping) else set()
+    tested = set(run.manifest.splits.test)
     try:
         samples = [sample for sample in scan(resolve(run.spec.data.source).root).samples if sample.id in tested]
     except AhekitError as error:
@@ -121,8 +120,8 @@ def open_split(trained: Trained, name: str) -> SplitImages:
     try:
         dataset = load_dataset(scan(resolve(run.spec.data.source).root), trained.built.preprocessing)
         check_classes(run, dataset)
-        places = getattr(splits_from_ids(run.manifest["splits"], dataset), name)
-    except (AhekitError, KeyError) as error:
+        places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
+    except AhekitError as error:
         raise RunError(f"{run.name}: its {name} images can't be found ({error})") from error
     ids = tuple(dataset.ids[place] for place in places)
     return SplitImages(name, dataset.images, places, ids, dataset.labels[places])

@@ -255,7 +255,8 @@ def test_what_a_registry_needs_is_what_the_protocol_of_its_kind_declares() -> No
     for registry, protocol in zip(REGISTRIES, (protocols.ModelPlugin, protocols.VisualizerPlugin), strict=False):
         assert set(registry.needs) == members_of(protocol)
     common = members_of(protocols.ReporterPlugin)
-    tasks = [members_of(kind) - common for kind in (protocols.RunReporter, protocols.ComparisonReporter)]
+    kinds = (protocols.RunReporter, protocols.ComparisonReporter, protocols.MetricReporter)
+    tasks = [members_of(kind) - common for kind in kinds]
     one_of = " or ".join(name for names in tasks for name in names)
     assert set(REPORTERS.needs) == {*common, one_of}
 

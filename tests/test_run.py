@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ahekit import run as run_module
 from ahekit.errors import RunError, UnknownNameError, UsageError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.files import atomic_folder, write_atomic
-from ahekit.run import Run, find_run, list_runs, runs_root
+from ahekit.notes import History
+from ahekit.run import Run, find_run, folder, list_runs, remove_run, runs_root
 from ahekit.spec import Component, RunSpec
 
 
@@ -44,9 +44,9 @@ def test_a_new_run_is_named_by_time_model_and_a_short_id_and_holds_its_spec_and_
     run = Run.create(tmp_path / "deep" / "runs", RunSpec(model=Component(name="zoo/net 18")), {"class_names": ["Apsë"]})
     stamp, clock, model, short = run.name.split("-")
     assert (len(stamp), len(clock), model, len(short)) == (8, 6, "zoo_net_18", 4)
-    assert files_below(run.path) == {"spec.yaml", "manifest.json", "status.json"}
+    assert files_below(run.path) == {"run.json", "spec.yaml", "manifest.json", "status.json"}
     assert run.spec.model.name == "zoo/net 18"
-    assert run.manifest == {"class_names": ["Apsë"]}
+    assert run.manifest.class_names == ("Apsë",)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
@@ -64,24 +64,24 @@ def test_where_runs_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_run_nobody_holds_is_interrupted_whatever_its_status_says(run: Run) -> None:
     run.write_status("running")
-    assert run.status["state"] == "interrupted"
-    assert run.status["reason"] == "the process ended without a word"
+    assert run.status.state == "interrupted"
+    assert run.status.reason == "the process ended without a word"
 
 
 def test_a_held_run_is_running_and_nobody_else_may_hold_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_LOCK_SECONDS", 0)
+    monkeypatch.setattr(folder, "_LOCK_SECONDS", 0)
     with run.lock():
-        assert Run(run.path).status["state"] == "running"
+        assert Run(run.path).status.state == "running"
         with pytest.raises(RunError, match="another process is training this run"), Run(run.path).lock():
             pass
-    assert run.status["state"] == "interrupted"
+    assert run.status.state == "interrupted"
 
 
 def test_a_killed_process_lets_go_of_the_run(run: Run) -> None:
     die_while("with Run(Path(sys.argv[1])).lock(): die()", run.path)
-    assert run.status["state"] == "interrupted"
+    assert run.status.state == "interrupted"
     with run.lock():
-        assert run.status["state"] == "running"
+        assert Run(run.path).status.state == "running"
 
 
 def test_the_lock_is_let_go_after_an_error(run: Run) -> None:
@@ -98,26 +98,26 @@ def test_looking_at_a_run_for_an_instant_does_not_keep_it_from_being_trained(run
         looking.enter_context(run.lock())
         threading.Timer(0.2, looking.pop_all().close).start()
         with run.lock():
-            assert run.status["state"] == "running"
+            assert run.status.state == "running"
 
 
 def test_looking_at_a_run_writes_nothing_into_it(run: Run) -> None:
     before = files_below(run.path)
-    assert run.status["state"] == "interrupted"
-    assert run.history() == []
+    assert run.status.state == "interrupted"
+    assert run.history() == History()
     assert run.checkpoints() == []
     assert files_below(run.path) == before
 
 
 def test_the_status_keeps_what_the_trainer_noted(run: Run) -> None:
     run.write_status("finished", "stopped early", best={"epoch": 3})
-    assert run.status == {"state": "finished", "reason": "stopped early", "best": {"epoch": 3}}
+    assert (run.status.state, run.status.reason, run.status.best.epoch) == ("finished", "stopped early", 3)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"state": "fin', b"[]", b"\xff\xfe"])
 def test_a_status_that_cannot_be_read_means_interrupted(run: Run, content: bytes) -> None:
     (run.path / "status.json").write_bytes(content)
-    assert run.status["state"] == "interrupted"
+    assert run.status.state == "interrupted"
 
 
 def test_a_spec_that_cannot_be_read_is_an_error_that_names_the_file(run: Run) -> None:
@@ -129,9 +129,10 @@ def test_a_spec_that_cannot_be_read_is_an_error_that_names_the_file(run: Run) ->
 def test_history_is_appended_to_and_read_back(run: Run) -> None:
     run.append_history([{"type": "step", "step": 1, "loss": float("nan")}])
     run.append_history([{"type": "step", "step": 2}, {"type": "epoch", "epoch": 1, "step": 2}])
-    rows = run.history()
-    assert [row["step"] for row in rows] == [1, 2, 2]
-    assert np.isnan(rows[0]["loss"])
+    history = run.history()
+    assert ([row.step for row in history.steps], [row.step for row in history.epochs]) == ([1, 2], [2])
+    assert history.steps[0].loss is not None
+    assert np.isnan(history.steps[0].loss)
 
 
 def test_history_cut_at_any_byte_reads_as_its_whole_rows(run: Run) -> None:
@@ -143,13 +144,22 @@ def test_history_cut_at_any_byte_reads_as_its_whole_rows(run: Run) -> None:
     for size in range(len(whole) + 1):
         file.write_bytes(whole[:size])
         # A row is whole with its closing brace, one byte before its line's end.
-        assert run.history() == rows[: sum(end - 1 <= size for end in ends)]
+        assert run.history() == History.of(rows[: sum(end - 1 <= size for end in ends)])
 
 
-def test_a_broken_line_in_the_middle_of_the_history_is_named_not_skipped(run: Run) -> None:
-    (run.path / "history.jsonl").write_text('{"step": 1}\n{"step"\n{"step": 3}\n')
+def test_a_broken_line_in_the_middle_of_the_history_is_told_and_costs_only_itself(run: Run) -> None:
+    rows = ['{"type": "step", "step": 1}', '{"step"', '{"type": "step", "step": 3}']
+    (run.path / "history.jsonl").write_text("\n".join(rows) + "\n")
+    faults: list[str] = []
+    assert [row.step for row in run.history(faults=faults).steps] == [1, 3]
+    assert faults == ["history.jsonl, row 2: left out: it doesn't say which step or epoch it is of"]
     with pytest.raises(RunError, match=r"history\.jsonl, line 2: not a row"):
-        run.history()
+        run.rewind_history(step=3, epoch=1)
+
+
+def kept(run: Run) -> tuple[list[int], list[int]]:
+    history = run.history()
+    return [row.step for row in history.steps], [row.epoch for row in history.epochs]
 
 
 def test_rewinding_drops_later_steps_unfinished_epochs_and_a_torn_line(run: Run) -> None:
@@ -158,9 +168,9 @@ def test_rewinding_drops_later_steps_unfinished_epochs_and_a_torn_line(run: Run)
     with (run.path / "history.jsonl").open("a") as file:
         file.write('{"type": "st')
     run.rewind_history(step=2, epoch=2)
-    assert [(row["type"], row["step"]) for row in run.history()] == [("step", 1), ("step", 2), ("epoch", 2)]
+    assert kept(run) == ([1, 2], [1])
     run.rewind_history(step=2, epoch=1)
-    assert [(row["type"], row["step"]) for row in run.history()] == [("step", 1), ("step", 2)]
+    assert kept(run) == ([1, 2], [])
     run.append_history([{"type": "step", "step": 3}])
     assert len((run.path / "history.jsonl").read_text().splitlines()) == 3
 
@@ -286,7 +296,8 @@ def test_predictions_are_stored_by_split(run: Run) -> None:
 
 def test_a_record_holds_what_there_is_even_of_a_run_that_got_nowhere(run: Run, tmp_path: Path) -> None:
     record = run.record()
-    assert (record.name, record.state, record.history, dict(record.predictions)) == (run.name, "interrupted", [], {})
+    assert (record.name, record.state, dict(record.predictions)) == (run.name, "interrupted", {})
+    assert record.history == History()
     assert record.data_root is None
     run.write_json("manifest.json", {"data": {"root": str(tmp_path)}})
     assert run.record().data_root == tmp_path
@@ -349,8 +360,8 @@ def test_a_run_is_known_by_its_name_in_the_folder_itself(run: Run, monkeypatch: 
 
 
 def test_a_removed_run_is_gone_and_one_in_training_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_LOCK_SECONDS", 0)
-    with run.lock(), pytest.raises(RunError, match="another process is training this run"):
-        Run(run.path).remove()
-    run.remove()
+    monkeypatch.setattr(folder, "_LOCK_SECONDS", 0)
+    with run.lock(), pytest.raises(RunError, match="is being trained; stop it first"):
+        remove_run(Run(run.path))
+    remove_run(run)
     assert list(run.path.parent.iterdir()) == []

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ahekit import console
 from ahekit.cli import options
 from ahekit.cli.groups import ListByDefault
-from ahekit.errors import RunError
-from ahekit.run import Run, find_run, list_runs, runs_root
+from ahekit.errors import AhekitError, RunError, UsageError
+from ahekit.evaluation import facts
+from ahekit.evaluation.record import RunRecord
+from ahekit.notes import EpochRow
+from ahekit.run import Run, check_removable, find_run, list_runs, remove_run, resume_command, runs_root
+from ahekit.run.finding import is_run_path
 from ahekit.sections import Column, Table
 from ahekit.spec import RunSpec
 from ahekit.validation import differences
@@ -51,39 +53,43 @@ def list_all(runs: options.Runs = None, json: options.Json = False) -> None:
     """List runs, newest first."""
     console.configure(json=json)
     root = runs_root(runs)
-    found = [summarize(run) for run in list_runs(root)]
+    summaries = [summarize(run) for run in list_runs(root)]
     if json:
-        console.show_json([asdict(summary) for summary in found])
+        console.show_json([asdict(summary) for summary in summaries])
         return
-    if not found:
+    if not summaries:
         console.say(f"No run in {root} yet; `ahekit train` makes one.")
         return
-    console.show_table(_list_table(root, found))
-    for summary in found:
+    console.show_table(_list_table(root, summaries))
+    for summary in summaries:
         if summary.problem:
-            console.warn(summary.problem)
+            console.warn(f"{summary.name}: {summary.problem}")
 
 
 @app.command()
 def show(run: options.RunArgument = None, runs: options.Runs = None, json: options.Json = False) -> None:
     """Show how far a run got, what it measured last, and where its spec departs from its recipe."""
     console.configure(json=json)
-    found = find_run(runs_root(runs), run)
-    spec, epochs = found.spec, _epoch_rows(found)
+    record = find_run(runs_root(runs), run).record()
+    spec = record.spec
+    last = record.epochs[-1] if record.epochs else None
     changed = differences(RunSpec(recipe=spec.recipe), spec)
     if json:
-        facts = {**asdict(summarize(found)), "path": str(found.path), "reason": found.status["reason"]}
+        told = {**asdict(summary_of(record)), "path": str(record.path), "reason": record.status.reason}
         changes = {field: {"recipe": recipe, "run": value} for field, (recipe, value) in changed.items()}
-        console.show_json({**facts, "last_epoch": epochs[-1] if epochs else None, "changes": changes})
+        console.show_json({**told, "last_epoch": last.model_dump() if last else None, "changes": changes})
         return
-    console.show_table(_facts_table(found))
-    if epochs:
-        console.show_table(_epoch_table(epochs[-1]))
-    rows = tuple((field, _text(recipe), _text(value)) for field, (recipe, value) in changed.items())
+    console.show_table(_facts_table(record))
+    if last:
+        console.show_table(_epoch_table(record, last))
+    words = facts.setting_words
+    rows = tuple((field, words(recipe), words(value)) for field, (recipe, value) in changed.items())
     names = tuple(map(Column, ("field", "recipe", "this run")))
     console.show_table(Table(f"What differs from the recipe {spec.recipe}", names, rows))
-    if found.status["state"] == "interrupted":
-        console.say("Go on with:", f"  ahekit resume {shlex.quote(str(found.path))}")
+    for fault in record.faults:
+        console.warn(fault)
+    if record.state == "interrupted":
+        console.say("Go on with:", f"  {resume_command(record.path, record.manifest.processes)}")
 
 
 @app.command()
@@ -100,17 +106,25 @@ def remove(
     yes: options.Yes = False,
 ) -> None:
     """Remove runs with all they hold: checkpoints, predictions, figures, reports."""
-    found = {run.path.resolve(): run for run in (find_run(runs_root(runs), name) for name in names)}
-    for run in found.values():
-        if run.status["state"] == "running":
-            raise RunError(f"{run.path}: is being trained; stop it first")
-    listed = ", ".join(str(run.path) for run in found.values())
+    root = runs_root(runs)
+    doomed = {run.path.absolute(): run for run in (_named(root, name, whole=yes) for name in names)}
+    for run in doomed.values():
+        check_removable(run)
+    listed = ", ".join(str(run.path) for run in doomed.values())
     if not yes and not console.confirm(f"Remove {listed}?", option="--yes"):
         console.say("Nothing removed.")
         return
-    for run in found.values():
-        run.remove()
+    for run in doomed.values():
+        remove_run(run)
         console.say(f"Removed {run.path}")
+
+
+def _named(root: Path, name: str, *, whole: bool) -> Run:
+    """The run of a name, which has to be the whole one where nobody is asked before it goes."""
+    run = find_run(root, name)
+    if whole and name != run.path.name and not is_run_path(name):
+        raise UsageError(f"--yes takes whole names, so that no other run goes: {name!r} is a part of {run.name}")
+    return run
 
 
 @app.command()
@@ -124,60 +138,64 @@ def prune(
 ) -> None:
     """Remove runs that came to nothing: not running, not finished, and without a single checkpoint to resume from."""
     root = runs_root(runs)
-    doomed = {run.name: run for run in list_runs(root) if prunable(run)}
+    listed = list_runs(root)
+    states = {run.name: run.status.state for run in listed}
+    doomed = {run.name: run for run in listed if is_prunable(run)}
     if keep is not None:
-        finished = [run for run in list_runs(root) if run.status["state"] == "finished"]
+        finished = [run for run in listed if states[run.name] == "finished"]
         doomed |= {run.name: run for run in finished[keep:]}
-    if not doomed:
+    removable: list[Run] = []
+    for run in doomed.values():
+        try:
+            check_removable(run)
+            removable.append(run)
+        except RunError as error:
+            console.warn(f"left alone: {error}")
+    if not removable:
         console.say(f"Nothing to remove in {root}.")
         return
-    console.say(*(f"  {run.name}  {run.status['state']}" for run in doomed.values()))
-    if not yes and not console.confirm(f"Remove these {len(doomed)} of {len(list_runs(root))} runs?", option="--yes"):
+    console.say(*(f"  {run.name}  {states[run.name]}" for run in removable))
+    if not yes and not console.confirm(f"Remove these {len(removable)} of {len(listed)} runs?", option="--yes"):
         console.say("Nothing removed.")
         return
-    for run in doomed.values():
-        run.remove()
+    for run in removable:
+        remove_run(run)
         console.say(f"Removed {run.path}")
 
 
-def prunable(run: Run) -> bool:
+def is_prunable(run: Run) -> bool:
     """Whether nothing can be made of a run: it ended before its first checkpoint."""
-    return run.status["state"] == "interrupted" and not run.checkpoints() and not len(run.predictions())
+    return (
+        run.is_readable and run.status.state == "interrupted" and not run.checkpoints() and not len(run.predictions())
+    )
 
 
 def summarize(run: Run) -> Summary:
     """A run at a glance, as far as its files can be read."""
-    state = str(run.status["state"])
     try:
-        spec, rows = run.spec, _epoch_rows(run)
-    except RunError as error:
-        return Summary(run.name, state, problem=" ".join(str(error).split()))
-    scores = [row["val"]["f1"] for row in rows if "f1" in row.get("val", {})]
+        return summary_of(run.record())
+    except AhekitError as error:
+        return Summary(run.name, run.status.state, problem=" ".join(str(error).split()))
+
+
+def summary_of(record: RunRecord) -> Summary:
+    """A run at a glance."""
+    scores = [value for row in record.epochs if (value := row.value("val", "f1")) is not None]
     return Summary(
-        name=run.name,
-        state=state,
-        model=spec.model.name,
-        data=run.manifest.get("data", {}).get("name"),
-        recipe=spec.recipe,
-        seed=spec.seed,
-        epochs_done=sum(not row.get("partial", False) for row in rows),
-        epochs=spec.train.epochs,
+        name=record.name,
+        state=record.state,
+        model=record.spec.model.name,
+        data=record.manifest.data.name,
+        recipe=record.spec.recipe,
+        seed=record.spec.seed,
+        epochs_done=sum(not row.partial for row in record.epochs),
+        epochs=record.spec.train.epochs,
         val_f1=max(scores, default=None),
+        problem="; ".join(record.faults),
     )
 
 
-def spec_line(summary: Summary) -> str | None:
-    """A spec in a line: model, data, recipe and seed."""
-    if summary.model is None:
-        return None
-    return f"{summary.model} on {summary.data or 'unknown data'}, {summary.recipe}, seed {summary.seed}"
-
-
-def _epoch_rows(run: Run) -> list[dict[str, Any]]:
-    return [row for row in run.history() if row.get("type") == "epoch"]
-
-
-def _list_table(root: Path, found: list[Summary]) -> Table:
+def _list_table(root: Path, summaries: list[Summary]) -> Table:
     columns = (
         *map(Column, ("run", "state", "spec")),
         Column("epochs", align="right"),
@@ -186,41 +204,47 @@ def _list_table(root: Path, found: list[Summary]) -> Table:
     rows = tuple(
         (
             summary.name,
-            "unreadable" if summary.problem else summary.state,
-            spec_line(summary),
+            summary.state if summary.model else "unreadable",
+            f"{summary.model} on {summary.data or 'unknown data'}, {summary.recipe}, seed {summary.seed}"
+            if summary.model
+            else None,
             None if summary.epochs_done is None else f"{summary.epochs_done}/{summary.epochs}",
             summary.val_f1,
         )
-        for summary in found
+        for summary in summaries
     )
     return Table(f"Runs in {root}, newest first", columns, rows)
 
 
-def _facts_table(run: Run) -> Table:
-    summary, status, data = summarize(run), run.status, run.manifest.get("data", {})
-    best = status.get("best") or {}
-    facts = {
-        "folder": str(run.path),
-        "state": f"{status['state']}: {status['reason']}" if status["reason"] else str(status["state"]),
-        "model": summary.model,
-        "data": f"{data.get('name')} ({data.get('root')})" if data else None,
+def _facts_table(record: RunRecord) -> Table:
+    summary = summary_of(record)
+    root = record.manifest.data.root
+    data = facts.data_words(record)
+    told = {
+        "folder": str(record.path),
+        "model": facts.model_words(record),
+        "data": f"{data} ({root})" if data and root else data or None,
+        "images": facts.images_words(record.manifest.data) or None,
+        "state": f"{record.state}: {record.status.reason}" if record.status.reason else record.state,
         "epochs": f"{summary.epochs_done} of {summary.epochs}",
-        "best val macro-F1": f"{summary.val_f1:.4f}" if summary.val_f1 is not None else None,
-        "best epoch": best.get("epoch"),
-        "checkpoints": ", ".join(path.name for path in run.checkpoints()) or None,
-        "predictions": ", ".join(sorted(run.predictions())) or None,
+        "time": facts.time_words(record) or None,
+        "weights": facts.weights_words(record) or None,
+        "best val macro-F1": None if summary.val_f1 is None else f"{summary.val_f1:.4f}",
+        "best epoch": record.status.best.epoch or None,
+        "checkpoints": ", ".join(path.name for path in Run(record.path).checkpoints()) or None,
+        "predictions": ", ".join(sorted(record.predictions)) or None,
+        "machine": record.manifest.hardware.words or None,
+        "versions": facts.versions_words(record.manifest) or None,
     }
-    return Table(run.name, (Column("what"), Column("value")), tuple(facts.items()))
+    return Table(record.name, (Column("what"), Column("value")), tuple(told.items()))
 
 
-def _epoch_table(row: Mapping[str, Any]) -> Table:
-    blocks = {"train, online": "train_online", "train": "train", "val": "val", "test": "test"}
-    headers = ("loss", "accuracy", "macro precision", "macro recall", "macro F1")
-    cells = tuple((label, *(row.get(block, {}).get(metric) for metric in METRICS)) for label, block in blocks.items())
-    columns = (Column("split"), *(Column(header, ".4f", "right") for header in headers))
+def _epoch_table(record: RunRecord, row: EpochRow) -> Table:
+    splits = {"train, online": "train_online", "train": "train", "val": "val", "test": "test"}
+    headers = dict(zip(METRICS, ("loss", "accuracy", "macro precision", "macro recall", "macro F1"), strict=True))
+    others = {note.name: note.words for note in record.manifest.metrics if note.name not in METRICS}
+    headers |= {name: words for name, words in others.items() if any(row.value(split, name) for split in row.SPLITS)}
+    cells = tuple((label, *(row.value(split, metric) for metric in headers)) for label, split in splits.items())
+    columns = (Column("split"), *(Column(header, ".4f", "right") for header in headers.values()))
     note = "train, online: augmented images, dropout on, while the weights change; the others measured after."
-    return Table(f"Epoch {row['epoch']}, the last measured", columns, cells, note)
-
-
-def _text(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return Table(f"Epoch {row.epoch}, the last measured", columns, cells, note)

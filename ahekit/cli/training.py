@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
@@ -11,8 +12,8 @@ import typer
 
 from ahekit import console
 from ahekit.errors import RunError
-from ahekit.run import Run, runs_root
-from ahekit.spec import MONITORED, RunSpec, TransferSpec
+from ahekit.run import Run, resume_command, runs_root
+from ahekit.spec import RunSpec, TransferSpec
 
 if TYPE_CHECKING:
     from ahekit.training.processes import Processes
@@ -40,7 +41,7 @@ def train_new(spec: RunSpec, runs: Path | None) -> None:
             console.show_table(freezing_table(setup.built, setup.freezing, setup.spec.transfer, setup.spec.optim))
         path = None
         if processes.is_main:
-            path = Run.create(runs_root(runs), setup.spec, setup.manifest()).path
+            path = Run.create(runs_root(runs), setup.spec, setup.manifest(processes)).path
             console.say(f"Run: {path}")
         _follow(setup, Run(processes.agree(path)), processes, resume=False)
 
@@ -55,7 +56,7 @@ def resume_run(run: Run) -> None:
     from ahekit.training.setup import prepare_again
 
     status = run.status
-    if status["state"] == "finished":
+    if status.state == "finished":
         raise RunError(f"{run.name} is finished; `ahekit train --spec {run.path / 'spec.yaml'}` repeats it")
     with join_processes() as processes:
         setup = prepare_again(run, processes=processes, announce=console.say)
@@ -108,6 +109,8 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
             f"{len(setup.dataset.refused)} file(s) left out, {first.id} first ({first.reason}); "
             f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
         )
+    for fault in setup.metrics.faults:
+        console.warn(fault)
     return setup
 
 
@@ -122,16 +125,18 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
         stop_on_signals() as stop,
         console.training_display(total_steps=steps, epochs=setup.spec.train.epochs) as display,
     ):
-        status = fit(setup, run, watcher=display, stop=stop, processes=processes, resume=resume)
-    if status["state"] == "interrupted":
-        console.say(f"Stopped at optimizer step {status['step']} and saved. Go on with:")
-        console.say(f"  ahekit resume {quote(str(run.path))}")
-        return
-    if status["reason"]:
-        console.say(f"Training {status['reason']}.")
-    best, monitor = status["best"], setup.spec.train.monitor
-    console.say(
-        f"Best epoch by validation {MONITORED[monitor]}: {best['epoch']} ({best[f'val_{monitor}']:.4f}). "
-        "See all numbers with:",
-        f"  ahekit report {quote(str(run.path))}",
-    )
+        status = fit(setup, run, watcher=display, stop=stop, processes=processes, resume=resume, warn=console.warn)
+    if status.state == "interrupted":
+        console.say(
+            f"Stopped at optimizer step {status.step} and saved. Go on with:",
+            f"  {resume_command(run.path, processes.world)}",
+        )
+        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
+    if status.reason:
+        console.say(f"Training {status.reason}.")
+    best, monitor = status.best, setup.metric
+    if best.epoch:
+        value = best.val.get(monitor.name)
+        measured = "" if value is None else f" ({value:.4f})"
+        console.say(f"Best epoch by validation {monitor.words}: {best.epoch}{measured}.")
+    console.say("See all numbers with:", f"  ahekit report {quote(str(run.path))}")

@@ -51,8 +51,8 @@ def find_leaks(record: RunRecord) -> Leaks:
     Raises:
         MissingRecord: The run doesn't say how it was split, or its images are gone or others.
     """
-    splits = record.manifest.get("splits")
-    if not isinstance(splits, dict) or not splits.get("test"):
+    splits = record.manifest.splits
+    if not splits.test:
         raise MissingRecord("the run doesn't say which images were train and which test")
     if record.data_root is None:
         raise MissingRecord("the run's images are not where they were, so near-copies can't be looked for")
@@ -64,10 +64,10 @@ def find_leaks(record: RunRecord) -> Leaks:
         dataset = load_dataset(scan(record.data_root), preprocessing)
     except DataError as error:
         raise MissingRecord(f"near-copies can't be looked for: {error}") from error
-    if dataset.fingerprint != record.manifest["data"].get("fingerprint"):
+    if dataset.fingerprint != record.manifest.data.fingerprint:
         raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
-    test_ids = set(splits["test"])
-    train_ids = {*splits.get("train", ()), *splits.get("val", ())}
+    test_ids = set(splits.test)
+    train_ids = {*splits.train, *splits.val}
     threshold = data.near_copy_threshold
     closest: dict[str, NearCopy] = {}
     for first, second, correlation in near_copies(dataset, threshold=threshold).tolist():
@@ -78,7 +78,7 @@ def find_leaks(record: RunRecord) -> Leaks:
             if one not in closest or correlation > closest[one].correlation:
                 closest[one] = NearCopy(one, other, float(correlation))
     copies = sorted(closest.values(), key=lambda copy: (-copy.correlation, copy.test))
-    return Leaks(tuple(copies), threshold, len(splits["test"]))
+    return Leaks(tuple(copies), threshold, len(splits.test))
 
 
 def without(predictions: Predictions, ids: set[str]) -> Predictions:

@@ -1,9 +1,8 @@
-"""Predictions of one split, keyed by sample id, their file, and a run's folder of them."""
+"""Predictions of one split, keyed by sample id, and their file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ from safetensors.numpy import save
 
 from ahekit.data.classes import display_name
 from ahekit.errors import RunError
+from ahekit.files import check_regular
 
 F = TypeVar("F", np.float32, np.float64)
 
@@ -62,7 +62,7 @@ class Predictions:
     def to_bytes(self) -> bytes:
         """As one safetensors file: tensors `logits` and `labels`, ids and class names as JSON in its metadata."""
         metadata = {"ids": json.dumps(self.ids), "class_names": json.dumps(self.class_names)}
-        return save({"logits": np.ascontiguousarray(self.logits), "labels": self.labels}, metadata)
+        return _in_fixed_order(save({"logits": np.ascontiguousarray(self.logits), "labels": self.labels}, metadata))
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
@@ -72,41 +72,52 @@ class Predictions:
             RunError: The file is missing, torn or of another kind.
         """
         try:
+            check_regular(path)
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata()
-                return cls(
+                predictions = cls(
                     ids=tuple(json.loads(metadata["ids"])),
                     labels=file.get_tensor("labels"),
                     logits=file.get_tensor("logits"),
                     class_names=tuple(json.loads(metadata["class_names"])),
                 )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except OSError as error:
+            raise RunError(f"{path}: can't be read ({error.strerror or error})") from error
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: not a readable predictions file ({error}); evaluate the run again") from error
+        if fault := predictions._fault():
+            raise RunError(f"{path}: not a readable predictions file ({fault}); evaluate the run again")
+        return predictions
+
+    def _fault(self) -> str:
+        """What of the parts doesn't fit together, if anything."""
+        if not all(isinstance(name, str) for name in (*self.ids, *self.class_names)):
+            return "ids and class names are not all text"
+        if self.logits.shape != (len(self.ids), len(self.class_names)) or self.labels.shape != (len(self.ids),):
+            return (
+                f"logits {self.logits.shape} and labels {self.labels.shape} for {len(self.ids)} images and "
+                f"{len(self.class_names)} classes"
+            )
+        if self.logits.dtype != np.float32 or self.labels.dtype != np.int64:
+            return f"logits of type {self.logits.dtype} and labels of type {self.labels.dtype}"
+        if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < len(self.class_names):
+            return "a label is of no class"
+        # The logarithm of a probability that underflowed is minus infinity, and means what it says.
+        if np.isnan(self.logits).any() or np.isposinf(self.logits).any():
+            return "logits that are not numbers"
+        return ""
 
 
-class StoredPredictions(Mapping[str, Predictions]):
-    """The predictions in a folder by split, each read when it is first asked for.
+def _in_fixed_order(content: bytes) -> bytes:
+    """A safetensors file whose header is in alphabetical order; the library's own order of metadata is random.
 
-    A torn file is a `RunError` for whoever asks for that split, and for nobody else.
+    The format: eight bytes of the header's length, the header (JSON, padded with blanks), the tensors' bytes, which
+    the header places from its own end on. https://github.com/huggingface/safetensors#format
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._files = {file.stem: file for file in sorted(folder.glob("[!.]*.safetensors"))}
-        self._read: dict[str, Predictions] = {}
-
-    def __getitem__(self, split: str) -> Predictions:
-        if split not in self._read:
-            self._read[split] = Predictions.read(self._files[split])
-        return self._read[split]
-
-    def __contains__(self, split: object) -> bool:
-        return split in self._files
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 def take(predictions: Predictions, indices: NDArray[np.int64]) -> Predictions:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ahekit.errors import AhekitError, RunError
-from ahekit.evaluation.predictions import Predictions
+from ahekit.notes import EpochRow, History, Manifest, MetricNote, Status, chosen_epoch
 from ahekit.sections import Visualization
-from ahekit.spec import MONITORED, RunSpec
+from ahekit.spec import RunSpec
+
+if TYPE_CHECKING:
+    from ahekit.evaluation.predictions import Predictions
 
 
 class MissingRecord(AhekitError):
@@ -22,7 +25,8 @@ class RunRecord:
     """A run as reporters see it.
 
     Attributes:
-        history: Rows of `history.jsonl`: `type` is "step" or "epoch".
+        manifest: What the run was made with.
+        history: What was measured at each optimizer step and each epoch.
         predictions: By split ("train", "val", "test"); only those the run got to. Made with the weights chosen on
             validation.
         state: "finished", "interrupted" or "running".
@@ -37,44 +41,67 @@ class RunRecord:
     name: str
     path: Path
     spec: RunSpec
-    manifest: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
+    manifest: Manifest
+    history: History
     predictions: Mapping[str, Predictions]
     state: str
     data_root: Path | None = None
-    status: Mapping[str, Any] = field(default_factory=dict)
+    status: Status = field(default_factory=Status)
     faults: tuple[str, ...] = ()
     look: Callable[[str, Mapping[str, Any]], Visualization] | None = None
 
-    @property
-    def epochs(self) -> list[Mapping[str, Any]]:
-        """The epoch rows, in order."""
-        return [row for row in self.history if row.get("type") == "epoch"]
+    @classmethod
+    def of(
+        cls,
+        *,
+        manifest: Mapping[str, Any] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        status: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> RunRecord:
+        """A record whose manifest, history and status are plain values, as the run's JSON files hold them.
+
+        Example:
+            >>> record = RunRecord.of(
+            ...     name="mine", path=Path("mine"), spec=RunSpec(), predictions={}, state="finished",
+            ...     history=[{"type": "epoch", "epoch": 1, "val": {"f1": 0.5}}],
+            ... )
+            >>> record.chosen_epoch.value("val", "f1")
+            0.5
+        """
+        return cls(
+            manifest=Manifest.of(manifest or {}),
+            history=History.of(history),
+            status=Status.of(status or {}),
+            **others,
+        )
 
     @property
-    def chosen_epoch(self) -> Mapping[str, Any] | None:
-        """The row of the epoch chosen on validation; while the run hasn't chosen, that of the best so far."""
-        best = self.status.get("best")
-        noted = best.get("epoch") if isinstance(best, Mapping) else None
-        for row in self.epochs:
-            if noted is not None and row.get("epoch") == noted:
-                return row
-        monitor, sign = self.spec.train.monitor, -1 if self.spec.train.monitor == "loss" else 1
-        measured = [(sign * value, row) for row in self.epochs if (value := measure(row, "val", monitor)) is not None]
-        return max(measured, key=lambda found: found[0])[1] if measured else None
+    def epochs(self) -> Sequence[EpochRow]:
+        """What was measured at each epoch's end, in order."""
+        return self.history.epochs
+
+    @property
+    def chosen_epoch(self) -> EpochRow | None:
+        """The epoch chosen on validation; while the run hasn't chosen, the best so far."""
+        return chosen_epoch(self.history, self.status, self.manifest, self.spec)
+
+    @property
+    def monitor(self) -> MetricNote:
+        """The metric that chooses the epoch on validation."""
+        return self.manifest.metric(self.spec.train.monitor)
 
     @property
     def monitored(self) -> tuple[str, float] | None:
         """What the chosen epoch is best in on validation, in words, and how much it has of it."""
-        row, monitor = self.chosen_epoch, self.spec.train.monitor
-        value = None if row is None else measure(row, "val", monitor)
-        return None if value is None else (MONITORED[monitor], value)
+        row = self.chosen_epoch
+        value = None if row is None else row.value("val", self.monitor.name)
+        return None if value is None else (self.monitor.words, value)
 
     @property
     def is_sample(self) -> bool:
         """Whether the images are the embedded sample's drawings, whose figures say nothing of photographs."""
-        data = self.manifest.get("data")
-        return isinstance(data, Mapping) and data.get("kind") == "sample"
+        return self.manifest.data.kind == "sample"
 
     def need_predictions(self, split: str) -> Predictions:
         """Predictions of a split with at least one image of known class.
@@ -91,13 +118,6 @@ class RunRecord:
         if not (predictions.labels >= 0).any():
             raise MissingRecord(f"the predictions on {split} hold no image of known class")
         return predictions
-
-
-def measure(row: Mapping[str, Any], split: str, metric: str) -> float | None:
-    """One figure of an epoch row, such as `("test", "f1")`; None where it was not measured."""
-    block = row.get(split)
-    value = block.get(metric) if isinstance(block, Mapping) else None
-    return float(value) if isinstance(value, int | float) else None
 
 
 SPLIT_NAMES = {

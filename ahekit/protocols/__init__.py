@@ -11,7 +11,14 @@ from __future__ import annotations
 from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
-from ahekit.protocols.reporters import BootstrapParams, ComparisonReporter, ReporterPlugin, RunReporter
+from ahekit.protocols.reporters import (
+    BootstrapParams,
+    ComparisonReporter,
+    Metric,
+    MetricReporter,
+    ReporterPlugin,
+    RunReporter,
+)
 from ahekit.protocols.visualizers import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
 
@@ -26,6 +33,8 @@ __all__ = [
     "Fit",
     "Interpolation",
     "LoadedWeights",
+    "Metric",
+    "MetricReporter",
     "ModelFamily",
     "ModelPlugin",
     "NoParams",

@@ -1,8 +1,10 @@
-"""What a reporter plugin provides: a section of the report on one run, or of the comparison of several."""
+"""What a reporter plugin provides: a section of a report or a comparison, and metrics to measure each epoch by."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
@@ -10,14 +12,45 @@ from ahekit.protocols.params import Params
 
 if TYPE_CHECKING:
     from ahekit.evaluation.compared import ComparedRuns
+    from ahekit.evaluation.predictions import Predictions
     from ahekit.evaluation.record import RunRecord
     from ahekit.sections import Section
 
 
-class ReporterPlugin(Protocol):
-    """Makes one section of a report. Entry-point group `ahekit.reporters`.
+@dataclass(frozen=True)
+class Metric:
+    """A number that tells how good predictions are; measured on every split at each epoch's end.
 
-    It has a method `report`, for the report on one run, or `compare`, for the comparison of several, or both.
+    It stands in the history and among the learning curves, and a run can choose its epoch by it (`--monitor NAME`).
+
+    Attributes:
+        name: Its key in the history: letters, digits, `-`, `_`, `.` and `+`.
+        direction: Which of two values is the better one.
+        measure: From predictions on images of known class (`labels`, `logits`, `probabilities`, `predicted`,
+            `class_names`; the arrays are read-only) to a finite number. Where it isn't defined it may raise or return
+            NaN: then the epoch goes without, and can't be chosen by it.
+        description: What people call it, in a few words; the name where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> share = Metric("top2", "higher", lambda predictions: float(np.mean(
+        ...     (predictions.logits.argsort(axis=1)[:, -2:] == predictions.labels[:, None]).any(axis=1)
+        ... )), "top-2 accuracy")
+        >>> share.direction
+        'higher'
+    """
+
+    name: str
+    direction: Literal["higher", "lower"]
+    measure: Callable[[Predictions], float]
+    description: str = ""
+
+
+class ReporterPlugin(Protocol):
+    """Makes one section of a report, or offers metrics, or both. Entry-point group `ahekit.reporters`.
+
+    It has a method `report`, for the report on one run, or `compare`, for the comparison of several, or an attribute
+    `metrics`, a tuple of `Metric`; or any of these together.
     """
 
     @property
@@ -52,6 +85,15 @@ class ComparisonReporter(ReporterPlugin, Protocol):
         Raises:
             MissingRecord: The runs hold nothing this section could be made of; the report says so and goes on.
         """
+        ...
+
+
+class MetricReporter(ReporterPlugin, Protocol):
+    """A reporter that offers metrics to measure each epoch by."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics; a class attribute does."""
         ...
 
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from ahekit import plugin_files
 from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
+from ahekit.evaluation.facts import run_line
 from ahekit.evaluation.record import RunRecord
 from ahekit.faults import section_faults
 from ahekit.registry import REPORTERS
-from ahekit.reporting.facts import run_facts, run_line
+from ahekit.reporting.facts import run_facts
 from ahekit.sections import Section
 from ahekit.validation import validate
 
@@ -187,14 +188,14 @@ def _check_names(names: Collection[str]) -> None:
 def _faults(record: RunRecord) -> Iterator[str]:
     """What of a run isn't whole, a line each."""
     if record.state != "finished":
-        because = f" ({record.status['reason']})" if record.status.get("reason") else ""
+        because = f" ({record.status.reason})" if record.status.reason else ""
         reached = f"after {len(record.epochs)} of {record.spec.train.epochs} epochs"
         is_running = record.state == "running"
         state = "still running" if is_running else record.state
         on = "" if is_running else f"; `ahekit resume {record.name}` goes on from there"
         yield f"{state}{because} {reached}, reported as far as it got{on}"
     yield from record.faults
-    if not record.manifest:
+    if record.manifest.is_blank:
         yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ahekit.errors import TrainingError
+from ahekit.errors import AhekitError, TrainingError, UsageError
 
 TIMEOUT = timedelta(minutes=10)
 _BROKEN_LINE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|timed out|broken pipe", re.IGNORECASE)
@@ -80,6 +80,32 @@ class Processes:
                 for buffer in module.buffers():
                     dist.broadcast(buffer, src=0)
 
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the main one's values of tensors."""
+        if self.world > 1:
+            with _explained():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """What the main process alone does; the others go on when it is done, and fail where it failed.
+
+        Raises:
+            TrainingError: In the others: the main process failed.
+        """
+        failure: BaseException | None = None
+        try:
+            yield
+        except AhekitError as error:
+            failure = error
+        if self.world > 1:
+            told = self.agree(None if failure is None else str(failure))
+            if told is not None and failure is None:
+                raise TrainingError(f"the main process failed: {told}")
+        if failure is not None:
+            raise failure
+
     def agree(self, value: Any) -> Any:
         """The main process's value, everywhere."""
         return self.gather(value)[0]
@@ -88,11 +114,12 @@ class Processes:
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the other processes that torchrun started, if it did; leave them at the end."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _from_environment("WORLD_SIZE", 1)
     if world == 1:
         yield Processes()
         return
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    rank = _from_environment("RANK", None)
+    local_rank = _from_environment("LOCAL_RANK", None)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
@@ -105,8 +132,21 @@ def join_processes() -> Iterator[Processes]:
 
 
 def torchrun_rank() -> int:
-    """This process's rank by the environment alone; for those who decide whether to speak before joining."""
-    return int(os.environ.get("RANK", "0"))
+    """This process's rank by the environment alone; for those who decide whether to speak before joining.
+
+    Raises:
+        UsageError: The environment names a rank that is none.
+    """
+    return _from_environment("RANK", 0)
+
+
+def _from_environment(name: str, default: int | None) -> int:
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal() or (name == "WORLD_SIZE" and not int(text)):
+        raise UsageError(
+            f"${name} is {text!r}, not a number of processes; unset it, or start with torchrun, which sets it"
+        )
+    return int(text)
 
 
 @contextmanager

@@ -18,42 +18,49 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ahekit.data.augment import normalize
 from ahekit.data.batches import TrainingBatches
 from ahekit.data.views import MIRROR, PLAIN
-from ahekit.errors import CheckpointError
+from ahekit.errors import CheckpointError, TrainingError
 from ahekit.evaluation.metrics import OnlineMetrics
 from ahekit.evaluation.predict import predict_logits, predict_views
+from ahekit.notes import BestNote
+from ahekit.run import resume_command
 from ahekit.training.checkpoint import (
-    load_into,
-    load_optimizer,
-    load_state,
+    AVERAGE,
+    MODEL,
+    OPTIMIZER,
+    RNG,
+    DamagedCheckpoint,
+    Stored,
+    check_fit,
+    check_optimizer,
+    check_random_state,
+    copy_into,
     load_weights,
+    put_into_optimizer,
     random_state,
-    read_tensors,
+    read_checkpoint,
     restore_random_state,
     save_checkpoint,
 )
 from ahekit.training.features import Features, compute_features, open_features
 from ahekit.training.freezing import Freezer, learning_rates, recalibrate
-from ahekit.training.optim import build_optimizer, parameter_groups, rated_groups
+from ahekit.training.optim import build_optimizer, parameter_groups, rate_factor, rated_groups, set_rate
 from ahekit.training.prefix import Part, trained_part
 from ahekit.training.processes import Processes
 from ahekit.training.setup import Setup
+from ahekit.training.steps import StepRecord
 
 
-@dataclass
-class Best:
-    """The best epoch on validation so far, what was measured there, and its checkpoint's name."""
+@dataclass(frozen=True)
+class Ending:
+    """Why a training came to its end.
 
-    epoch: int = 0
-    step: int = 0
-    val_f1: float = -1.0
-    val_loss: float | None = None
-    checkpoint: str = ""
+    Attributes:
+        reason: In words; empty where all epochs were trained.
+        epochs: `train.epochs` at that time: with more of them it isn't the end any more.
+    """
 
-    def is_beaten_by(self, val: Mapping[str, float], monitor: str) -> bool:
-        """Whether an epoch's validation metrics are better, by macro-F1 or by loss."""
-        if monitor == "f1":
-            return val["f1"] > self.val_f1
-        return self.val_loss is None or val["loss"] < self.val_loss
+    reason: str
+    epochs: int
 
 
 @dataclass
@@ -65,18 +72,49 @@ class Position:
         window: The next window of that epoch, counted from 0.
         step: Optimizer steps taken.
         seconds: Spent so far, over all the processes that worked on the run one after the other.
+        best: The best epoch on validation so far.
+        ending: Set once training is over, before anything else is done, so that a run which dies after it isn't
+            trained on.
     """
 
     epoch: int = 1
     window: int = 0
     step: int = 0
     seconds: float = 0.0
-    best: Best = field(default_factory=Best)
+    best: BestNote = field(default_factory=BestNote)
+    ending: Ending | None = None
+
+    @property
+    def name(self) -> str:
+        """What a checkpoint of here is called."""
+        return f"step-{self.step:08d}-epoch-{self.epoch:04d}"
 
     @property
     def stale_epochs(self) -> int:
         """Finished epochs since the best one."""
         return self.epoch - 1 - self.best.epoch
+
+    def state(self) -> dict[str, Any]:
+        """As JSON-serializable values."""
+        return {**asdict(self), "best": self.best.model_dump()}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Position:
+        """The position that `state` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        counts = {name: state[name] for name in ("epoch", "window", "step")}
+        if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts.values()):
+            raise ValueError(f"not counts: {counts}")
+        ending = state.get("ending")
+        return cls(
+            **counts,
+            seconds=float(state["seconds"]),
+            best=BestNote.of(state["best"]),
+            ending=None if ending is None else Ending(str(ending["reason"]), int(ending["epochs"])),
+        )
 
 
 @dataclass
@@ -125,6 +163,32 @@ class Session:
         self.features, self.model = features, self.processes.wrap(self.part.module)
         self.batches = self.setup.batches(self.processes, draw=features.draw)
 
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.setup.spec.train.epochs * self.batches.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """The share of the peak learning rate at an optimizer step, counted from 0."""
+        return rate_factor(step, self.total_steps, self.setup.spec.schedule)
+
+    def advance(self, step: StepRecord) -> None:
+        """Move on by an optimizer step that was taken, and count what it predicted."""
+        self.position.step = step.step
+        self.position.window = step.window + 1
+        of_known_class = int((step.labels >= 0).sum())
+        self.online.update(step.predicted.numpy(), step.labels.numpy(), loss_sum=step.loss * of_known_class)
+
+    def close_epoch(self, row: Mapping[str, Any]) -> None:
+        """Move on to the next epoch; its weights are the best so far where its metrics on validation say so."""
+        position = self.position
+        monitor = self.setup.metric
+        position.epoch += 1
+        position.window = 0
+        if monitor.is_better(row["val"].get(monitor.name), position.best.val.get(monitor.name)):
+            position.best = BestNote(epoch=row["epoch"], step=row["step"], checkpoint=position.name, val=row["val"])
+        self.online = OnlineMetrics(len(self.setup.dataset.class_names))
+
     def average_weights(self) -> None:
         """Take the weights of this step into their average, where the run keeps one."""
         if self.average is not None:
@@ -136,11 +200,27 @@ class Session:
         return self.part.module if self.average is None else self.average.module
 
     def logits(self, indices: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float32]:
-        """Logits of images of the dataset by the weights that are evaluated, `(N, C)`.
+        """Logits of images of the dataset by the weights that are evaluated, `(N, C)`; each image by one process.
 
         Args:
             flip_average: Average the probabilities of an image and its mirror image, and return their logarithm.
+
+        Raises:
+            TrainingError: They are no numbers: the last optimizer steps have broken the network.
         """
+        processes = self.processes
+        mine = self._own_logits(indices[processes.rank :: processes.world], flip_average=flip_average)
+        logits = np.empty((len(indices), len(self.setup.dataset.class_names)), dtype=np.float32)
+        for rank, part in enumerate(processes.gather(mine)):
+            if len(part):
+                logits[rank :: processes.world] = part
+        if np.isnan(logits).any() or np.isposinf(logits).any():
+            raise TrainingError(
+                f"the network's outputs are no numbers any more after optimizer step {self.position.step}"
+            )
+        return logits
+
+    def _own_logits(self, indices: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float32]:
         setup, size = self.setup, self.setup.spec.evaluation.batch_size
         if self.features is None:
             prefix = [] if self.part.prefix is None else [self.part.prefix]
@@ -160,8 +240,16 @@ class Session:
         )
 
     def use_checkpoint(self, folder: Path) -> None:
-        """Evaluate the weights of a checkpoint from now on."""
-        load_weights(self.module.state_dict() if self.average is None else self._averaged(self.average), folder)
+        """Evaluate the weights of a checkpoint from now on; the main process reads it and gives it to the others.
+
+        Raises:
+            CheckpointError: It can't be read.
+        """
+        own = self.module.state_dict() if self.average is None else self._averaged(self.average)
+        with self.processes.main_first():
+            if self.processes.is_main:
+                load_weights(own, folder, averaged=self.average is not None)
+        self.processes.share(own.values())
 
     def _averaged(self, average: AveragedModel) -> dict[str, Tensor]:
         """The whole network's tensors, those of the average where there is one; they are the ones in use."""
@@ -171,7 +259,7 @@ class Session:
     def save(self, folder: Path, rng: dict[str, Tensor]) -> None:
         """Write this state into a checkpoint folder; `rng` holds the random state of every process."""
         state = {
-            "position": asdict(self.position),
+            "position": self.position.state(),
             "online": self.online.state(),
             "averaged": 0 if self.average is None else int(self.average.n_averaged),
             "world": self.processes.world,
@@ -244,30 +332,53 @@ def _plain_batches(setup: Setup) -> Iterator[Tensor]:
         yield setup.compute.prepare(normalize(pixels, setup.dataset.preprocessing))
 
 
-def restore(setup: Setup, processes: Processes, checkpoint: Path) -> Session:
-    """The session that a checkpoint holds.
+def restore(session: Session, checkpoint: Path) -> None:
+    """Put a session where a checkpoint was made; when that can't be, the session is as it was.
 
     Raises:
-        CheckpointError: It can't be read, doesn't fit the run, or was made by another number of processes.
+        CheckpointError: It may not be read.
+        DamagedCheckpoint: It isn't whole, or doesn't fit the run.
     """
-    session, state = start(setup, processes), load_state(checkpoint)
+    stored = read_checkpoint(checkpoint, averaged=session.average is not None)
+    processes = session.processes
     try:
-        world, position = state["world"], dict(state["position"])
-        session.position = Position(**{**position, "best": Best(**position["best"])})
-        session.online.restore(state["online"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint}: state.json isn't one of this version ({error!r})") from error
-    if world != processes.world:
-        raise CheckpointError(f"{checkpoint}: made by {world} process(es), resumed by {processes.world}; use {world}")
-    load_into(session.module.state_dict(), checkpoint / "model.safetensors")
-    if session.average is not None:
-        load_into(session._averaged(session.average), checkpoint / "average.safetensors")
-        session.average.n_averaged.fill_(state["averaged"])
-    load_optimizer(session.optimizer, checkpoint / "optimizer.safetensors")
-    rng: dict[str, Any] = read_tensors(checkpoint / "rng.safetensors")
-    prefix = f"{processes.rank}."
-    restore_random_state({name.removeprefix(prefix): value for name, value in rng.items() if name.startswith(prefix)})
-    return session
+        position = Position.of(stored.state["position"])
+        online = OnlineMetrics(len(session.setup.dataset.class_names))
+        online.restore(stored.state["online"])
+        averaged = int(stored.state["averaged"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedCheckpoint(f"{checkpoint}: state.json isn't one of this version ({error!r})") from error
+    if online.counts.shape != session.online.counts.shape:
+        raise DamagedCheckpoint(f"{checkpoint}: state.json counts {online.counts.shape} classes")
+    if stored.state.get("world", 1) != processes.world:
+        world = stored.state.get("world")
+        raise CheckpointError(
+            f"{checkpoint}: made by {world} process(es), resumed by {processes.world}; "
+            f"go on with `{resume_command(checkpoint.parents[1], world)}`"
+        )
+    rng = _own_random_state(stored, processes.rank)
+    check_fit(session.module.state_dict(), stored.model, checkpoint / MODEL)
+    if session.average is not None and stored.average is not None:
+        check_fit(session._averaged(session.average), stored.average, checkpoint / AVERAGE)
+    check_optimizer(session.optimizer, stored.optimizer, checkpoint / OPTIMIZER, step=position.step)
+    check_random_state(rng, checkpoint / RNG)
+    # From here on nothing can go wrong any more.
+    session.position = position
+    session.online = online
+    copy_into(session.module.state_dict(), stored.model)
+    if session.average is not None and stored.average is not None:
+        copy_into(session._averaged(session.average), stored.average)
+        session.average.n_averaged.fill_(averaged)
+    put_into_optimizer(session.optimizer, stored.optimizer)
+    if position.step:
+        # An epoch that was broken off after its last step is measured without another one, at that step's rate.
+        set_rate(session.optimizer, session.rate(position.step - 1))
+    restore_random_state(rng)
+
+
+def _own_random_state(stored: Stored, rank: int) -> dict[str, Tensor]:
+    prefix = f"{rank}."
+    return {name.removeprefix(prefix): value for name, value in stored.rng.items() if name.startswith(prefix)}
 
 
 def _average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -23,12 +23,14 @@ from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_id
 from ahekit.data.views import Draw
 from ahekit.errors import RunError
 from ahekit.models import build_component, parameter_counts
+from ahekit.notes import MetricNote
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, LoadedWeights
-from ahekit.run import Run, check_classes
+from ahekit.run import Run, check_classes, resume_command
 from ahekit.sections import Column, Table
 from ahekit.spec import RunSpec
 from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
+from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 
@@ -48,6 +50,12 @@ class Setup:
     edition: str | None = None
     weights: LoadedWeights | None = None
     prefix: PrefixPlan | None = None
+    metrics: Metrics = field(default_factory=offered_metrics)
+
+    @property
+    def metric(self) -> MetricNote:
+        """The metric that chooses the epoch."""
+        return self.metrics.get(self.spec.train.monitor)
 
     @property
     def freezing(self) -> Freezing:
@@ -84,8 +92,8 @@ class Setup:
         subset: NDArray[np.int64] = np.sort(rng.choice(self.splits.train, size=size, replace=False))
         return subset
 
-    def manifest(self) -> dict[str, Any]:
-        """What the run folder remembers beside its spec."""
+    def manifest(self, processes: Processes | None = None) -> dict[str, Any]:
+        """What the run folder remembers beside its spec; `ahekit.notes.Manifest` reads it."""
         return {
             "ahekit": __version__,
             "data": {
@@ -103,6 +111,8 @@ class Setup:
             "hardware": hardware(),
             "parameters": parameter_counts(self.built),
             "weights": None if self.weights is None else asdict(self.weights),
+            "metrics": [note.model_dump() for note in self.metrics.notes],
+            "processes": 1 if processes is None else processes.world,
         }
 
 
@@ -125,6 +135,8 @@ def prepare(
         AhekitError: Whatever the spec asks for that can't be.
     """
     processes = processes or Processes()
+    metrics = offered_metrics()
+    metrics.get(spec.train.monitor)  # said before anything slow is begun
     source = resolve(spec.data.source, announce=announce)
     folder = scan(source.root, name=source.name)
     for note in folder.notes:
@@ -180,6 +192,7 @@ def prepare(
         edition=str(edition) if edition else None,
         weights=weights,
         prefix=plan_prefix(resolved, built, freezing, splits),
+        metrics=metrics,
     )
 
 
@@ -190,15 +203,20 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
         RunError: The dataset's images or classes are not those the run was made with.
     """
     # A run that was stopped before its first checkpoint starts from the pretrained weights again.
-    setup = prepare(run.spec, processes=processes, announce=announce, pretrained=not run.checkpoints())
     manifest = run.manifest
+    if manifest.processes is not None and manifest.processes != processes.world:
+        raise RunError(
+            f"{run.name}: trained by {manifest.processes} process(es), resumed by {processes.world}, which would be "
+            f"another training; go on with `{resume_command(run.path, manifest.processes)}`"
+        )
+    setup = prepare(run.spec, processes=processes, announce=announce, pretrained=not run.checkpoints())
     check_classes(run, setup.dataset)
-    if manifest["data"]["fingerprint"] != setup.dataset.fingerprint:
+    if manifest.data.fingerprint != setup.dataset.fingerprint:
         raise RunError(
             f"{run.name}: the images in {setup.dataset.root} are not those the run was made with; restore them, "
             f"or start a new run with `ahekit train --spec {run.path / 'spec.yaml'}`"
         )
-    splits = splits_from_ids(manifest["splits"], setup.dataset)
+    splits = splits_from_ids(manifest.splits.model_dump(), setup.dataset)
     prefix = plan_prefix(setup.spec, setup.built, setup.freezing, splits)
     return replace(setup, splits=splits, prefix=prefix)
 

@@ -13,7 +13,7 @@ from ahekit.data.classes import display_name
 from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.metrics import METRIC_NAMES, confusion_counts, macro_f1, summarize
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions, measure
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, judged_predictions
 from ahekit.evaluation.resampling import resample
 from ahekit.figures.dot_plot import Dots, draw_dots
 from ahekit.protocols import BootstrapParams
@@ -96,14 +96,14 @@ class FinalMetrics:
 
 def _measured(record: RunRecord) -> tuple[dict[str, dict[str, float | None]], dict[str, str]]:
     """Figures by split; and by split the reason why they come from the history and not from predictions."""
-    chosen = record.chosen_epoch or {}
+    chosen = record.chosen_epoch
     rows: dict[str, dict[str, float | None]] = {}
     fallen_back = {}
     for split in SPLIT_NAMES:
         try:
             rows[split] = _from_predictions(record.need_predictions(split))
         except MissingRecord as missing:
-            past = {metric: measure(chosen, split, metric) for metric in METRIC_NAMES}
+            past = {metric: chosen.value(split, metric) if chosen else None for metric in METRIC_NAMES}
             if any(value is not None for value in past.values()):
                 rows[split] = {"images": None, **past}
                 if split != "train_online":
@@ -141,7 +141,7 @@ def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str
     cells: list[tuple[Cell, ...]] = [
         (SPLIT_NAMES[split], *(row[key] for key in ("images", *METRIC_NAMES))) for split, row in rows.items()
     ]
-    epoch = (record.chosen_epoch or {}).get("epoch")
+    epoch = record.chosen_epoch.epoch if record.chosen_epoch else None
     notes = ["Precision, recall and F1 are macro averages over the classes that have images; the loss is in nats."]
     if "train_online" in rows:
         chosen = "chosen, averaged" if record.spec.train.average_decay else "chosen"
@@ -201,13 +201,13 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
             f"{SPLIT_NAMES[split]} {row['accuracy']:.3f}" for split, row in rows.items() if row["accuracy"] is not None
         ]
         sentences.append(
-            f"There are no final predictions yet; after epoch {chosen.get('epoch')}, the best on validation so far, "
+            f"There are no final predictions yet; after epoch {chosen.epoch}, the best on validation so far, "
             f"accuracy is {', '.join(accuracies)}."
         )
     if verdict and chosen is not None and record.monitored is not None:
         measured = "{} of {:.3f}".format(*record.monitored)
         sentences.append(
-            f"The weights are those of epoch {chosen.get('epoch')}, chosen for their validation {measured}"
+            f"The weights are those of epoch {chosen.epoch}, chosen for their validation {measured}"
             + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
         )
     return " ".join(sentences)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ahekit.data.classes import AHE_CLASSES
 from ahekit.data.editions import EDITIONS, Edition
+from ahekit.evaluation import facts
 from ahekit.evaluation.record import MissingRecord, RunRecord, judged_predictions
 from ahekit.protocols import NoParams
 from ahekit.sections import Column, Section, Table
-from ahekit.spec import MONITORED, RunSpec
+from ahekit.spec import RunSpec
 from ahekit.validation import differences
 from ahekit.wording import counted
-
-_LABELS = {"train": "training", "val": "validation", "test": "test"}
 
 
 class Protocol:
@@ -25,12 +21,14 @@ class Protocol:
 
     def report(self, record: RunRecord, params: NoParams) -> Section:
         """State what the run's files tell of how its figures came about."""
-        if not record.manifest:
+        if record.manifest.is_blank:
             raise MissingRecord("manifest.json is missing or can't be read: nothing is known of data and machine")
-        facts = _facts(record)
         changed = differences(RunSpec(recipe=record.spec.recipe), record.spec)
-        tables = [Table("Protocol", (Column("What"), Column("Value")), tuple(facts.items()))]
-        rows = tuple((field, _plain(recipe), _plain(value)) for field, (recipe, value) in changed.items())
+        tables = [Table("Protocol", (Column("What"), Column("Value")), tuple(_facts(record).items()))]
+        rows = tuple(
+            (field, facts.setting_words(recipe), facts.setting_words(value))
+            for field, (recipe, value) in changed.items()
+        )
         columns = (Column("Field"), Column("Recipe"), Column("This run"))
         tables.append(Table(f"Where the spec departs from the recipe {record.spec.recipe}", columns, rows))
         edition = _edition(record)
@@ -41,59 +39,45 @@ class Protocol:
             reading=_reading(record),
             tables=tuple(tables),
             values={
-                "fingerprint": _dig(record.manifest, "data", "fingerprint"),
+                "fingerprint": record.manifest.data.fingerprint,
                 "edition": edition.name if edition else None,
                 "seed": record.spec.seed,
-                "image_passes": image_passes(record),
+                "image_passes": facts.image_passes(record),
                 "spec_changes": {field: {"recipe": a, "run": b} for field, (a, b) in changed.items()},
             },
         )
 
 
-def image_passes(record: RunRecord) -> int:
-    """Training images that went through the network forward and backward."""
-    steps = (row.get("images", 0) for row in record.history if row.get("type") == "step")
-    return sum(number for number in steps if isinstance(number, int))
-
-
 def _facts(record: RunRecord) -> dict[str, str]:
-    spec, data = record.spec, record.manifest.get("data") or {}
-    seconds, passes = record.status.get("seconds"), image_passes(record)
-    hardware = record.manifest.get("hardware") or {}
-    machine = ", ".join(str(hardware[key]) for key in ("processor", "gpu", "platform") if hardware.get(key))
-    versions = {"ahekit": record.manifest.get("ahekit"), **(record.manifest.get("versions") or {})}
-    facts = {
-        "dataset": str(data.get("name") or ""),
-        "fingerprint": f"{data['fingerprint']} (SHA-256 of ids and files)" if data.get("fingerprint") else "",
+    spec = record.spec
+    data = record.manifest.data
+    passes = facts.image_passes(record)
+    told = {
+        "dataset": data.name or "",
+        "fingerprint": f"{data.fingerprint} (SHA-256 of ids and files)" if data.fingerprint else "",
         "edition": _edition_text(record),
-        "images": _counts(data.get("counts")),
-        "refused": counted(len(data.get("refused") or []), "file"),
+        "images": facts.images_words(data),
+        "refused": counted(len(data.refused), "file"),
         "split": _split(record),
-        "epoch chosen on": f"validation {MONITORED[spec.train.monitor]}; test was measured for the curves, and "
-        "nothing was chosen on it",
+        "epoch chosen on": f"validation {record.monitor.words}; test was measured for the curves, and nothing was "
+        "chosen on it",
         "thresholds chosen on": "validation, as was the temperature",
         "seed": str(spec.seed),
         "training cost": f"{passes:,d} image passes" if passes else "",
-        "time": f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else "",
-        "hardware": f"{machine}, {hardware.get('cores')} cores" if machine else "",
+        "time": facts.time_words(record),
+        "hardware": record.manifest.hardware.words,
         "precision": f"{spec.runtime.precision} on {spec.runtime.device}",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        "versions": facts.versions_words(record.manifest),
     }
-    return {label: value for label, value in facts.items() if value}
-
-
-def _counts(counts: Any) -> str:
-    if not isinstance(counts, Mapping):
-        return ""
-    return ", ".join(f"{sum(found.values()):,d} {_LABELS.get(split, split)}" for split, found in counts.items())
+    return {label: value for label, value in told.items() if value}
 
 
 def _split(record: RunRecord) -> str:
     data = record.spec.data
-    names = _dig(record.manifest, "splits", "test")
-    own = isinstance(names, list) and names and all(str(name).startswith("test/") for name in names)
+    names = record.manifest.splits.test
+    own = names and all(name.startswith("test/") for name in names)
     test = "the dataset's own test images" if own else f"{data.test_fraction:.0%} cut as test"
-    rule = _dig(record.manifest, "splits", "grouped_by") or "none"
+    rule = record.manifest.splits.grouped_by
     series = "" if rule == "none" else f" and series (data.group_by {rule})"
     return (
         f"{test}; {data.val_fraction:.0%} of the training images as validation, stratified by class, near-copies "
@@ -103,17 +87,17 @@ def _split(record: RunRecord) -> str:
 
 def _edition(record: RunRecord) -> Edition | None:
     """The published edition whose training images these are, by their number in each class."""
-    counts = _dig(record.manifest, "data", "counts")
-    if not isinstance(counts, Mapping) or set(record.manifest.get("class_names", ())) != set(AHE_CLASSES):
+    counts = record.manifest.data.counts
+    if set(record.manifest.class_names) != set(AHE_CLASSES):
         return None
-    found = {name: sum((counts.get(split) or {}).get(name, 0) for split in ("train", "val")) for name in AHE_CLASSES}
-    return next((edition for edition in EDITIONS if edition.train == found), None)
+    cut = [counts.get(split, {}) for split in ("train", "val")]
+    totals = {name: sum(by_class.get(name, 0) for by_class in cut) for name in AHE_CLASSES}
+    return next((edition for edition in EDITIONS if edition.train == totals), None)
 
 
 def _edition_text(record: RunRecord) -> str:
-    noted = _dig(record.manifest, "data", "edition")
-    if noted:
-        return str(noted)
+    if record.manifest.data.edition:
+        return record.manifest.data.edition
     edition = _edition(record)
     return f"training images of the {edition.name} of AHE, by their counts" if edition else "none recognized"
 
@@ -143,23 +127,13 @@ def _published(record: RunRecord, edition: Edition) -> Table:
 
 
 def _reading(record: RunRecord) -> str:
-    seconds, passes = record.status.get("seconds"), image_passes(record)
-    took = f" in {seconds / 60:.0f} minutes" if isinstance(seconds, int | float) else ""
-    cost = f" Training took {passes:,d} image passes{took}." if passes else ""
+    passes = facts.image_passes(record)
+    took = facts.time_words(record, digits=0)
+    cost = f" Training took {passes:,d} image passes{f' in {took}' if took else ''}." if passes else ""
     return (
         "Every choice was made on validation images cut from the training images; the test images had no part in any."
         f"{cost} `ahekit train --spec spec.yaml`, with the run folder's own spec.yaml, repeats the run."
     )
-
-
-def _plain(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
-def _dig(values: Any, *keys: str) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values
 
 
 PUBLISHED = {

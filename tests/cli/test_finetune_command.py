@@ -45,7 +45,8 @@ def test_the_head_is_trained_and_the_frozen_backbone_keeps_the_file_s_weights(
     backbone = {name.removeprefix("backbone."): value for name, value in kept.items() if name.startswith("backbone.")}
     assert len(backbone) == len(given) - 2
     assert all(torch.equal(value, given[name]) for name, value in backbone.items())
-    assert run.manifest["weights"]["unexpected"] == ["classifier.bias", "classifier.weight"]
+    assert run.manifest.weights is not None
+    assert run.manifest.weights.unexpected == ("classifier.bias", "classifier.weight")
     text = "".join(shown.out.split())
     assert f"{len(given) - 2}tensorsloaded,0missing,2unexpected(classifier.bias,classifier.weight)" in text
     assert "32px,bicubic,cropto0.875" in text
@@ -53,9 +54,10 @@ def test_the_head_is_trained_and_the_frozen_backbone_keeps_the_file_s_weights(
     assert rows["stem"][1:3] == ["yes", "frozen"]
     assert rows["head"][1] == "no"
     assert rows["head"][-2] == "0.003"
-    assert (run.manifest["weights"]["loaded"], run.status["state"]) == (len(given) - 2, "finished")
+    assert run.manifest.weights is not None
+    assert (run.manifest.weights.loaded, run.status.state) == (len(given) - 2, "finished")
     assert run.spec.transfer.freeze == "backbone"
-    assert run.manifest["parameters"]["trainable"] == sum(v.numel() for n, v in kept.items() if n.startswith("head."))
+    assert run.manifest.parameters.trainable == sum(v.numel() for n, v in kept.items() if n.startswith("head."))
 
 
 def test_a_run_that_lost_its_weights_file_is_still_resumed_and_ends_the_same(

@@ -31,9 +31,8 @@ class Residual:
     def build(self, params, *, num_classes, image_size):
         stem, body = nn.Conv2d(3, params.width, 3, stride=2, padding=1), Block(params.width)
         head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(params.width, num_classes))
-        module = nn.Sequential(stem, body, head)
-        return BuiltModel(module, Preprocessing(size=image_size), {"stem": (stem,), "body": (body,), "head": (head,)},
-                          {"conv1": "0"}, module[:2], lambda stage: (module[:1], module[1:]))
+        stages = {"stem": stem, "body": body, "head": head}
+        return BuiltModel.from_stages(stages, preprocessing=Preprocessing(size=image_size))
 '''
 
 
@@ -92,13 +91,13 @@ def test_a_stranger_s_residual_network_is_shown(cli: Run, install: Run) -> None:
     shown = cli("model", "show", "residual", "--set", "width=8", "--json")
     layers = {layer["path"]: layer for layer in json.loads(shown.out)["layers"]}
     assert {path: layer["receptive_field"] for path, layer in layers.items()} == {
-        "0": [3, 3],
-        "1.conv": [7, 7],
-        "2.0": "all",
-        "2.1": "all",
-        "2.2": "all",
+        "stem": [3, 3],
+        "body.conv": [7, 7],
+        "head.0": "all",
+        "head.1": "all",
+        "head.2": "all",
     }
-    assert layers["1.conv"]["shape"] == [8, 10, 10]
+    assert layers["body.conv"]["shape"] == [8, 10, 10]
     assert "conv1" in cli("model", "show", "residual").out
 
 

@@ -271,8 +271,8 @@ def test_class_images_of_a_vanished_dataset_lack_the_nearest_training_images_alo
 ) -> None:
     run = write_run(runs, class_folder)
     trained_on = sorted(str(path.relative_to(class_folder)) for path in (class_folder / "train").rglob("*.png"))
-    splits = {"train": trained_on, "val": [], **run.manifest["splits"]}
-    run.write_json("manifest.json", {**run.manifest, "splits": splits})
+    splits = {**run.manifest.splits.model_dump(), "train": trained_on, "val": []}
+    run.write_json("manifest.json", {**run.manifest.model_dump(), "splits": splits})
     stored = run.path / "figures" / "class-image.npz"
 
     assert cli("viz", "class-image", "--runs", runs, "--set", "steps=1").code == 0
@@ -373,16 +373,14 @@ def test_network_without_convolutions_is_one_clear_line(
 ) -> None:
     plugin = tmp_path / "flat.py"
     plugin.write_text(
-        "from torch import nn\nfrom ahekit.protocols import BuiltModel, NoParams, Preprocessing\n"
+        "from torch import nn\nfrom ahekit.protocols import NoParams\n"
         "from ahekit.registry import MODELS\n"
         '@MODELS.register("flat")\nclass Flat:\n    "Flat."\n    Params = NoParams\n    image_size = 16\n'
         "    def build(self, params, *, num_classes, image_size):\n"
-        "        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
-        "        look = Preprocessing(size=image_size)\n"
-        "        return BuiltModel(net, look, {'head': (net[1],)}, {}, net[0], lambda stage: (net[:1], net[1:]))\n"
+        "        return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
     )
     run = write_run(runs, class_folder)
-    run.write_json("manifest.json", run.manifest)
+    run.write_json("manifest.json", run.manifest.model_dump())
     spec = (run.path / "spec.yaml").read_text()
     assert "name: cnn5" in spec
     changed = re.sub(r"name: cnn5\n(\s+)params:(\n\1\s+.*)*", r"name: flat\n\1params: {}", spec)

@@ -16,6 +16,7 @@ from ahekit.data.folder import scan
 from ahekit.evaluation.leaks import find_leaks, without
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.notes import DataNote, Manifest
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
@@ -46,7 +47,9 @@ def leaking(tmp_path: Path) -> RunRecord:
         "test": [name for name in ids if name.startswith("test/")],
     }
     manifest = {"data": {"fingerprint": dataset.fingerprint}, "splits": splits}
-    return RunRecord("run-1", tmp_path, spec, manifest, [], {}, "finished", data_root=root)
+    return RunRecord.of(
+        name="run-1", path=tmp_path, spec=spec, manifest=manifest, predictions={}, state="finished", data_root=root
+    )
 
 
 def test_test_images_seen_in_train_or_validation_are_found_with_what_they_copy(leaking: RunRecord) -> None:
@@ -63,9 +66,9 @@ def test_test_images_seen_in_train_or_validation_are_found_with_what_they_copy(l
 CHANGES: dict[str, Callable[[RunRecord], Any]] = {
     "not where they were": lambda record: replace(record, data_root=None),
     "not those the run was made with": lambda record: replace(
-        record, manifest={**record.manifest, "data": {"fingerprint": "other"}}
+        record, manifest=record.manifest.model_copy(update={"data": DataNote(fingerprint="other")})
     ),
-    "which images were train": lambda record: replace(record, manifest={}),
+    "which images were train": lambda record: replace(record, manifest=Manifest()),
 }
 
 

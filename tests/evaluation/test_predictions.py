@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ahekit.errors import RunError
-from ahekit.evaluation.predictions import Predictions, StoredPredictions
+from ahekit.evaluation.predictions import Predictions
+from ahekit.evaluation.stored import StoredPredictions
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ahekit.backbones.wrap import wrap
 from ahekit.errors import UnknownNameError
 from ahekit.evaluation.metrics import class_scores
 from ahekit.inspection.ablation import Silenced, silenced_counts, silencing
@@ -32,14 +33,7 @@ def one_unit_a_class() -> BuiltModel:
     net[0].weight.data = torch.eye(3).view(3, 3, 1, 1)
     net[4].weight.data = torch.eye(4)[:, :3].contiguous()
     net[4].bias.data = torch.tensor([0.0, 0.0, 0.0, 0.01])
-    return BuiltModel(
-        module=net,
-        preprocessing=Preprocessing(size=4),
-        stages={"body": tuple(net[:4]), "head": (net[4],)},
-        layers={"conv1": "0"},
-        embed=net[:4],
-        split=lambda stage: (net[:0], net) if stage == "body" else (net[:4], net[4:]),
-    )
+    return wrap(net, preprocessing=Preprocessing(size=4))
 
 
 def coloured() -> Tensor:

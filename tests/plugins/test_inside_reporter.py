@@ -49,7 +49,9 @@ def lack(name: str, params: Mapping[str, Any]) -> Visualization:
 def record(tmp_path: Path) -> RunRecord:
     (tmp_path / "figures").mkdir()
     manifest = {"class_names": NAMES}
-    return RunRecord("run-1", tmp_path, RunSpec(), manifest, [], {}, "finished", look=look)
+    return RunRecord.of(
+        name="run-1", path=tmp_path, spec=RunSpec(), manifest=manifest, predictions={}, state="finished", look=look
+    )
 
 
 def inside(record: RunRecord, **params: Any) -> Section:

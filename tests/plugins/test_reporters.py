@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ahekit.evaluation.metrics import summarize
-from ahekit.evaluation.predictions import Predictions, StoredPredictions
+from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.stored import StoredPredictions
 from ahekit.registry import REPORTERS
 from ahekit.reporting.style import DARK, render_figure
 from ahekit.sections import Section, Table
@@ -73,7 +74,7 @@ def make_record(**changes: Any) -> RunRecord:
         "state": "finished",
         "status": {"best": {"epoch": 5, "step": 180, "val_f1": 0.71}},
     }
-    return RunRecord(**{**values, **changes})
+    return RunRecord.of(**{**values, **changes})
 
 
 def report(name: str, record: RunRecord, **params: Any) -> Section:

@@ -16,6 +16,7 @@ from ahekit.data.folder import scan
 from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.notes import History, Manifest
 from ahekit.preprocessing import Preprocessing
 from ahekit.registry import REPORTERS
 from ahekit.reporting.style import DARK, render_figure
@@ -50,7 +51,7 @@ def record(tmp_path: Path) -> RunRecord:
     dataset = load_dataset(scan(root), Preprocessing(size=16))
     test = predictions_of(tuple(ids["test"]), [0, 1, 2, 3] * 2, [0, 1, 2, 3, 0, 1, 3, 2])
     val = predictions_of(tuple(ids["train"]), [0, 1, 2, 3] * 2, [0, 1, 2, 3, 1, 1, 2, 3])
-    return RunRecord(
+    return RunRecord.of(
         name="run-1",
         path=tmp_path / "run-1",
         spec=validate(RunSpec, {"seed": 7, "data": {"image_size": 16}}),
@@ -105,7 +106,7 @@ def test_section_reads_and_draws(name: str, record: RunRecord) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_run_that_left_nothing_is_missing_the_section(name: str, record: RunRecord) -> None:
     with pytest.raises(MissingRecord):
-        report(name, replace(record, predictions={}, history=[], manifest={}))
+        report(name, replace(record, predictions={}, history=History(), manifest=Manifest()))
 
 
 def test_every_figure_stands_beside_its_interval_and_method(record: RunRecord) -> None:
@@ -150,9 +151,9 @@ def test_figures_stand_on_all_images_and_on_the_leak_free_ones(record: RunRecord
 
 
 def test_run_without_leaks_says_so(record: RunRecord) -> None:
-    splits = {"train": record.manifest["splits"]["train"][1:], "test": record.manifest["splits"]["test"]}
+    splits = record.manifest.splits.model_copy(update={"train": record.manifest.splits.train[1:]})
 
-    section = report("leaks", replace(record, manifest={**record.manifest, "splits": splits}))
+    section = report("leaks", replace(record, manifest=record.manifest.model_copy(update={"splits": splits})))
 
     assert section.reading.startswith("None of 8 test images has a near-copy")
     assert len(section.tables) == 1
@@ -220,7 +221,7 @@ def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
     assert facts["training cost"] == "42 image passes"
     assert facts["time"] == "2.0 minutes"
     assert facts["seed"] == "7"
-    assert facts["fingerprint"] == f"{record.manifest['data']['fingerprint']} (SHA-256 of ids and files)"
+    assert facts["fingerprint"] == f"{record.manifest.data.fingerprint} (SHA-256 of ids and files)"
     assert "the dataset's own test images" in str(facts["split"])
     assert ("seed", "0", "7") in section.tables[1].rows
     assert len(section.tables) == 2
@@ -229,9 +230,10 @@ def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
 def test_published_results_stand_beside_a_run_on_ahe64_with_their_caveats(record: RunRecord) -> None:
     counts = {"train": dict(EDITION_64.train), "val": {}, "test": {"altar": 8}}
     names = list(EDITION_64.train)
-    data = {**record.manifest["data"], "counts": counts}
+    data = record.manifest.data.model_copy(update={"counts": counts})
+    changes = {"data": data, "class_names": tuple(names)}
 
-    section = report("protocol", replace(record, manifest={**record.manifest, "data": data, "class_names": names}))
+    section = report("protocol", replace(record, manifest=record.manifest.model_copy(update=changes)))
 
     table = table_of(section, "Published accuracy on the 1,404 test images")
     assert table.rows[0][:2] == ("this run", "0.750")

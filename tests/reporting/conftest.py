@@ -31,7 +31,7 @@ def make_record() -> Callable[..., RunRecord]:
             "predictions": {},
             "state": "finished",
         }
-        return RunRecord(**{**values, **changes})
+        return RunRecord.of(**{**values, **changes})
 
     return make
 

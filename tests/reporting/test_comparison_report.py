@@ -15,6 +15,7 @@ from ahekit.errors import RunError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
+from ahekit.notes import Manifest
 from ahekit.protocols import NoParams
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report, build_comparison
@@ -189,7 +190,7 @@ def test_a_stranger_s_reporter_compares_too(one: RunRecord, two: RunRecord) -> N
 
 
 def test_comparison_on_drawings_says_so(one: RunRecord, two: RunRecord) -> None:
-    drawn = replace(two, manifest={"data": {"name": "sample", "kind": "sample"}})
+    drawn = replace(two, manifest=Manifest.of({"data": {"name": "sample", "kind": "sample"}}))
 
     report = compared([one, drawn])
 

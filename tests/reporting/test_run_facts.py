@@ -33,7 +33,7 @@ def test_facts_of_a_whole_run(make_record: MakeRecord) -> None:
 
     assert facts["Model"] == "cnn5, 21,000 parameters, 1,000 of them trained"
     assert facts["Data"] == "ahe64 (64-px edition) at 64 px"
-    assert facts["Images"] == "train 1,200, test 12"
+    assert facts["Images"] == "1,200 training, 12 test"
     assert facts["Refused images"].startswith("7: train/altar/0.jpg (truncated); ")
     assert facts["Refused images"].endswith("; and 2 more in manifest.json")
     assert facts["Recipe"] == "strong: adamw, one-cycle schedule, 64 × 4 images per optimizer step, seed 5"

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from ahekit.backbones.wrap import wrap
 from ahekit.catalog import Source
 from ahekit.compute import open_compute
 from ahekit.data.dataset import Dataset
 from ahekit.data.split import Splits
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel
 from ahekit.run import Run
 from ahekit.spec import RunSpec
 from ahekit.training.setup import Setup
@@ -26,7 +26,7 @@ SIZE = 8
 CLASSES = ("arch", "beam", "crypt")
 TINY: dict[str, Any] = {
     "model": {"name": "tiny"},
-    "train": {"epochs": 3, "average_decay": 0.9},
+    "train": {"epochs": 3, "average_decay": 0.9, "keep_optimizer": True},
     "optim": {"batch_size": 4, "accumulation_steps": 3, "lr": 0.01},
     "loss": {"class_weights": "balanced"},
     "runtime": {"device": "cpu", "precision": "fp32", "threads": 1},
@@ -74,14 +74,7 @@ def tiny_setup(root: Path, fields: dict[str, Any] | None = None) -> Setup:
     compute = open_compute(spec.runtime)
     torch.manual_seed(spec.seed)
     module = tiny_module()
-    built = BuiltModel(
-        module=module,
-        preprocessing=Preprocessing(size=SIZE),
-        stages={"body": (module[:5],), "head": (module[5:],)},
-        layers={"conv1": "0"},
-        embed=module[:5],
-        split=lambda stage: (module[:5], module[5:]),
-    )
+    built = wrap(module, preprocessing=Preprocessing(size=SIZE))
     source = Source(name="tiny", root=root, kind="folder", notice="")
     return Setup(spec, source, dataset, splits, built, compute)
 

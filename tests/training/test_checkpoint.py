@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ahekit.errors import CheckpointError
 from ahekit.training.checkpoint import (
+    DamagedCheckpoint,
+    check_optimizer,
+    drop_optimizer,
     load_into,
-    load_optimizer,
     load_state,
     load_weights,
+    put_into_optimizer,
     random_state,
+    read_checkpoint,
+    read_tensors,
     restore_random_state,
     save_checkpoint,
 )
@@ -50,6 +58,12 @@ def save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, aver
     )
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    stored = read_tensors(path)
+    check_optimizer(optimizer, stored, path, step=1)
+    put_into_optimizer(optimizer, stored)
+
+
 def same(left: nn.Module, right: nn.Module) -> bool:
     pairs = zip(left.state_dict().values(), right.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -65,8 +79,6 @@ def test_fused_adamw_on_channels_last_goes_on_to_the_bit(tmp_path: Path) -> None
     other = optimizer_of(again)
     load_into(again.state_dict(), tmp_path / "c" / "model.safetensors")
     load_optimizer(other, tmp_path / "c" / "optimizer.safetensors")
-    from safetensors.torch import load_file
-
     restore_random_state(load_file(tmp_path / "c" / "rng.safetensors"))
     steps(again, other, 3)
     assert same(module, again)
@@ -94,10 +106,12 @@ def test_averaged_weights_are_the_ones_to_use(tmp_path: Path) -> None:
     save(tmp_path / "with", module, optimizer_of(module), average)
     save(tmp_path / "without", module, optimizer_of(module))
     used = network()
-    load_weights(used.state_dict(), tmp_path / "with")
+    load_weights(used.state_dict(), tmp_path / "with", averaged=True)
     assert used.get_parameter("4.bias").tolist() == [7.0, 7.0]
-    load_weights(used.state_dict(), tmp_path / "without")
+    load_weights(used.state_dict(), tmp_path / "without", averaged=False)
     assert same(used, module)
+    with pytest.raises(CheckpointError, match=r"average\.safetensors: can't be read"):
+        load_weights(used.state_dict(), tmp_path / "without", averaged=True)
 
 
 def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
@@ -130,3 +144,86 @@ def test_a_torn_or_missing_file_is_one_clear_line(tmp_path: Path, content: bytes
         load_into(network().state_dict(), path)
     with pytest.raises(CheckpointError, match="not a whole checkpoint"):
         load_state(tmp_path)
+
+
+def emptied(path: Path) -> None:
+    save_file({}, path)
+
+
+def halved(path: Path) -> None:
+    tensors = load_file(path)
+    save_file({name: tensors[name] for name in sorted(tensors)[::2]}, path)
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def turned_into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = (emptied, halved, piped, turned_into_a_folder, Path.unlink)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("part", ["model", "average", "optimizer", "rng"])
+def test_a_part_that_is_not_whole_is_refused(tmp_path: Path, part: str, damage: Callable[[Path], None]) -> None:
+    module = network()
+    optimizer = optimizer_of(module)
+    steps(module, optimizer, 1)
+    save(tmp_path / "c", module, optimizer, average=module)
+    read_checkpoint(tmp_path / "c", averaged=True)
+    path = tmp_path / "c" / f"{part}.safetensors"
+    if damage is halved and part == "rng":
+        damage = emptied  # there is but one tensor in it
+    damage(path)
+    with pytest.raises(DamagedCheckpoint, match=rf"{part}\.safetensors"):
+        read_checkpoint(tmp_path / "c", averaged=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: {}, r"empty, after 1 optimizer steps"),
+        (lambda state: {k: v for k, v in state.items() if k != "2.exp_avg"}, r"parameter 2 lacks exp_avg$"),
+        (lambda state: {**state, "99.exp_avg": torch.zeros(1)}, r"state '99\.exp_avg', where the model trains 6"),
+        (lambda state: {**state, "x": torch.zeros(1)}, r"state 'x', where"),
+    ],
+)
+def test_a_state_that_noted_nothing_of_its_tensors_is_checked_by_what_an_optimizer_has(
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, tmp_path: Path
+) -> None:
+    module = network()
+    optimizer = optimizer_of(module)
+    steps(module, optimizer, 1)
+    save(tmp_path / "c", module, optimizer)
+    path = tmp_path / "c" / "optimizer.safetensors"
+    with pytest.raises(DamagedCheckpoint, match=message):
+        check_optimizer(optimizer_of(network()), change(read_tensors(path)), path, step=1)
+
+
+def test_a_full_disk_is_an_error_of_the_system_not_of_a_library(tmp_path: Path) -> None:
+    module = network()
+    with pytest.raises(OSError, match="No such file"):
+        save_checkpoint(
+            tmp_path / "nowhere",
+            weights=module.state_dict(),
+            average=None,
+            optimizer=optimizer_of(module),
+            rng=random_state(),
+            state={},
+        )
+
+
+def test_dropping_the_optimizer_leaves_the_weights_and_says_so(tmp_path: Path) -> None:
+    module = network()
+    save(tmp_path / "c", module, optimizer_of(module))
+    drop_optimizer(tmp_path / "c")
+    drop_optimizer(tmp_path / "c")
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"model.safetensors", "state.json"}
+    load_weights(network().state_dict(), tmp_path / "c", averaged=False)
+    with pytest.raises(CheckpointError, match="dropped when the run finished"):
+        read_checkpoint(tmp_path / "c", averaged=False)

@@ -145,7 +145,7 @@ def test_a_run_on_kept_outputs_ends_as_one_without(
         setup = transferred(make_setup, views=3, feature_precision="single", feature_cache_gb=gigabytes)
         run, watcher = new_run(setup), watched()
         status = fit(setup, run, watcher=watcher)
-        assert status["state"] == "finished"
+        assert status.state == "finished"
         assert bool(watcher.prefixes) == bool(gigabytes)
         ends.append((run.predictions()["test"].logits, [row["val"]["loss"] for row in watcher.epochs]))
     assert np.allclose(ends[0][0], ends[1][0], atol=1e-5)
@@ -207,8 +207,8 @@ def test_a_stop_while_computing_leaves_a_run_to_resume(
     setup, stop = transferred(make_setup), StopRequest()
     run, watcher = new_run(setup), watched()
     watcher.prefix = lambda done, total: setattr(stop, "asked", done == 10)
-    assert fit(setup, run, watcher=watcher, stop=stop)["state"] == "interrupted"
-    assert fit(transferred(make_setup), run, watcher=watched(), resume=True)["state"] == "finished"
+    assert fit(setup, run, watcher=watcher, stop=stop).state == "interrupted"
+    assert fit(transferred(make_setup), run, watcher=watched(), resume=True).state == "finished"
 
     unbroken = new_run(setup)
     fit(transferred(make_setup), unbroken, watcher=watched())

@@ -34,9 +34,8 @@ def network() -> BuiltModel:
     torch.manual_seed(0)
     parts = [block(3, 4), *(block(4, 4) for _ in range(4))]
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    module = nn.Sequential(*parts, head)
-    stages = {name: (part,) for name, part in zip(NAMES, module, strict=True)}
-    return BuiltModel(module, Preprocessing(8), stages, {}, module[:-1], lambda stage: (module[:1], module[1:]))
+    stages = dict(zip(NAMES, [*parts, head], strict=True))
+    return BuiltModel.from_stages(stages, preprocessing=Preprocessing(8))
 
 
 def deep(setup: Setup) -> Setup:
@@ -243,9 +242,9 @@ def test_a_gradual_run_resumed_ends_in_the_weights_of_the_unbroken_one(
         stop.asked = step == stop_at
 
     status = fit(deep(make_setup(**fields)), run, watcher=watched(at), stop=stop)
-    assert status["state"] == "interrupted"
+    assert status.state == "interrupted"
     again = deep(make_setup(**fields))
-    assert fit(again, run, watcher=watched(), resume=True)["state"] == "finished"
+    assert fit(again, run, watcher=watched(), resume=True).state == "finished"
     stored = [r.checkpoints()[-1] / "model.safetensors" for r in (run,)]
     assert stored[0].is_file()
     ends = [state(setup.built, NAMES) for setup in (whole, again)]

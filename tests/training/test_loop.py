@@ -14,7 +14,6 @@ import torch
 from ahekit.errors import CheckpointError, RunError, TrainingError
 from ahekit.run import Run
 from ahekit.training.loop import fit
-from ahekit.training.session import Best
 from ahekit.training.setup import Setup
 from ahekit.training.stopping import StopRequest
 
@@ -22,7 +21,16 @@ MakeSetup = Callable[..., Setup]
 NewRun = Callable[[Setup], Run]
 
 
+def what_was_measured(run: Run) -> list[tuple[Any, ...]]:
+    """All of the history but the clock's part."""
+    history = run.history()
+    steps = [(row.step, row.epoch, row.loss, row.lr, row.grad_norm, row.images) for row in history.steps]
+    epochs = [(row.epoch, row.step, row.lr, row.train_online, row.train, row.val, row.test) for row in history.epochs]
+    return [*steps, *epochs]
+
+
 def final_hash(run: Run) -> str:
+    """Of everything that training on would start from; a finished run has it when asked to keep it."""
     digest = hashlib.sha256()
     for name in ("model", "average", "optimizer"):
         digest.update((run.checkpoints()[-1] / f"{name}.safetensors").read_bytes())
@@ -44,40 +52,35 @@ def test_a_run_leaves_history_predictions_checkpoints_and_status(
     setup = make_setup()
     run, watcher = new_run(setup), watched()
     status = fit(setup, run, watcher=watcher)
-    assert status["state"] == run.status["state"] == "finished"
+    assert status.state == run.status.state == "finished"
     # 38 training images in windows of 12: four steps an epoch.
     assert [row["step"] for row in watcher.steps] == list(range(1, 13))
     assert [row["images"] for row in watcher.steps[:4]] == [12, 12, 12, 2]
-    assert [row["epoch"] for row in run.history() if row["type"] == "epoch"] == [1, 2, 3]
-    assert len([row for row in run.history() if row["type"] == "step"]) == 12
-    for block in ("train_online", "train", "val", "test"):
-        assert set(watcher.epochs[0][block]) == {"loss", "accuracy", "precision", "recall", "f1"}
+    assert [row.epoch for row in run.history().epochs] == [1, 2, 3]
+    assert len(run.history().steps) == 12
+    assert set(watcher.epochs[0]["train_online"]) == {"loss", "accuracy", "precision", "recall", "f1"}
+    for block in ("train", "val", "test"):
+        measured = watcher.epochs[0][block]
+        assert list(measured) == ["loss", "accuracy", "precision", "recall", "f1", "balanced-accuracy", "kappa"]
+        assert measured["balanced-accuracy"] == measured["recall"]
     predictions = run.predictions()
     assert {name: len(part.ids) for name, part in predictions.items()} == {"train": 38, "val": 12, "test": 12}
     assert predictions["val"].ids == tuple(setup.dataset.ids[38:50])
     best = max(watcher.epochs, key=lambda row: row["val"]["f1"])
-    assert status["best"]["val_f1"] == best["val"]["f1"]
+    assert status.best.val["f1"] == best["val"]["f1"]
 
 
-@pytest.mark.parametrize(("monitor", "best"), [("f1", max), ("loss", min)])
+@pytest.mark.parametrize(("monitor", "best"), [("f1", max), ("loss", min), ("kappa", max)])
 def test_the_epoch_is_chosen_by_what_is_monitored(
     monitor: str, best: Callable[..., int], make_setup: MakeSetup, new_run: NewRun, watched: Any
 ) -> None:
     setup = make_setup(train={"epochs": 8, "monitor": monitor, "average_decay": 0}, optim={"lr": 0.1})
     run, watcher = new_run(setup), watched()
-    chosen = fit(setup, run, watcher=watcher)["best"]
+    chosen = fit(setup, run, watcher=watcher).best
     vals = {row["epoch"]: row["val"] for row in watcher.epochs}
-    assert chosen["epoch"] == best(vals, key=lambda epoch: vals[epoch][monitor])
-    assert (chosen["val_f1"], chosen["val_loss"]) == (vals[chosen["epoch"]]["f1"], vals[chosen["epoch"]]["loss"])
-    assert chosen["checkpoint"] in [path.name for path in run.checkpoints()]
-
-
-def test_what_is_better_by_loss_need_not_be_by_macro_f1() -> None:
-    so_far, later = Best(epoch=1, val_f1=0.8, val_loss=0.5), {"f1": 0.7, "loss": 0.4}
-    assert so_far.is_beaten_by(later, "loss")
-    assert not so_far.is_beaten_by(later, "f1")
-    assert all(Best().is_beaten_by(later, monitor) for monitor in ("f1", "loss"))
-    assert not any(so_far.is_beaten_by({"f1": 0.8, "loss": 0.5}, monitor) for monitor in ("f1", "loss"))
+    assert chosen.epoch == best(vals, key=lambda epoch: vals[epoch][monitor])
+    assert chosen.val == vals[chosen.epoch]
+    assert chosen.checkpoint in [path.name for path in run.checkpoints()]
 
 
 def test_training_learns(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
@@ -99,14 +102,13 @@ def test_interrupted_and_resumed_ends_in_the_same_weights(
     run = new_run(setup)
     stop, ask = stop_at(step)
     status = fit(setup, run, watcher=watched(ask), stop=stop)
-    assert status["state"] == run.status["state"] == "interrupted"
-    assert status["step"] == step
+    assert status.state == run.status.state == "interrupted"
+    assert status.step == step
     torch.randn(7)  # whatever the new process did with its random state must not matter
     again = make_setup()
-    assert fit(again, run, watcher=watched(), resume=True)["state"] == "finished"
+    assert fit(again, run, watcher=watched(), resume=True).state == "finished"
     assert final_hash(run) == final_hash(whole)
-    rows = [(row["type"], row["step"], row.get("loss")) for row in run.history()]
-    assert rows == [(row["type"], row["step"], row.get("loss")) for row in whole.history()]
+    assert what_was_measured(run) == what_was_measured(whole)
 
 
 def test_two_runs_of_one_spec_end_in_the_same_weights(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
@@ -127,7 +129,7 @@ def test_only_the_last_and_the_best_checkpoint_are_kept(make_setup: MakeSetup, n
     run = new_run(setup)
     status = fit(setup, run, watcher=watched())
     kept = {checkpoint.name for checkpoint in run.checkpoints()}
-    assert kept == {"step-00000024-epoch-0007", status["best"]["checkpoint"]}
+    assert kept == {"step-00000024-epoch-0007", status.best.checkpoint}
 
 
 def test_all_checkpoints_are_kept_when_asked(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
@@ -148,9 +150,9 @@ def test_a_time_limit_ends_the_run_measured_and_says_so(make_setup: MakeSetup, n
     setup = make_setup(train={"max_minutes": 1e-9})
     run, watcher = new_run(setup), watched()
     status = fit(setup, run, watcher=watcher)
-    assert status["state"] == "finished"
-    assert "max_minutes" in status["reason"]
-    assert "step 1 of 12" in status["reason"]
+    assert status.state == "finished"
+    assert "max_minutes" in status.reason
+    assert "step 1 of 12" in status.reason
     assert watcher.epochs[0]["partial"]
     # The schedule is that of the whole run, not of the minutes: the first rate is the same.
     plain = watched()
@@ -162,8 +164,8 @@ def test_early_stopping_on_validation(make_setup: MakeSetup, new_run: NewRun, wa
     setup = make_setup(train={"epochs": 30, "patience": 2}, optim={"lr": 1e-9})
     run = new_run(setup)
     status = fit(setup, run, watcher=watched())
-    assert "stopped early" in status["reason"]
-    assert status["epoch"] - 1 == status["best"]["epoch"] + 2
+    assert "stopped early" in status.reason
+    assert status.epoch - 1 == status.best.epoch + 2
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_rate_and_checkpoint(
@@ -179,8 +181,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_checkpoint(
 
     with pytest.raises(TrainingError, match=r"loss is nan .* step 6 \(epoch 2, learning rate .*step-00000004-epoch"):
         fit(setup, run, watcher=watched(poison))
-    assert run.status["state"] == "interrupted"
-    assert "nan" in run.status["reason"]
+    assert run.status.state == "interrupted"
+    assert "nan" in run.status.reason
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(
@@ -204,7 +206,7 @@ def test_a_torn_history_line_is_dropped_on_resume(make_setup: MakeSetup, new_run
     with (run.path / "history.jsonl").open("a") as file:
         file.write('{"type": "step", "step": 6, "lo')
     fit(make_setup(), run, watcher=watched(), resume=True)
-    assert [row["step"] for row in run.history() if row["type"] == "step"] == list(range(1, 13))
+    assert [row.step for row in run.history().steps] == list(range(1, 13))
 
 
 def test_a_run_without_a_checkpoint_resumes_from_its_start(
@@ -220,10 +222,10 @@ def test_a_run_without_a_checkpoint_resumes_from_its_start(
 def test_a_second_process_cannot_train_the_same_run(make_setup: MakeSetup, new_run: NewRun) -> None:
     run = new_run(make_setup())
     with run.lock():
-        assert run.status["state"] == "running"
+        assert run.status.state == "running"
         with pytest.raises(RunError, match="another process"), Run(run.path).lock():
             pass
-    assert run.status["state"] == "interrupted"
+    assert Run(run.path).status.state == "interrupted"
 
 
 def test_train_flags_and_memory_format(make_setup: MakeSetup, new_run: NewRun, watched: Any, tmp_path: Path) -> None:

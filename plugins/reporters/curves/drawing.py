@@ -77,12 +77,16 @@ def draw_overlaid(figure: Figure, *, lines: Mapping[str, Sequence[tuple[int, flo
 
 
 def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
-    """A loss from 0 to its highest, a score from the tenth below its lowest up to 1."""
+    """A share from the tenth below its lowest up to 1; a loss, or what else is never negative, from 0 up."""
     values = np.concatenate(list(lines.values()))
     values = values[np.isfinite(values)]
-    if metric == "loss":
-        return 0.0, float(values.max() * 1.05) or 1.0
-    return max(0.0, float(np.floor(values.min() * 10) / 10)), 1.0
+    low, high = float(values.min()), float(values.max())
+    if metric != "loss" and high <= 1 and low >= -1:
+        return max(-1.0 if low < 0 else 0.0, float(np.floor(low * 10) / 10)), 1.0
+    if low >= 0:
+        return 0.0, high * 1.05 or 1.0
+    margin = (high - low) * 0.05 or 1.0
+    return low - margin, high + margin
 
 
 def _mark(axes: Axes, epoch: int, name: str, *, is_late: bool) -> None:

@@ -1,4 +1,4 @@
-"""Loss, accuracy, precision, recall and F1 over the epochs, and what they say."""
+"""What was measured over the epochs, and what it says: loss, accuracy, macro averages, and metrics of one's own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 
 from ahekit.evaluation.compared import ComparedRuns
-from ahekit.evaluation.metrics import METRIC_NAMES
-from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord, measure
+from ahekit.evaluation.record import SPLIT_NAMES, MissingRecord, RunRecord
 from ahekit.protocols import NoParams
 from ahekit.sections import Cell, Column, Figure, Section, Table
 from ahekit.wording import counted, listed
 
 from .drawing import draw_curves, draw_overlaid
+from .measures import METRICS
 from .trends import LAST_EPOCHS, Curve, Fit, Trend, curve, overfit, standard_error, trend
 
 TITLES = {
@@ -27,15 +27,24 @@ TITLES = {
 }
 _OVERLAID = ("accuracy", "f1", "loss")  # what the curves of several runs show
 _LOSS_TOLERANCE = 0.01  # nats
+_SHARE_OF_RANGE = 0.01  # of what a metric of any other scale spans, that doesn't count as better
 _FEW_EPOCHS = 4  # fewer, and a curve has no shape to speak of
 
 
 @dataclass(frozen=True)
 class _Curves:
-    """Everything measured, and the reading of each metric on the split that judges."""
+    """Everything measured, and the reading of each metric on the split that judges.
+
+    Attributes:
+        values: By split and metric.
+        titles: What each metric is called.
+        falling: The metrics of which less is better.
+    """
 
     epochs: list[int]
     values: dict[str, dict[str, Curve]]
+    titles: dict[str, str]
+    falling: frozenset[str]
     judge: str
     chosen: int | None
     is_final: bool
@@ -45,10 +54,11 @@ class _Curves:
 
 
 class LearningCurves:
-    """Loss, accuracy, precision, recall and F1 over the epochs; of several runs, their test curves overlaid."""
+    """Loss, accuracy, macro averages and kappa over the epochs; of several runs, their test curves overlaid."""
 
     order = 30
     Params = NoParams
+    metrics = METRICS
 
     def report(self, record: RunRecord, params: NoParams) -> Section:
         """Read and draw the epochs that were measured."""
@@ -57,7 +67,7 @@ class LearningCurves:
             title="Learning curves",
             reading=_reading(record, curves),
             tables=(_table(curves),),
-            figures=tuple(_figure(curves, metric) for metric in curves.trends),
+            figures=tuple(_figure(curves, metric) for metric in _drawn(curves)),
             values={
                 "epochs": curves.epochs,
                 "chosen_epoch": curves.chosen,
@@ -73,7 +83,16 @@ class LearningCurves:
         Raises:
             MissingRecord: No epoch of any run was measured on test.
         """
-        figures = tuple(figure for metric in _OVERLAID if (figure := _overlaid(runs, metric)) is not None)
+        own = {metric.name for metric in METRICS}
+        asked = {
+            note.name: note.words.capitalize()
+            for record in runs.records.values()
+            for note in record.manifest.metrics
+            if note.name not in own
+        }
+        titles = {**{name: TITLES[name] for name in _OVERLAID}, **asked}
+        drawn = (_overlaid(runs, metric, title) for metric, title in titles.items())
+        figures = tuple(figure for figure in drawn if figure is not None)
         if not figures:
             raise MissingRecord("no epoch was measured on test")
         ends = {runs.letter(name): _points(record, "accuracy") for name, record in runs.records.items()}
@@ -84,7 +103,7 @@ class LearningCurves:
         return Section(title="Learning curves", reading=reading, figures=figures)
 
 
-def _overlaid(runs: ComparedRuns, metric: str) -> Figure | None:
+def _overlaid(runs: ComparedRuns, metric: str, title: str) -> Figure | None:
     lines = {f"{runs.letter(name)}: {name}": _points(record, metric) for name, record in runs.records.items()}
     lines = {name: line for name, line in lines.items() if line}
     if not lines:
@@ -92,7 +111,7 @@ def _overlaid(runs: ComparedRuns, metric: str) -> Figure | None:
     spoken = ", ".join(f"{name} ending at {line[-1][1]:.3f}" for name, line in lines.items())
     return Figure(
         name=f"{metric}-overlaid",
-        title=f"{TITLES[metric]} on test over the epochs",
+        title=f"{title} on test over the epochs",
         alt=f"Line chart with {spoken}.",
         draw=partial(draw_overlaid, lines=lines),
         size=(5.4, 3.6 + 0.2 * len(lines)),
@@ -101,37 +120,64 @@ def _overlaid(runs: ComparedRuns, metric: str) -> Figure | None:
 
 
 def _points(record: RunRecord, metric: str) -> list[tuple[int, float]]:
-    measured = ((row.get("epoch"), measure(row, "test", metric)) for row in record.epochs)
-    return [
-        (epoch, value)
-        for epoch, value in measured
-        if isinstance(epoch, int) and value is not None and np.isfinite(value)
-    ]
+    measured = ((row.epoch, row.value("test", metric)) for row in record.epochs)
+    return [(epoch, value) for epoch, value in measured if value is not None and np.isfinite(value)]
 
 
 def _read(record: RunRecord) -> _Curves:
-    rows = [row for row in record.epochs if isinstance(row.get("epoch"), int)]
-    values = {split: {metric: curve(rows, split, metric) for metric in METRIC_NAMES} for split in SPLIT_NAMES}
+    rows = record.epochs
+    titles = {**TITLES, **{note.name: note.words.capitalize() for note in record.manifest.metrics}, **TITLES}
+    values = {split: {metric: curve(rows, split, metric) for metric in titles} for split in SPLIT_NAMES}
+    falling = frozenset(name for name in titles if record.manifest.metric(name).direction == "lower")
     judge = next((split for split in ("test", "val") if np.isfinite(values[split]["accuracy"]).any()), None)
     if judge is None:
         raise MissingRecord("no epoch was measured on test or validation")
-    epochs = [int(row["epoch"]) for row in rows]
+    epochs = [row.epoch for row in rows]
     final = values[judge]["accuracy"][np.isfinite(values[judge]["accuracy"])][-1]
     error = standard_error(record, judge, float(final))
     trends = {}
-    for metric in METRIC_NAMES:
+    for metric in titles:
         read = trend(
             epochs,
             values[judge][metric],
             values["train"][metric],
-            lower_is_better=metric == "loss",
-            tolerance=_LOSS_TOLERANCE if metric == "loss" else error,
+            lower_is_better=metric in falling,
+            tolerance=_tolerance(metric, values[judge][metric], error),
         )
         if read is not None:
             trends[metric] = read
     fit = overfit(values["train"]["loss"], values[judge]["loss"], trends["accuracy"].gap, error=error)
-    chosen = (record.chosen_epoch or {}).get("epoch")
-    return _Curves(epochs, values, judge, chosen, record.state == "finished", error, trends, fit)
+    chosen = record.chosen_epoch.epoch if record.chosen_epoch else None
+    return _Curves(epochs, values, titles, falling, judge, chosen, record.state == "finished", error, trends, fit)
+
+
+def _tolerance(metric: str, values: Curve, error: float) -> float:
+    """The difference that doesn't count as better: an accuracy's standard error, for what is a share like it."""
+    if metric == "loss":
+        return _LOSS_TOLERANCE
+    finite = values[np.isfinite(values)]
+    is_share = not len(finite) or (finite.min() >= 0 and finite.max() <= 1)
+    return error if is_share else float(np.ptp(finite)) * _SHARE_OF_RANGE
+
+
+def _drawn(curves: _Curves) -> list[str]:
+    """The metrics to draw: beside the usual ones those with curves of their own.
+
+    Those of balanced accuracy are recall's by another name.
+    """
+    drawn: list[str] = []
+    for metric in curves.trends:
+        is_new = metric in TITLES or not any(
+            all(
+                np.array_equal(by_metric[metric], by_metric[other], equal_nan=True)
+                for split, by_metric in curves.values.items()
+                if split != "train_online"  # only some are measured there
+            )
+            for other in drawn
+        )
+        if is_new:
+            drawn.append(metric)
+    return drawn
 
 
 def _reading(record: RunRecord, curves: _Curves) -> str:
@@ -183,8 +229,9 @@ def _gap(curves: _Curves, on: str, accuracy: Trend) -> str:
 
 
 def _online(record: RunRecord, curves: _Curves) -> str:
-    row = record.chosen_epoch or {}
-    online, again = measure(row, "train_online", "accuracy"), measure(row, "train", "accuracy")
+    row = record.chosen_epoch
+    online = row.value("train_online", "accuracy") if row else None
+    again = row.value("train", "accuracy") if row else None
     if online is None or again is None:
         return ""
     averaged = " and before they are averaged" if record.spec.train.average_decay else ""
@@ -207,7 +254,7 @@ def _table(curves: _Curves) -> Table:
         Column("Swing", ".3f", "right"),
     )
     rows: list[tuple[Cell, ...]] = [
-        (TITLES[metric], read.best, read.best_epoch, read.plateau_epoch, read.last, read.gap, read.swing)
+        (curves.titles[metric], read.best, read.best_epoch, read.plateau_epoch, read.last, read.gap, read.swing)
         for metric, read in curves.trends.items()
     ]
     note = (
@@ -224,7 +271,7 @@ def _figure(curves: _Curves, metric: str) -> Figure:
     caption = _caption(curves, metric)
     return Figure(
         name=metric,
-        title=f"{TITLES[metric]} over the epochs",
+        title=f"{curves.titles[metric]} over the epochs",
         alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured)}. {caption}",
         draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, mark=_mark(curves)),
         size=(5.4, 3.4),
@@ -242,7 +289,7 @@ def _mark(curves: _Curves) -> tuple[int, str] | None:
 def _caption(curves: _Curves, metric: str) -> str:
     read = curves.trends[metric]
     on = SPLIT_NAMES[curves.judge].capitalize()
-    best = "lowest" if metric == "loss" else "best"
+    best = "lowest" if metric in curves.falling else "best"
     away = f", {abs(read.gap):.3f} {'above' if read.gap < 0 else 'below'} train" if read.gap is not None else ""
     words = f"{on}: {best} {read.best:.3f} at epoch {read.best_epoch}, {read.last:.3f} at the end{away}."
     if len(curves.epochs) < _FEW_EPOCHS:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ahekit.evaluation.record import RunRecord, measure
+from ahekit.evaluation.record import RunRecord
+from ahekit.notes import EpochRow
 
 Curve = NDArray[np.float64]
 Fit = Literal["overfitting", "gap", "none"]
@@ -43,9 +44,9 @@ class Trend:
     step: float
 
 
-def curve(epochs: Sequence[Mapping[str, Any]], split: str, metric: str) -> Curve:
+def curve(epochs: Sequence[EpochRow], split: str, metric: str) -> Curve:
     """A metric over the epochs, `(E,)`; NaN where it wasn't measured."""
-    values = (measure(row, split, metric) for row in epochs)
+    values = (row.value(split, metric) for row in epochs)
     return np.array([math.nan if value is None else value for value in values])
 
 
@@ -107,8 +108,5 @@ def overfit(train_loss: Curve, test_loss: Curve, gap: float | None, *, error: fl
 
 def standard_error(record: RunRecord, split: str, accuracy: float) -> float:
     """Standard error of an accuracy on the split's images (0.01 when their number isn't known)."""
-    data = record.manifest.get("data")
-    counts = data.get("counts") if isinstance(data, Mapping) else None
-    by_class = counts.get(split) if isinstance(counts, Mapping) else None
-    images = sum(by_class.values()) if isinstance(by_class, Mapping) else 0
+    images = record.manifest.data.images(split)
     return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / images) if images else _DEFAULT_ERROR

@@ -64,7 +64,7 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
         view = record.look(method, {"target": "true"})
     except AhekitError as error:
         return Part(f"No class activation maps: {error}.")
-    names = [display_name(name) for name in record.manifest["class_names"]]
+    names = [display_name(name) for name in record.manifest.class_names]
     arrays = view.arrays
     what = view.figures[0].title.partition(":")[0]
     labels = arrays["labels"]
@@ -88,7 +88,7 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
     values = {
         "method": what,
         "ids": [item.id for item in tiles],
-        "predicted": [record.manifest["class_names"][guess] for guess in predicted],
+        "predicted": [record.manifest.class_names[guess] for guess in predicted],
         "half_share": shares,
         "notes": list(view.notes),
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ahekit.figures.fonts import font_file
 from ahekit.figures.tiles import Tile, Tiles
 from ahekit.sections import Figure
 
@@ -62,7 +61,7 @@ def mosaic(frames: Mapping[int, NDArray[np.uint8]], names: Sequence[str], *, acr
     Args:
         frames: By the number of steps.
     """
-    font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), 12)
+    font = ImageFont.truetype(font_file("".join(names)), 12)
     last = max(frames)
     size = frames[last].shape[1]
     side = size * max(1, -(-_SIDE // size))

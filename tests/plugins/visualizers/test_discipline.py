@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from ahekit import visualizing
 from ahekit.errors import UsageError
@@ -20,6 +19,7 @@ from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, NoParams, VisualizerInput
 from ahekit.registry import VISUALIZERS
 from ahekit.sections import Visualization
+from ahekit.testing import Boom, Failing, check_visualizer, disturb, no_trace
 
 Make = Callable[..., Any]
 
@@ -35,82 +35,12 @@ NO_FORWARD = {"kernels"}
 ONE_FORWARD = {"activations", "deconvnet"}
 NO_BACKWARD = {"kernels", "activations", "occlusion", "embedding"}
 GRADIENTS_END_AT_THE_LAYER = {"gradcam", "gradcam++", "layercam"}
-HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_state_dict_hooks",
-)
-
-
-class Boom(Exception):
-    """Raised in the middle of the network."""
-
-
-class _FailingGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        raise Boom
-
-
-class Failing(nn.Module):
-    """Lets some forward passes through, then fails; or fails on the way back."""
-
-    def __init__(self, good_passes: int = 0, *, backward: bool = False) -> None:
-        super().__init__()
-        self.left, self.backward = good_passes, backward
-
-    def forward(self, values: Tensor) -> Tensor:
-        if self.backward:
-            result: Tensor = _FailingGradient.apply(values)
-            return result
-        if not self.left:
-            raise Boom
-        self.left -= 1
-        return values
-
-
-def state_of(module: nn.Module) -> dict[str, Any]:
-    """Everything that a look must leave alone; tensors as bytes."""
-    state: dict[str, Any] = {"random": torch.get_rng_state().numpy().tobytes(), "grad": torch.is_grad_enabled()}
-    for name, part in module.named_modules():
-        state |= {f"{name} {hook}": len(getattr(part, hook)) for hook in HOOKS}
-        state |= {f"{name} training": part.training, f"{name} inplace": getattr(part, "inplace", None)}
-    for name, parameter in module.named_parameters():
-        state[f"{name} requires_grad"] = parameter.requires_grad
-        state[f"{name} gradient"] = None if parameter.grad is None else parameter.grad.numpy().tobytes()
-    for name, value in module.state_dict().items():
-        state[name] = value.numpy().tobytes()
-    return state
-
-
-def disturb(module: nn.Module) -> None:
-    """Give flags and gradients values that no default restores by chance."""
-    parts = list(module.modules())
-    for number, part in enumerate(parts):
-        part.training = number % 2 == 0
-    for number, parameter in enumerate(module.parameters()):
-        parameter.requires_grad_(number % 3 != 0)
-        parameter.grad = torch.full_like(parameter, 0.5) if number % 2 else None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_success_leaves_no_trace(make_request: Make, visualize: Make, name: str) -> None:
-    looked_at = make_request()
-    disturb(looked_at.model.module)
-    before, images = state_of(looked_at.model.module), looked_at.images.clone()
-
-    visualize(name, looked_at, **PARAMS.get(name, {}))
-
-    assert state_of(looked_at.model.module) == before
-    assert torch.equal(looked_at.images, images)
-    assert not looked_at.images.requires_grad
+def test_every_visualizer_keeps_its_protocol(name: str) -> None:
+    seen = check_visualizer(VISUALIZERS.get(name), params=PARAMS.get(name))
+    assert seen.figures
 
 
 @pytest.mark.parametrize("place", ["first", "second", "backward"])
@@ -121,16 +51,10 @@ def test_exception_leaves_no_trace(make_request: Make, toy: Make, visualize: Mak
     layers = ["conv1"] if name in GRADIENTS_END_AT_THE_LAYER else []
     looked_at = make_request(module, aliases={"conv1": "0", "conv2": "4.0"}, layers=layers)
     disturb(module)
-    before = state_of(module)
     spared = {"first": NO_FORWARD, "second": NO_FORWARD | ONE_FORWARD, "backward": NO_BACKWARD}[place]
 
-    if name in spared:
+    with no_trace(module), nullcontext() if name in spared else pytest.raises(Boom):
         visualize(name, looked_at, **PARAMS.get(name, {}))
-    else:
-        with pytest.raises(Boom):
-            visualize(name, looked_at, **PARAMS.get(name, {}))
-
-    assert state_of(module) == before
 
 
 class Recorder:
@@ -153,27 +77,25 @@ class Recorder:
 def test_visualizers_get_the_network_in_eval_mode_and_every_flag_is_restored(make_request: Make, fails: bool) -> None:
     looked_at = make_request()
     disturb(looked_at.model.module)
-    before = state_of(looked_at.model.module)
     recorder = Recorder(fails=fails)
 
-    with pytest.raises(Boom) if fails else nullcontext():
+    with no_trace(looked_at.model.module), pytest.raises(Boom) if fails else nullcontext():
         visualizing.visualize(recorder, looked_at, NoParams())
 
     assert recorder.flags
     assert not any(recorder.flags)
-    assert state_of(looked_at.model.module) == before
 
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_checks_leave_no_trace(make_request: Make, visualize: Make, name: str) -> None:
     looked_at = make_request()
     disturb(looked_at.model.module)
-    before, images = state_of(looked_at.model.module), looked_at.images.clone()
+    images = looked_at.images.clone()
 
-    seen = visualize(name, looked_at, check=True, **PARAMS.get(name, {}))
+    with no_trace(looked_at.model.module):
+        seen = visualize(name, looked_at, check=True, **PARAMS.get(name, {}))
 
     assert seen.tables
-    assert state_of(looked_at.model.module) == before
     assert torch.equal(looked_at.images, images)
 
 
@@ -184,13 +106,10 @@ def test_exception_in_a_check_leaves_no_trace(make_request: Make, toy: Make, vis
     looked_at = make_request(module, aliases={"conv1": "0", "conv2": "4.0"})
     disturb(module)
     module[3].left = good_passes
-    before = state_of(module)
 
     # The third pass is the first score that checks look at, later ones are made on copies and on covered images.
-    with pytest.raises(Boom):
+    with no_trace(module), pytest.raises(Boom):
         visualize("saliency", looked_at, check=True)
-
-    assert state_of(module) == before
 
 
 def small_vgg() -> BuiltModel:
@@ -251,24 +170,22 @@ def test_every_model_family_is_looked_into_without_a_trace(
     make_request: Make, visualize: Make, name: str, family: str
 ) -> None:
     looked_at = of_family(make_request, family)
-    before = state_of(looked_at.model.module)
-    if name in ("guided-backprop", "deconvnet") and family in WITHOUT_RELU:
-        with pytest.raises(UsageError, match="no ReLU"):
-            visualize(name, looked_at)
-    else:
-        seen = visualize(name, looked_at, **PARAMS.get(name, {}))
-        assert seen.figures
-    assert state_of(looked_at.model.module) == before
+    with no_trace(looked_at.model.module):
+        if name in ("guided-backprop", "deconvnet") and family in WITHOUT_RELU:
+            with pytest.raises(UsageError, match="no ReLU"):
+                visualize(name, looked_at)
+        else:
+            seen = visualize(name, looked_at, **PARAMS.get(name, {}))
+            assert seen.figures
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_model_family_is_checked_without_a_trace(make_request: Make, visualize: Make, family: str) -> None:
     looked_at = of_family(make_request, family, count=1)
-    before = state_of(looked_at.model.module)
 
-    seen = visualize("gradcam", looked_at, check=True)
+    with no_trace(looked_at.model.module):
+        seen = visualize("gradcam", looked_at, check=True)
 
     assert seen.arrays["check_stages"].tolist() == list(looked_at.model.stages)[::-1]
     assert np.isfinite(seen.arrays["check_maps"]).all()
     assert "NOT the same" not in seen.notes[-1]
-    assert state_of(looked_at.model.module) == before

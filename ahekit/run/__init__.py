@@ -1,0 +1,18 @@
+"""Runs on disk: one folder each, the only place that is written into while training; finding and removing them."""
+
+from __future__ import annotations
+
+from ahekit.run.finding import check_classes, find_run, list_runs, runs_root
+from ahekit.run.folder import Run, resume_command
+from ahekit.run.removal import check_removable, remove_run
+
+__all__ = [
+    "Run",
+    "check_classes",
+    "check_removable",
+    "find_run",
+    "list_runs",
+    "remove_run",
+    "resume_command",
+    "runs_root",
+]
