@@ -63,7 +63,8 @@ MAY_IMPORT = {
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
     "ahekit_plugins": "errors preprocessing sections protocols hooks spec notes validation compute data data.classes "
-    "data.editions data.random evaluation backbones backbones.params figures inspection inspection.synthesis wording",
+    "data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
+    "inspection.synthesis wording",
 }
 
 # Modules that load on every start of the command line.

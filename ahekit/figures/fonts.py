@@ -65,6 +65,9 @@ def _letters(file: str) -> frozenset[str]:
     """The letters that a font file can draw; none of one that can't be read, or holds pictures (colour emoji)."""
     try:
         font = FT2Font(file)
-        return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
+        glyphs = font.get_charmap()
     except (OSError, RuntimeError, ValueError):
         return frozenset()
+    # A font of last resort, one of which comes with matplotlib, "has" every letter: as one box for a whole script.
+    is_placeholder = len(set(glyphs.values())) < len(glyphs) / 8
+    return frozenset() if is_placeholder or not font.scalable else frozenset(map(chr, glyphs))

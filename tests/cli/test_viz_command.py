@@ -117,7 +117,21 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).save(gray)
 
     outcome = cli(
-        *("viz", "activations", "-l", "conv1", "--image", gray, "--image", gray, "--runs", runs, "--svg", "--json"),
+        *(
+            "viz",
+            "activations",
+            "-l",
+            "conv1",
+            "--image",
+            gray,
+            "--image",
+            gray,
+            "--runs",
+            runs,
+            "--format",
+            "png,svg",
+            "--json",
+        ),
         *("--show-units", "3", "--set", "show_units=2", "--out", tmp_path / "out"),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ahekit.hooks import find_module
 from ahekit.inspection.synthesis import ForwardPass, Objective
 
 
@@ -52,6 +53,19 @@ def class_distance(
 def unit(path: str, number: int) -> Objective:
     """The mean output of one unit (a channel's over its places) of a module."""
     return Objective(lambda forward: forward.outputs[path][:, number].flatten(1).mean(1), outputs=(path,))
+
+
+def unit_before_activation(module: nn.Module, path: str, number: int) -> Objective:
+    """As `unit`, but of what a normalization that rectifies too (timm's BatchNormAct2d) gives before it does.
+
+    Where a rectifier gives zero everywhere there is no slope to climb, and an image stays the gray it started from.
+    """
+    norm = find_module(module, path)
+    children = [name for name, _ in norm.named_children()]
+    if not isinstance(norm, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or not children:
+        return unit(path, number)
+    activation = f"{path}.{children[-1]}"
+    return Objective(lambda forward: forward.inputs[activation][:, number].flatten(1).mean(1), inputs=(activation,))
 
 
 def total_variation() -> Objective:

@@ -51,7 +51,8 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
         size=(max(table.size[0], _WIDTH), table.size[1] + _TITLE_LINE * (len(title) > _TITLE)),
         data={key: value.tolist() for key, value in scores.arrays().items()},
         caption=f"p: the network's own probability of the class for the picture; moved: its mean under {FRESH} fresh "
-        "random turns, scales, shifts and flips; judge: what a second network predicts, with its probability.",
+        "random turns, scales, shifts and flips; judge: what a second network predicts, with its probability; "
+        "FAILED: what the network itself predicts instead.",
     )
 
 
