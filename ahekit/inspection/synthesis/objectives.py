@@ -61,11 +61,17 @@ def unit_before_activation(module: nn.Module, path: str, number: int) -> Objecti
     Where a rectifier gives zero everywhere there is no slope to climb, and an image stays the gray it started from.
     """
     norm = find_module(module, path)
-    children = [name for name, _ in norm.named_children()]
-    if not isinstance(norm, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or not children:
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not list(norm.children()):
         return unit(path, number)
-    activation = f"{path}.{children[-1]}"
-    return Objective(lambda forward: forward.inputs[activation][:, number].flatten(1).mean(1), inputs=(activation,))
+
+    def value(forward: ForwardPass) -> Tensor:
+        # Computed anew from what went in: the rectifier may have overwritten what came out.
+        outputs = nn.functional.batch_norm(
+            forward.inputs[path], norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+        return outputs[:, number].flatten(1).mean(1)
+
+    return Objective(value, inputs=(path,))
 
 
 def total_variation() -> Objective:

@@ -101,29 +101,28 @@ class Scores:
         if right is not None:
             line += f"; the judge predicts the target class for {int(right.sum())} of {len(right)} images"
         lines = [line]
+        if self.nearest is not None:
+            lines.append(self._nearest_note(self.nearest))
         failed = [name for name, reached in zip(self.goals.names, self.reached, strict=True) if not reached]
         if failed:
-            why = (
-                "the unit's output is no larger than for plain gray"
-                if self.goals.unit
-                else ("the network itself predicts another class for them")
-            )
+            why = "the network itself predicts another class for them"
+            if self.goals.unit:
+                why = "the unit's output is no larger than for plain gray"
             lines.append(
                 f"FAILED A CHECK: {len(failed)} of {len(self.own)} images didn't reach what they are made for, {why} "
                 f"(more --set steps=N): {', '.join(failed)}"
             )
-        nearest = self.nearest
-        if nearest is None:
-            return lines
+        return lines
+
+    def _nearest_note(self, nearest: Nearest) -> str:
         hits = int((nearest.labels == np.array(self.goals.classes)).sum())
         same = "" if self.goals.unit else f" is of the target class for {hits} of {len(self.own)}, and"
         copies = int((nearest.copy_correlation >= NEAR_COPY).sum())
-        return [
-            *lines,
+        return (
             f"the training image nearest by embedding{same} has a cosine of {nearest.cosine.min():.2f} to "
             f"{nearest.cosine.max():.2f}; pixels correlate with those of any by {nearest.copy_correlation.max():.2f} "
-            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})",
-        ]
+            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})"
+        )
 
     def text(self, place: int) -> str:
         """Of one picture, to be printed under it."""

@@ -39,7 +39,8 @@ class BestUnit:
         f1: Of every class with the network as it is, `(C,)`.
         f1_silenced: The same without the unit.
         synthesized: `(S, S, 3)` uint8; None: not made.
-        excitation: Its mean activity for that image, in units of that for its class's images; below 1 the image failed.
+        excitation: Its mean activity for that image, in units of that for its class's images.
+        by_gray: The same for plain gray.
     """
 
     class_index: int
@@ -52,6 +53,7 @@ class BestUnit:
     f1_silenced: Floats | None = None
     synthesized: NDArray[np.uint8] | None = None
     excitation: float | None = None
+    by_gray: float = 0.0
 
     @property
     def own_f1(self) -> tuple[float, float]:
@@ -62,8 +64,8 @@ class BestUnit:
 
     @property
     def failed(self) -> bool:
-        """Whether the synthesized image excites it less than the images of its class do on average."""
-        return self.excitation is not None and not self.excitation >= 1
+        """Whether the synthesized image excites it less than its class's images do on average, or no more than gray."""
+        return self.excitation is not None and not self.excitation >= max(1.0, 1.5 * self.by_gray)
 
     @property
     def others_drop(self) -> float:
@@ -176,7 +178,8 @@ def synthesis_note(best: Sequence[BestUnit]) -> tuple[str, ...]:
         return ()
     return (
         f"FAILED A CHECK: {len(failed)} of {len(best)} synthesized images excite their unit less than its class's "
-        f"images do on average, and don't show what it looks for (more --set steps=N): {', '.join(failed)}",
+        "images do on average, or no more than plain gray does, and don't show what it looks for (more --set steps=N): "
+        + ", ".join(failed),
     )
 
 

@@ -104,9 +104,10 @@ class Units:
         if params.steps and best:
             pictures = _synthesize(request, best, params.steps, tick)
             excitations = _excitations(request, best, measures, pictures)
+            by_gray = _excitations(request, best, measures, np.full_like(pictures, 128))
             best = [
-                replace(unit, synthesized=picture, excitation=excitation)
-                for unit, picture, excitation in zip(best, pictures, excitations, strict=True)
+                replace(unit, synthesized=picture, excitation=excitation, by_gray=gray)
+                for unit, picture, excitation, gray in zip(best, pictures, excitations, by_gray, strict=True)
             ]
         rows = [LayerSummary.of(name, measures[name], layers[name].field) for name in layers]
         where = f"{params.split} split, {len(images):,d} images"
