@@ -167,11 +167,15 @@ class Registry(Generic[P]):
         """
         return self.look_up(name)[1]
 
-    def look_up(self, name: str) -> tuple[Entry, P]:
-        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it."""
+    def look_up(self, name: str, *, families: bool = False) -> tuple[Entry, P]:
+        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it.
+
+        Args:
+            families: Whether the name may be that of a family, which is no plugin yet.
+        """
         entries = self.entries()
         plugin_files.raise_broken()
-        matches = [entry for entry in entries if entry.name == name]
+        matches = [entry for entry in entries if entry.name == name and (families or not entry.is_family)]
         if len(matches) > 1:
             raise _clash(self.kind, name, matches)
         if matches:

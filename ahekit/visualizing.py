@@ -122,7 +122,8 @@ def open_split(trained: Trained, name: str) -> SplitImages:
     """
     run = trained.run
     try:
-        dataset = load_dataset(scan(resolve(run.spec.data.source).root), trained.built.preprocessing)
+        folder = scan(resolve(run.spec.data.source).root).with_class_order(run.manifest.class_names)
+        dataset = load_dataset(folder, trained.built.preprocessing)
         check_classes(run, dataset)
         places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
     except AhekitError as error:

@@ -80,7 +80,7 @@ def info(
 ) -> None:
     """Show a dataset's images by class and split, its series, which edition of AHE it is, and what can't be used."""
     from ahekit.catalog import resolve
-    from ahekit.data.cache import undecodable
+    from ahekit.data.cache import check_files
     from ahekit.data.folder import scan
     from ahekit.data.series import decide_rule
 
@@ -91,8 +91,14 @@ def info(
     rule = decide_rule(group_by, [sample.id for sample in folder.samples])
     if check:
         with console.progress("decoding", len(folder.samples)) as advance:
-            refused = (*folder.refused, *undecodable(folder, advance=advance))
-        folder = replace(folder, refused=tuple(sorted(refused, key=lambda refusal: refusal.id)))
+            undecodable, odd = check_files(folder, advance=advance)
+        refused = (*folder.refused, *undecodable)
+        notes = [f"{note.id}: {note.reason}" for note in odd]
+        folder = replace(
+            folder,
+            refused=tuple(sorted(refused, key=lambda refusal: refusal.id)),
+            notes=(*folder.notes, *notes),
+        )
     if json:
         console.show_json(describe(place, folder, rule=rule, checked=check))
         return

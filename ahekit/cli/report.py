@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,15 +82,12 @@ def report(
     """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
     from ahekit.reporting.build import build_comparison, build_report
     from ahekit.run import find_run, runs_root
-    from ahekit.validation import merge, parse_assignment
 
     console.configure(quiet=quiet)
     chosen = parse_formats(formats)
     if open_page and "html" not in chosen:
         raise UsageError("--open opens the page; have html among the formats of --format")
-    params: Mapping[str, Any] = {}
-    for assignment in assignments or ():
-        params = merge(params, parse_assignment(assignment))
+    params = reporter_params(assignments or ())
     found = [find_run(runs_root(runs), name) for name in names or (None,)]
     records = [replace(run.record(), look=partial(look_into, run)) for run in found]
     if len(records) > 1:
@@ -117,6 +114,26 @@ def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
     from ahekit.visualizing import look_into
 
     return look_into(run, name, params)
+
+
+def reporter_params(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parameters by reporter, from assignments as in `confusion.pairs=20`.
+
+    Raises:
+        UsageError: One has no `=`, or no field before it.
+    """
+    from ahekit.registry import REPORTERS
+    from ahekit.validation import merge, parse_assignment
+
+    params: dict[str, Any] = {}
+    for assignment in assignments:
+        name, dot, inner = assignment.partition(".")
+        if dot and name in REPORTERS.names():
+            values = {name: parse_assignment(inner, REPORTERS.get(name).Params)}
+        else:
+            values = parse_assignment(assignment)  # whatever builds the report says which reporters there are
+        params = merge(params, values)
+    return params
 
 
 def parse_formats(text: str) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def speak_once(*, quiet: bool, json: bool) -> None:
     """Of several training processes only the main one speaks."""
-    from ahekit.training.processes import torchrun_rank
+    from ahekit.training.launch import read_launch
 
-    main = torchrun_rank() == 0
+    main = read_launch().rank == 0
     console.configure(quiet=quiet or not main, json=json and main)
 
 
@@ -107,6 +107,12 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
         first = setup.dataset.refused[0]
         console.warn(
             f"{len(setup.dataset.refused)} file(s) left out, {first.id} first ({first.reason}); "
+            f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
+        )
+    if setup.dataset.notes:
+        first = setup.dataset.notes[0]
+        console.warn(
+            f"{len(setup.dataset.notes)} image(s) may not be what they should, {first.id} first: {first.reason}; "
             f"`ahekit data info {quote(str(setup.spec.data.source))} --check` lists them"
         )
     for fault in setup.metrics.faults:

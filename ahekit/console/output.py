@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
+
+_NARROWEST = 20  # columns that anything can be read in
+
+# rich and Typer draw nothing at all, or a letter a line, on a terminal that claims to have no columns.
+if not (os.environ.get("COLUMNS", "80").isdigit() and int(os.environ.get("COLUMNS", "80")) >= _NARROWEST):
+    del os.environ["COLUMNS"]
 
 
 def _console(*, stderr: bool) -> Console:

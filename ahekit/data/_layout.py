@@ -6,11 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from ahekit.data.image_files import problem_with
 from ahekit.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 SPLITS = ("train", "val", "test")
 NESTING = 2
 """How many folders may lie around the dataset (an archive's own, and one more)."""
@@ -73,11 +71,6 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
         return False  # a link that leads to itself
 
 
-def is_image(name: str) -> bool:
-    """Whether a file name has an image's suffix."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
 def _levels(top: str) -> Iterator[list[str]]:
     level = [top]
     for _ in range(NESTING + 1):
@@ -125,7 +118,7 @@ def single_class(root: object, class_name: str) -> DataError:
 
 
 def _has_image(folder: str, *, deeper: int = 0) -> bool:
-    if any(is_image(entry.name) and not is_dir(entry) for entry in _peek(folder)):
+    if any(not is_dir(entry) and problem_with(entry) is None for entry in _peek(folder)):
         return True
     return deeper > 0 and any(_has_image(inner, deeper=deeper - 1) for inner in _subfolders(folder))
 

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 
 from ahekit.data.decode import (
     DECODER_VERSION,
+    MAX_BYTES,
     THUMBNAIL,
     DecodeError,
     UnreadableError,
     fit,
+    needed_side,
     quiet_pillow,
     read,
+    read_image,
     thumbnail,
-    to_rgb,
 )
 from ahekit.data.file_index import (
     UNREADABLE,
@@ -44,6 +46,7 @@ from ahekit.data.file_index import (
     write_index,
 )
 from ahekit.data.folder import Folder, Refusal, Sample
+from ahekit.data.memory_budget import MemoryBudget
 from ahekit.data.pixel_store import (
     CACHE_LIMIT,
     Draft,
@@ -63,6 +66,9 @@ from ahekit.preprocessing import Preprocessing
 
 Progress = Callable[[int, int], None]
 R = TypeVar("R")
+
+FILES = MemoryBudget(MAX_BYTES)
+"""Bytes of the files that all threads hold at a time."""
 
 BLOCK = 64
 """Files handed to the threads at a time; bounds what is decoded but not yet written."""
@@ -95,12 +101,17 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What a file's content came to: pixels and thumbnail, or the reason why there are none."""
+    """What a file's content came to: pixels and thumbnail, or the reason why there are none.
+
+    Attributes:
+        note: What the user should know of an image that can be used.
+    """
 
     digest: str
     pixels: NDArray[np.uint8] | None = None
     thumbnail: NDArray[np.uint8] | None = None
     reason: str = ""
+    note: str = ""
 
 
 def load_pixels(
@@ -143,23 +154,24 @@ def load_pixels(
             return _find(request, digests) or _build(request, digests)
 
 
-def undecodable(folder: Folder, *, advance: Callable[[], object] = lambda: None) -> tuple[Refusal, ...]:
-    """Every file of a folder that can't be used as an image, with the reason; decodes all of them, keeps nothing.
+def check_files(
+    folder: Folder, *, advance: Callable[[], object] = lambda: None
+) -> tuple[tuple[Refusal, ...], tuple[Refusal, ...]]:
+    """Decode all files of a folder and keep nothing: those that can't be used, and those with something odd about them.
 
     Args:
         advance: Called after each file.
     """
 
-    def problem(sample: Sample) -> str:
-        reason = _decode(sample, Preprocessing(THUMBNAIL)).reason
+    def check(sample: Sample) -> _Decoded:
+        decoded = _decode(sample, Preprocessing(THUMBNAIL))
         advance()
-        return reason
+        return replace(decoded, pixels=None, thumbnail=None)
 
     with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        reasons = pool.map(problem, folder.samples)
-        return tuple(
-            Refusal(sample.id, reason) for sample, reason in zip(folder.samples, reasons, strict=True) if reason
-        )
+        results = list(zip(folder.samples, pool.map(check, folder.samples), strict=True))
+    refused = tuple(Refusal(sample.id, result.reason) for sample, result in results if result.reason)
+    return refused, tuple(Refusal(sample.id, result.note) for sample, result in results if result.note)
 
 
 def settings_key(preprocessing: Preprocessing) -> str:
@@ -218,16 +230,19 @@ def _fill(draft: Draft, request: _Request, results: Iterator[_Decoded]) -> dict[
     """Append every image to the draft and tell what `store.json` is to say."""
     files: dict[str, str] = {}
     refused: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for sample, result in zip(request.folder.samples, results, strict=True):
         files[sample.id] = result.digest
         if result.pixels is None or result.thumbnail is None:
             refused[sample.id] = result.reason
         else:
             draft.append(result.pixels, result.thumbnail)
+        if result.note:
+            notes[sample.id] = result.note
     if len(refused) == len(files):
         example = next((f", e.g. {name}: {reason}" for name, reason in refused.items()), "")
         raise DataError(f"{request.folder.root}: not one image can be used ({len(refused)} files refused{example})")
-    return {"fingerprint": fingerprint(files), "files": files, "refused": refused}
+    return {"fingerprint": fingerprint(files), "files": files, "refused": refused, "notes": notes}
 
 
 def _decoded_before(request: _Request) -> dict[str, _Decoded]:
@@ -237,8 +252,11 @@ def _decoded_before(request: _Request) -> dict[str, _Decoded]:
         store = open_store(path, size=request.preprocessing.size)
         if store is None:
             continue
-        rows = zip(store.digests, store.images, store.thumbnails, strict=True)
-        results |= {content: _Decoded(content, pixels, small) for content, pixels, small in rows}
+        rows = zip(store.ids, store.digests, store.images, store.thumbnails, strict=True)
+        notes = {note.id: note.reason for note in store.notes}
+        results |= {
+            content: _Decoded(content, pixels, small, note=notes.get(name, "")) for name, content, pixels, small in rows
+        }
         reasons = zip(store.refused_digests, store.refused, strict=True)
         results |= {content: _Decoded(content, reason=refusal.reason) for content, refusal in reasons}
     results.pop(UNREADABLE, None)  # it is the digest of no content
@@ -246,14 +264,23 @@ def _decoded_before(request: _Request) -> dict[str, _Decoded]:
 
 
 def _decode(sample: Sample, preprocessing: Preprocessing) -> _Decoded:
-    file_digest, content, reason = _content(sample)
-    if content is None:
-        return _Decoded(file_digest, reason=reason)
+    # Files are held whole while they are decoded, and several of 1 GiB would be too much.
+    with FILES.reserve(_file_size(sample)):
+        file_digest, content, reason = _content(sample)
+        if content is None:
+            return _Decoded(file_digest, reason=reason)
+        try:
+            image, note = read_image(content, shorter_side=needed_side(preprocessing))
+        except DecodeError as error:
+            return _Decoded(file_digest, reason=error.reason)
+    return _Decoded(file_digest, fit(image, preprocessing), thumbnail(image), note=note)
+
+
+def _file_size(sample: Sample) -> int:
     try:
-        image = to_rgb(content)
-    except DecodeError as error:
-        return _Decoded(file_digest, reason=error.reason)
-    return _Decoded(file_digest, fit(image, preprocessing), thumbnail(image))
+        return sample.path.stat().st_size
+    except OSError:
+        return 0  # reading it says why
 
 
 def _content(sample: Sample) -> tuple[str, bytes | None, str]:

@@ -26,6 +26,7 @@ class Dataset:
         split_names: `(N,)` of "train", "val" or "test", as found on disk.
         refused: Files and folders left out, each with its reason; sorted by id.
         fingerprint: SHA-256 over the ids and contents of all image files, whatever the preprocessing.
+        notes: What the user should know of single images, each by its id.
         preprocessing: How the images became `images`, and how those become a model's input.
         thumbnails: `(N, 16, 16, 3)` uint8 of the whole images, by which near-copies are found: the same for every
             preprocessing. None: the images themselves serve.
@@ -44,6 +45,7 @@ class Dataset:
     preprocessing: Preprocessing
     thumbnails: NDArray[np.uint8] | None = None
     store: Path | None = None
+    notes: tuple[Refusal, ...] = ()
 
     def named(self) -> Named:
         """The images by id and class, as what tells their series sees them."""
@@ -86,4 +88,5 @@ def load_dataset(
         preprocessing=preprocessing,
         thumbnails=pixels.thumbnails,
         store=pixels.path,
+        notes=pixels.notes,
     )

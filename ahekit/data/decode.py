@@ -2,47 +2,70 @@
 
 What is done with the odd ones, each by the file's content, never by its suffix:
 
-- 16-bit gray is divided by 257, so that 65,535 becomes 255; 1-bit, gray, palette and YCbCr become RGB.
+- 16-bit gray is spread to 8 bits, from the file's own bit depth where it tells one; 1-bit, gray, palette and YCbCr
+  become RGB. What comes out nearly black, as 12 bits in 16 do, is told.
 - CMYK becomes RGB by complement, with Adobe's inverted JPEGs turned round; colour profiles are not applied.
 - Transparent pixels are laid on white, as browsers and viewers show them.
 - The camera's orientation (EXIF) is applied.
 - Of an animation or a file of several pages, the first frame is the image.
+- An image far larger than needed is averaged down while it is decoded (JPEG) or converted (all others).
+- Text and profiles of any size are passed over.
 - Refused: empty, truncated and damaged files, what is no image, floating-point and Lab pixels (their range or
-  colours aren't defined well enough to guess), files over 1 GiB, and more than 150 megapixels by the header,
-  before anything is decompressed.
+  colours aren't defined well enough to guess), files over 1 GiB, and more than 150 megapixels or 1.25 GiB of memory
+  by the header, before anything is decompressed.
+
+All threads together decode within 1.25 GiB: who would need more waits for the others.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image, PngImagePlugin
 
+from ahekit.data.colours import UnclearPixels, to_rgb_strips
+from ahekit.data.image_files import HEIF_HINT, format_of, reads_heif
+from ahekit.data.memory_budget import MemoryBudget
 from ahekit.errors import DataError
 from ahekit.preprocessing import Preprocessing
 
-DECODER_VERSION = f"1 (Pillow {PIL.__version__})"
-"""Part of every cache key. The number is raised when the pixels change; another Pillow may round otherwise."""
+DECODER_VERSION = f"2 (Pillow {PIL.__version__}{', pillow-heif' if reads_heif() else ''})"
+"""Part of every cache key. The number is raised when the pixels change (2: large images are averaged down on the way);
+another Pillow may round otherwise."""
 
 MAX_PIXELS = 150_000_000
 MAX_BYTES = 2**30
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000")
-"""Formats that are tried. Those without a signature (TGA) or that run another program (EPS) are left out."""
+MAX_MEMORY = 5 * 2**28
+"""Bytes that the decoding of all threads may take at a time, and that of a single image: 1.25 GiB."""
+DECODING = MemoryBudget(MAX_MEMORY)
 
-BACKGROUND = (255, 255, 255)
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF")
+"""Formats that are tried. TGA has no signature and is tried only on files that end as its second version does; what
+runs another program (EPS) is left out."""
+
+MAX_TEXT = 2**26
+"""Bytes of a text or profile of a PNG (XMP, ICC), which changes no pixel but may tell the orientation."""
+_LONG_TEXTS = threading.Lock()
 PADDING = (128, 128, 128)
 THUMBNAIL = 16
 
+_TGA_FOOTER = b"TRUEVISION-XFILE"
+# Memory of a format's own reader beside the pixels, bytes per pixel: WebP's two canvases, AVIF's planes, the 32-bit
+# samples of JPEG 2000.
+_READER_BYTES = {"WEBP": 8, "AVIF": 6, "HEIF": 6, "JPEG2000": 16}
 _ORIENTATION_TAG = 0x0112
 _EXIF_BLOCK = 0x8769
 _CAPTURE_TAGS = (0x9003, 0x9004)
@@ -89,7 +112,7 @@ def decode(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """
     try:
         with quiet_pillow():
-            return fit(to_rgb(read(path)), preprocessing)
+            return fit(to_rgb(read(path), shorter_side=needed_side(preprocessing)), preprocessing)
     except DecodeError as error:
         raise type(error)(error.reason, path) from error.__cause__
 
@@ -115,27 +138,71 @@ def read(path: Path) -> bytes:
     return content
 
 
-def to_rgb(content: bytes) -> Image.Image:
-    """An image file's content as an upright RGB image.
+def to_rgb(content: bytes, *, shorter_side: int | None = None) -> Image.Image:
+    """An image file's content as an upright RGB image; see `read_image`."""
+    return read_image(content, shorter_side=shorter_side)[0]
+
+
+def read_image(content: bytes, *, shorter_side: int | None = None) -> tuple[Image.Image, str]:
+    """An image file's content as an upright RGB image, and what the user should know of it (nothing, mostly).
+
+    Args:
+        shorter_side: Pixels that the shorter side has to keep. An image at least twice as large is averaged down by a
+            whole factor, as far as it keeps them. None: the image keeps its size.
 
     Raises:
         DecodeError: It is no image, damaged, too large, or of pixels whose meaning isn't known.
     """
-    image = _open(content)
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise DecodeError(f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels")
     try:
-        image.load()
-        # Of the image as it was opened: a copy in another mode may have lost its EXIF block.
-        upright = _UPRIGHT.get(_orientation(image))
-        colours = _colours(image)
-        return colours if upright is None else colours.transpose(upright)
-    except (DecodeError, MemoryError):
-        raise
-    # Whatever Pillow raises over one file's bytes (OSError, SyntaxError, struct.error ...) is the file's fault.
-    except Exception as error:
-        raise DecodeError(f"truncated or damaged {image.format} ({_one_line(error)})") from error
+        return _read_image(content, shorter_side)
+    except DecodeError as error:
+        if "MAX_TEXT" not in error.reason:
+            raise
+    with _long_texts():
+        try:
+            return _read_image(content, shorter_side)
+        except DecodeError as error:
+            if "MAX_TEXT" not in error.reason:
+                raise
+            raise DecodeError(f"PNG with a text or profile of more than {MAX_TEXT // 2**20} MiB") from error
+
+
+def _read_image(content: bytes, shorter_side: int | None) -> tuple[Image.Image, str]:
+    canvas = _webp_canvas(content)
+    with ExitStack() as held:
+        if canvas is not None:
+            # Pillow's WebP reader takes memory for the whole canvas as soon as it opens a file.
+            held.enter_context(DECODING.reserve(_memory(*canvas, 4 + _READER_BYTES["WEBP"])))
+        image = _open(content)
+        if shorter_side is not None and image.format in ("JPEG", "MPO"):
+            # The transform's lower frequencies alone give a half, a quarter or an eighth, in a fraction of the time.
+            image.draft(None, (shorter_side, shorter_side))
+        factor = 1 if shorter_side is None else max(1, min(image.size) // shorter_side)
+        if canvas is None:
+            held.enter_context(DECODING.reserve(_memory(*image.size, _bytes_per_pixel(image, factor))))
+        try:
+            image.load()
+            orientation = _orientation(image)
+            colours, note = to_rgb_strips(image, content, factor=factor)
+        except UnclearPixels as error:
+            raise DecodeError(str(error)) from error
+        except MemoryError:
+            raise
+        # Whatever Pillow raises over one file's bytes (OSError, SyntaxError, struct.error ...) is the file's fault.
+        except Exception as error:
+            raise DecodeError(f"truncated or damaged {image.format} ({_one_line(error)})") from error
+        upright = _UPRIGHT.get(orientation)
+        return colours if upright is None else colours.transpose(upright), note
+
+
+def needed_side(preprocessing: Preprocessing) -> int:
+    """Pixels of an image's shorter side from which its square is made well enough.
+
+    Twice what comes of them, so that the last step still averages; and at least 512, so that preprocessings of up to
+    256 pixels see the very same pixels, and find the same near-copies.
+    """
+    cut = preprocessing.crop_fraction if preprocessing.fit == "crop" else 1.0
+    return max(512, 2 * math.ceil(preprocessing.size / cut))
 
 
 def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -197,45 +264,90 @@ def quiet_pillow() -> Iterator[None]:
 def _formats() -> tuple[str, ...]:
     # Pillow may be built without some; asking it for one of those would be a KeyError.
     Image.init()
+    if reads_heif():
+        import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _open(content: bytes) -> Image.Image:
+    """The image with its header read, of at most `MAX_PIXELS`."""
+    kind = format_of(content[:32])
+    formats = _formats()
+    if content[-18:-2] == _TGA_FOOTER:
+        formats = (*formats, "TGA")
     try:
-        return Image.open(io.BytesIO(content), formats=_formats())
+        image = Image.open(io.BytesIO(content), formats=formats)
     except MemoryError:
         raise
     except PIL.UnidentifiedImageError as error:
-        raise DecodeError(f"not an image that can be read ({', '.join(_formats())})") from error
+        if kind == "HEIF":
+            raise DecodeError(HEIF_HINT) from error
+        if kind:
+            raise DecodeError(
+                f"{kind} of a kind that can't be read, or with a damaged header; save it as 8-bit RGB"
+            ) from error
+        raise DecodeError(f"not an image that can be read ({', '.join(formats)})") from error
     except Image.DecompressionBombError as error:
         raise DecodeError(f"too large: more than {MAX_PIXELS // 10**6} megapixels by its header") from error
     except Exception as error:
         raise DecodeError(f"damaged header ({_one_line(error)})") from error
+    _check_size(*image.size)
+    return image
 
 
-def _colours(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode == "LAB":
-        raise DecodeError(f"pixels of Pillow's mode {image.mode}; save it as 8- or 16-bit gray or RGB")
-    if image.mode.startswith("I"):
-        return _from_16_bit(image)
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        # Pillow takes every CMYK JPEG for an inverted one, as Adobe writes them and marks them.
-        image = ImageChops.invert(image)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    opaque = Image.new("RGBA", image.size, BACKGROUND)
-    return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+@contextmanager
+def _long_texts() -> Iterator[None]:
+    """Let Pillow read PNGs with long texts and profiles for the block; its own bound is 1 MiB each."""
+    # Settings of the whole process. While they stand, other threads at most read such a file at once too.
+    with _LONG_TEXTS:
+        before = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
+        PngImagePlugin.MAX_TEXT_MEMORY = 2 * MAX_TEXT
+        try:
+            yield
+        finally:
+            PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = before
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int32)
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise DecodeError("gray values beyond 16 bits; save it as 8- or 16-bit gray or RGB")
-    if "transparency" in image.info:
-        # One gray value stands for "transparent" and becomes the background, white.
-        values[values == image.info["transparency"]] = 0xFFFF
-    # 65,535 = 255 x 257, so that both ends map exactly; 128 rounds to the nearest.
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DecodeError(f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels")
+
+
+def _memory(width: int, height: int, bytes_per_pixel: float) -> int:
+    """Bytes that decoding takes, of at most `MAX_MEMORY`."""
+    _check_size(width, height)
+    memory = int(width * height * bytes_per_pixel)
+    if memory > MAX_MEMORY:
+        raise DecodeError(
+            f"too large: decoding its {width} x {height} pixels takes {memory / 2**30:.2f} GiB, more than "
+            f"{MAX_MEMORY / 2**30:.2f} GiB"
+        )
+    return memory
+
+
+def _bytes_per_pixel(image: Image.Image, factor: int) -> float:
+    """Memory per pixel of the image as Pillow will decode it: the reader's, the pixels', and those of the result."""
+    pixels = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    reader = _READER_BYTES.get(image.format or "", 0)
+    if image.info.get("progressive"):
+        # libjpeg holds the coefficients of the whole image, at its full size whatever was drafted.
+        scale = getattr(image, "decoderconfig", ())[:1] or (1,)
+        reader += 6 * scale[0] ** 2
+    return reader + pixels + 4 / factor**2
+
+
+def _webp_canvas(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP file by its header; None for other files."""
+    if format_of(content[:32]) != "WEBP":
+        return None
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(content[26:28], "little") & 0x3FFF, int.from_bytes(content[28:30], "little") & 0x3FFF
 
 
 def _orientation(image: Image.Image) -> int:

@@ -8,15 +8,22 @@ behind (`__MACOSX`, `Thumbs.db`) are passed over; everything else that is no ima
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ahekit.data._layout import SPLITS, entries, find_home, is_dir, is_image, single_class, split_folders
+from ahekit.data._layout import SPLITS, entries, find_home, is_dir, single_class, split_folders
 from ahekit.data.classes import normalize_class
+from ahekit.data.image_files import problem_with
 from ahekit.errors import DataError
 from ahekit.wording import counted
+
+MAX_DEPTH = 64
+"""Folders that may lie around an image, the dataset's own not counted."""
+LONGEST_ID = 400
+"""Characters of a refused path that are told."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Folder:
     Attributes:
         root: The folder that holds the class or split folders; ids are relative to it.
         samples: Sorted by id.
-        class_names: Normalized, sorted.
+        class_names: Normalized, sorted as people do (2 before 10).
         refused: Files and folders left out, each with a reason; sorted by id.
         notes: What the user should know of how the folder was read (classes merged from several folders).
     """
@@ -61,6 +68,14 @@ class Folder:
     class_names: tuple[str, ...]
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def with_class_order(self, class_names: Sequence[str]) -> Folder:
+        """The same with the classes in this order, where they are the same classes.
+
+        A run stores its classes in the order of its logits; folders may have been sorted otherwise then.
+        """
+        same = sorted(class_names) == sorted(self.class_names)
+        return replace(self, class_names=tuple(class_names)) if same else self
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -109,7 +124,7 @@ def scan(root: Path, *, name: str | None = None) -> Folder:
         _walk_splits(home, splits, walk)
     else:
         _walk_classes(home, "", "train", walk)
-    class_names = tuple(sorted({sample.class_name for sample in walk.samples}))
+    class_names = tuple(sorted({sample.class_name for sample in walk.samples}, key=_natural))
     _check(root, walk.samples, class_names)
     return Folder(
         name=name or os.path.basename(top),
@@ -119,6 +134,14 @@ def scan(root: Path, *, name: str | None = None) -> Folder:
         refused=tuple(sorted(walk.refused, key=lambda refusal: refusal.id)),
         notes=tuple(_merged(walk.folders)),
     )
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorts numbers in names by their value: 1, 2, 10; names without any as they always were."""
+    # Texts stand at even places and numbers at odd ones, so that never one is compared with the other.
+    pieces: list[str | int] = [*re.split(r"(\d+)", name)]
+    pieces[1::2] = [int(digits) for digits in pieces[1::2]]
+    return pieces, name
 
 
 def _existing(root: Path) -> str:
@@ -143,8 +166,7 @@ def _walk_splits(home: str, splits: dict[str, list[str]], walk: _Walk) -> None:
         if not is_dir(entry):
             walk.refuse(entry.name, "not in a class folder")
         elif entry.path not in walked:
-            files = sum(len(names) for _, _, names in os.walk(entry.path))
-            walk.refuse(f"{entry.name}/", f"not a split's folder with classes ({counted(files, 'file')})")
+            walk.refuse(f"{entry.name}/", f"not a split's folder with classes ({_amount(entry.path)})")
 
 
 def _walk_classes(folder: str, prefix: str, split: str, walk: _Walk) -> None:
@@ -163,26 +185,48 @@ def _walk_classes(folder: str, prefix: str, split: str, walk: _Walk) -> None:
             walk.refuse(id, "holds no image")
 
 
-def _walk_class(
-    folder: str, prefix: str, class_name: str, split: str, walk: _Walk, above: tuple[str, ...] = ()
-) -> None:
-    """Gather a class folder's images; `above` holds the real paths of folders that links were followed from."""
-    try:
-        contents = list(entries(folder))
-    except OSError as error:
-        walk.refuse(prefix, f"can't be opened ({error.strerror})")
-        return
-    for entry in contents:
-        folder_too = is_dir(entry)
-        id = f"{prefix}{entry.name}/" if folder_too else prefix + entry.name
-        reason = _reason_against(entry, above)
-        if reason:
-            walk.refuse(id, reason)
-        elif folder_too:
-            places = (*above, os.path.realpath(folder)) if entry.is_symlink() else above
-            _walk_class(entry.path, id, class_name, split, walk, places)
-        else:
-            walk.samples.append(Sample(id, Path(entry.path), class_name, split))
+def _walk_class(top: str, prefix: str, class_name: str, split: str, walk: _Walk) -> None:
+    """Gather a class folder's images, those of the folders within it too."""
+    # A list of what is left to visit instead of recursion, which a deep tree would exhaust. `above` holds the real
+    # paths of the folders that links were followed from.
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(top, prefix, ())]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        try:
+            contents = list(entries(folder))
+        except OSError as error:
+            walk.refuse(prefix, f"can't be opened ({error.strerror})")
+            continue
+        for entry in contents:
+            folder_too = is_dir(entry)
+            id = f"{prefix}{entry.name}/" if folder_too else prefix + entry.name
+            reason = _reason_against(entry, above)
+            if folder_too and not reason and id.count("/") > MAX_DEPTH:
+                reason = f"more than {MAX_DEPTH} folders deep ({_amount(entry.path)})"
+            if reason:
+                walk.refuse(id if len(id) <= LONGEST_ID else f"{id[:LONGEST_ID]}…", reason)
+            elif folder_too:
+                places = (*above, os.path.realpath(folder)) if entry.is_symlink() else above
+                waiting.append((entry.path, id, places))
+            else:
+                walk.samples.append(Sample(id, Path(entry.path), class_name, split))
+
+
+def _amount(top: str) -> str:
+    """How many files a folder holds, as far down as they are counted."""
+    files = 0
+    waiting = [(top, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            contents = list(entries(folder))
+        except OSError:
+            continue  # what can't be opened can't be counted
+        files += sum(not is_dir(entry) for entry in contents)
+        # Links are not followed here: two that lead to each other would never end.
+        folders = [entry.path for entry in contents if is_dir(entry) and not entry.is_symlink()]
+        waiting += [(path, depth + 1) for path in folders if depth < MAX_DEPTH]
+    return counted(files, "file")
 
 
 def _reason_against(entry: os.DirEntry[str], above: tuple[str, ...] = ()) -> str | None:
@@ -196,10 +240,9 @@ def _reason_against(entry: os.DirEntry[str], above: tuple[str, ...] = ()) -> str
         places = (*above, os.path.realpath(os.path.dirname(entry.path)))
         back = any(place == target or place.startswith(target.rstrip("/") + "/") for place in places)
         return "a link that leads back to a folder it lies in" if back else None
-    if not is_image(entry.name):
-        return f"not an image by its suffix ({os.path.splitext(entry.name)[1] or 'it has none'})"
-    if _is_regular(entry):
-        return None
+    problem = problem_with(entry)
+    if problem or _is_regular(entry):
+        return problem
     return "a link that leads nowhere" if entry.is_symlink() else "not a regular file"
 
 

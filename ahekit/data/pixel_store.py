@@ -52,6 +52,7 @@ class PixelStore:
         thumbnails: `(N, 16, 16, 3)` uint8, of the whole image whatever the fit; a read-only memory map.
         refused: Files that couldn't be used.
         refused_digests: SHA-256 of each refused file.
+        notes: What the user should know of single images.
         fingerprint: SHA-256 over ids and contents of all files, the refused ones too.
         path: Its folder in the cache.
     """
@@ -62,6 +63,7 @@ class PixelStore:
     thumbnails: NDArray[np.uint8]
     refused: tuple[Refusal, ...]
     refused_digests: tuple[str, ...]
+    notes: tuple[Refusal, ...]
     fingerprint: str
     path: Path
 
@@ -97,6 +99,7 @@ def open_store(path: Path, *, size: int) -> PixelStore | None:
             thumbnails=_map(path / "thumbnails.u8", len(ids), THUMBNAIL),
             refused=tuple(Refusal(name, reason) for name, reason in refused.items()),
             refused_digests=tuple(files[name] for name in refused),
+            notes=tuple(Refusal(name, note) for name, note in values.get("notes", {}).items()),
             fingerprint=values["fingerprint"],
             path=path,
         )

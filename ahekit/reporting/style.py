@@ -28,6 +28,9 @@ MAX_PIXELS = 150_000_000
 # The same figure is the same file, whenever it is drawn.
 _NO_DATE: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _LETTERS = 12  # named of those that no font has
+# The library's own settings rather than those of the user's matplotlibrc, style sheet or notebook, where one line
+# (`image.origin: lower`) turns every picture upside down. The backend stays: no figure here is shown on one.
+_DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "interactive"))}
 
 # matplotlib's blues begin with a navy that outshines a dark page; these begin with the page's panels.
 _NIGHT = LinearSegmentedColormap.from_list("ahekit-night", ["#1d2530", "#2a5f8f", "#6cb6ea", "#f4faff"])
@@ -76,8 +79,8 @@ DARK = Theme(
 
 
 def style(theme: Theme) -> Any:
-    """The theme as matplotlib settings, for `matplotlib.rc_context`."""
-    return {
+    """The theme as settings for `matplotlib.rc_context`: all there are, so that nobody's own shine through."""
+    return _DEFAULTS | {
         "figure.facecolor": theme.background,
         "savefig.facecolor": theme.background,
         "axes.facecolor": theme.background,

@@ -162,7 +162,7 @@ class Run:
         path = self.path / "spec.yaml"
         try:
             check_regular(path)
-            return validate(RunSpec, read_yaml(path))
+            return validate(RunSpec, read_yaml(path, RunSpec))
         except OSError as error:
             raise RunError(f"{path}: can't be read ({error.strerror or error})") from error
         except (SpecError, UsageError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
@@ -123,6 +123,7 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[str], None] = lambda text: None,
     pretrained: bool = True,
+    class_names: Sequence[str] = (),
 ) -> Setup:
     """Bring data, network and device together for a new run.
 
@@ -130,6 +131,7 @@ def prepare(
         pretrained: Load the pretrained weights that the model's parameters ask for.
         progress: Called with (images decoded, images in all) while the pixel cache is built.
         announce: Called with a line that says which dataset this is, before anything slow.
+        class_names: The order of the classes that a run stored, which its logits have; without: as they are sorted.
 
     Raises:
         AhekitError: Whatever the spec asks for that can't be.
@@ -138,7 +140,7 @@ def prepare(
     metrics = offered_metrics()
     metrics.get(spec.train.monitor)  # said before anything slow is begun
     source = resolve(spec.data.source, announce=announce)
-    folder = scan(source.root, name=source.name)
+    folder = scan(source.root, name=source.name).with_class_order(class_names)
     for note in folder.notes:
         announce(note)
     runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
@@ -202,14 +204,20 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
     Raises:
         RunError: The dataset's images or classes are not those the run was made with.
     """
-    # A run that was stopped before its first checkpoint starts from the pretrained weights again.
     manifest = run.manifest
     if manifest.processes is not None and manifest.processes != processes.world:
         raise RunError(
             f"{run.name}: trained by {manifest.processes} process(es), resumed by {processes.world}, which would be "
             f"another training; go on with `{resume_command(run.path, manifest.processes)}`"
         )
-    setup = prepare(run.spec, processes=processes, announce=announce, pretrained=not run.checkpoints())
+    # A run that was stopped before its first checkpoint starts from the pretrained weights again.
+    setup = prepare(
+        run.spec,
+        processes=processes,
+        announce=announce,
+        pretrained=not run.checkpoints(),
+        class_names=manifest.class_names,
+    )
     check_classes(run, setup.dataset)
     if manifest.data.fingerprint != setup.dataset.fingerprint:
         raise RunError(

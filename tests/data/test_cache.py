@@ -85,18 +85,18 @@ class Watch:
         self.read: list[str] = []
         self.decoded = 0
         read = decoding.read
-        to_rgb = decoding.to_rgb
+        read_image = decoding.read_image
 
         def count_read(path: Path) -> bytes:
             self.read.append(path.name)
             return read(path)
 
-        def count_decoded(content: bytes) -> Image.Image:
+        def count_decoded(content: bytes, **options: Any) -> tuple[Image.Image, str]:
             self.decoded += 1
-            return to_rgb(content)
+            return read_image(content, **options)
 
         monkeypatch.setattr(caching, "read", count_read)
-        monkeypatch.setattr(caching, "to_rgb", count_decoded)
+        monkeypatch.setattr(caching, "read_image", count_decoded)
 
 
 @pytest.fixture
@@ -393,12 +393,13 @@ from ahekit.data.folder import Folder, Sample
 from ahekit.protocols import Preprocessing
 root, go = Path(sys.argv[1]), Path(sys.argv[3])
 names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
-to_rgb, decoded = cache.to_rgb, []
-def slow(content):
+read_image = cache.read_image
+decoded = []
+def slow(content, **options):
     decoded.append(1)
     time.sleep(0.05)
-    return to_rgb(content)
-cache.to_rgb = slow
+    return read_image(content, **options)
+cache.read_image = slow
 folder = Folder("d", root, tuple(Sample(name, root / name, name[0], "train") for name in names), ("a", "b"))
 print("ready", flush=True)
 while not go.exists():

