@@ -17,7 +17,7 @@ MAP = np.arange(4.0).reshape(2, 2)
 def drawn(table: Tiles) -> MplFigure:
     figure = MplFigure(figsize=table.size, layout="constrained")
     table.draw(figure)
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     return figure
 
 
