@@ -88,8 +88,14 @@ def to_yaml(spec: BaseModel) -> str:
 
 def differences(spec: BaseModel, other: BaseModel) -> dict[str, tuple[Any, Any]]:
     """Dotted fields in which two specs differ, with both values."""
-    left, right = _flatten(spec.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    left = flat_fields(spec)
+    right = flat_fields(other)
     return {key: (left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)}
+
+
+def flat_fields(spec: BaseModel) -> dict[str, Any]:
+    """A spec's values by dotted field."""
+    return _flatten(spec.model_dump(mode="json"))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "sample": "data.classes data.editions data.random",
     "catalog": "errors files data sample",
     "wording": "",
-    "evaluation": "errors files preprocessing sections spec notes hooks compute data data.classes",
+    "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
     "registry": "errors guard protocols plugin_files",
     "models": "errors hooks preprocessing protocols backbones registry validation",
@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting",
-    "console": "errors sections",
+    "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
     "console",
@@ -85,6 +85,7 @@ LIGHT = {
     "run",
     "preprocessing",
     "sections",
+    "wording",
     "backbones.params",
     "console",
     "cli",

@@ -12,7 +12,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ahekit.console.messages import say, show_json
-from ahekit.console.output import OUTPUT, plain
+from ahekit.console.output import OUTPUT
+from ahekit.wording import plain
 
 PLAIN_INTERVAL = 30.0
 """Seconds between lines about progress where there is no terminal to draw on."""

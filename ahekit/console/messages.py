@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.text import Text
 
-from ahekit.console.output import OUTPUT, plain
+from ahekit.console.output import OUTPUT
 from ahekit.errors import UsageError
+from ahekit.wording import plain
 
 _LONGEST_LINE = 4000  # characters of an error
 

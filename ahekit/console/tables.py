@@ -9,8 +9,9 @@ from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ahekit.console.output import OUTPUT, plain
+from ahekit.console.output import OUTPUT
 from ahekit.sections import Table, format_cell
+from ahekit.wording import plain
 
 _CELL_GAP = 2  # between two cells
 _FOLD_WORDS_PAST = 24  # longer words of a text column (paths, mostly) may be broken

@@ -101,7 +101,10 @@ def unpack_dataset(archive: Path, destination: Path, *, advance: Callable[[], ob
     try:
         return scan(destination, name=plain_name(archive))
     except DataError as error:
-        raise DataError(str(error).replace(str(destination), str(archive))) from error
+        inner = [path for path in destination.rglob("*") if path.name.lower().endswith(SUFFIXES)]
+        names = ", ".join(sorted(path.relative_to(destination).as_posix() for path in inner)[:3])
+        hint = f"; it has archives within it ({names}); unpack it and give one of them" if inner else ""
+        raise DataError(str(error).replace(str(destination), str(archive)) + hint) from error
 
 
 def plain_name(path: Path) -> str:
