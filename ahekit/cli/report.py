@@ -76,19 +76,24 @@ def report(
             help="Set a reporter's parameter, as in confusion.pairs=20; repeatable.",
         ),
     ] = None,
+    data: options.MovedData = None,
     runs: options.Runs = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
     from ahekit.reporting.build import build_comparison, build_report
-    from ahekit.run import find_run, runs_root
+    from ahekit.run import find_run, runs_root, with_data
 
     console.configure(quiet=quiet)
     chosen = parse_formats(formats)
     if open_page and "html" not in chosen:
         raise UsageError("--open opens the page; have html among the formats of --format")
     params = reporter_params(assignments or ())
-    found = [find_run(runs_root(runs), name) for name in names or (None,)]
+    found = [
+        find_run(runs_root(runs), name, is_fit=has_epochs, fit="has trained an epoch yet") for name in names or (None,)
+    ]
+    if data is not None:
+        found = [with_data(run, data) for run in found]
     records = [replace(run.record(), look=partial(look_into, run)) for run in found]
     if len(records) > 1:
         made = build_comparison(records, only=only or (), skip=skip or (), params=params)
@@ -103,6 +108,11 @@ def report(
         console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
+
+
+def has_epochs(run: Run) -> bool:
+    """Whether there is something to report on."""
+    return not run.fault and bool(run.history().epochs or len(run.predictions()))
 
 
 def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:

@@ -83,6 +83,7 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
+    data: options.MovedData = None,
     formats: Annotated[
         str,
         typer.Option(
@@ -114,7 +115,7 @@ def viz(
     forms = parse_forms(formats)
     root = runs_root(runs)
     compute = device or "auto"
-    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute)
+    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
     for note in passed:
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
