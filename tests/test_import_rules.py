@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation "
     "figures.fonts wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run",
+    "data.editions data.random evaluation protocols models registry run wording",
     "trained": "errors hooks compute spec notes protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
