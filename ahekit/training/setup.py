@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -35,6 +36,7 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_run_weights
+from ahekit.wording import counted
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -172,6 +174,7 @@ def prepare(
     )
     for note in splits.notes:
         announce(note)
+    spec = fit_accumulation(spec, len(splits.train), processes.world, announce)
     edition = recognize_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
@@ -198,6 +201,19 @@ def prepare(
         prefix=plan_prefix(resolved, built, freezing, splits),
         metrics=metrics,
     )
+
+
+def fit_accumulation(spec: RunSpec, images: int, processes: int, announce: Callable[[str], None]) -> RunSpec:
+    """The spec with no more accumulation steps than an epoch has micro-batches, where nobody asked for their number."""
+    optim = spec.optim
+    most = max(math.ceil(images / (optim.batch_size * processes)), 1)
+    if "accumulation_steps" in optim.model_fields_set or optim.accumulation_steps <= most:
+        return spec
+    announce(
+        f"accumulation steps: {most} instead of {optim.accumulation_steps}, since {counted(images, 'training image')} "
+        f"fill no more micro-batches of {optim.batch_size}; --accum and --batch-size choose"
+    )
+    return spec.model_copy(update={"optim": optim.model_copy(update={"accumulation_steps": most})})
 
 
 def prepare_again(
