@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ahekit.run import Run
     from ahekit.sections import Table, Visualization
 
-FORMATS = ("console", "html", "md", "json", "png")
+FORMATS = ("console", "html", "md", "json", "csv", "latex", "svg", "png", "pdf")
+_USUAL = ("console", "html", "md", "json")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal
 _ROWS = 20  # of a table in the terminal
 
@@ -47,8 +48,8 @@ def report(
     ] = None,
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="LIST", help="Any of console, html, md, json and png, separated by commas."),
-    ] = ",".join(FORMATS),
+        typer.Option("--format", metavar="LIST", help=f"Any of {', '.join(FORMATS)}, separated by commas."),
+    ] = ",".join(_USUAL),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -100,7 +101,7 @@ def report(
     _show_missing(made)
     for path in written:
         is_last = path == written[-1]
-        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
+        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or path.name}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
 
@@ -146,7 +147,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     for name in chosen:
         if name not in FORMATS:
             raise UnknownNameError("report format", name, FORMATS)
-    return chosen or FORMATS
+    return chosen or _USUAL
 
 
 def write_report(
@@ -170,15 +171,17 @@ def write_report(
     report, files = report_files(report, wanted, **({} if out else inside))
     write_files(files, run, out)
     base = out or run.path
-    pages = [base / name for name in files if not name.endswith(".png")]
-    pictures = base / "figures" if out or not folder else base / "report" / folder / "figures"
-    return report, [*([pictures] if len(pages) < len(files) else []), *reversed(pages)]
+    folders = sorted({(base / name).parent for name in files if PurePosixPath(name).stem != "report"})
+    pages = [base / name for name in files if PurePosixPath(name).stem == "report"]
+    return report, [*folders, *reversed(pages)]
 
 
 def show(report: Report) -> None:
     """The report's title, facts and sections in the terminal; its figures are files."""
     width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
     console.say(report.title)
+    if report.caveat:
+        console.say(report.caveat)
     if report.verdict:
         console.say(*_wrapped(report.verdict, width), "")
     label_width = max((len(label) for label, _ in report.facts), default=0)
