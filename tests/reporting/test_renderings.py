@@ -155,7 +155,11 @@ def test_links_to_sections_lead_somewhere(small_report: Report) -> None:
     page = page_of(small_report)
     anchors = {attributes.get("id") for _, attributes in page.elements}
 
-    assert {(link["href"] or "").removeprefix("#") for link in page.all("a")} == {"classes", "facts"} <= anchors
+    assert (
+        {(link["href"] or "").removeprefix("#") for link in page.all("a")}
+        == {"--report", "classes", "facts"}
+        <= anchors
+    )
 
 
 def test_markdown_tables_keep_their_columns_whatever_the_names_hold(small_report: Report) -> None:
