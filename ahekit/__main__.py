@@ -20,7 +20,7 @@ def main() -> None:
     A bug in the code of somebody else's plugin is a line that names it, unless `AHEKIT_TRACEBACK` is set.
     """
     keep_to_file_backends()
-    with sturdy_streams() as (stdout, stderr):
+    with sturdy_streams() as (stdout, stderr), console.telling_logs():
         code = run()
         if lost := lost_output(stdout):
             console.error(lost)

@@ -20,6 +20,7 @@ from ahekit import plugin_files
 from ahekit.errors import PluginError, UnknownNameError
 from ahekit.guard import Origin, reason_of
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
+from ahekit.wording import kind_of
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
@@ -133,7 +134,7 @@ class Registry(Generic[P]):
 
         def add(plugin: C) -> C:
             if not isinstance(plugin, type):
-                raise PluginError(f"@register({name!r}) stands over a class; this is a {type(plugin).__name__}")
+                raise PluginError(f"@register({name!r}) stands over a class; this is {kind_of(plugin)}")
             provider = plugin_files.origin(plugin)
             entry = Entry(self.kind, name, provider, lambda: plugin)
             earlier = self._local.get(name)
@@ -266,7 +267,7 @@ def _names_of(entry: Entry, family: Any) -> list[str]:
     with entry.guarded():
         names = family.names()
         if not isinstance(names, Collection) or isinstance(names, str | bytes):
-            raise entry.broken(f"its names() returned a {type(names).__name__}, not a list of names")
+            raise entry.broken(f"its names() returned {kind_of(names)}, not a list of names")
         wrong = next((name for name in names if not isinstance(name, str)), None)
         if wrong is not None:
             raise entry.broken(f"its names() holds {wrong!r}, which is no text")

@@ -207,6 +207,11 @@ class TransferSpec(_Strict):
     layer_decay: float | None = Field(
         None, gt=0, le=1, description="each layer's learning rate as a share of the next one's towards the head"
     )
+    start_from: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of another run, whose best weights come first; the head's only if the classes are the same",
+    )
     warmup_epochs: int = Field(0, ge=0, le=MOST_EPOCHS, description="first epochs in which only the head is trained")
     gradual_epochs: int = Field(
         1, gt=0, le=MOST_EPOCHS, description="gradual: epochs until the next stage is trained too"

@@ -31,3 +31,9 @@ def listed(words: list[str]) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it has to be: "1 image", "2 images"."""
     return f"{number:,d} {noun}{'' if number == 1 else 's'}"
+
+
+def kind_of(value: object) -> str:
+    """What kind of value it is, with its article: "a str", "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiouAEIO' else 'a'} {name}"

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "preprocessing": "",
     "sections": "",
     "guard": "errors sections",
-    "faults": "sections",
+    "faults": "sections wording",
     "plugin_files": "errors files guard",
     "yaml_text": "",
     "validation": "errors yaml_text",
@@ -37,22 +37,22 @@ MAY_IMPORT = {
     "wording": "",
     "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
-    "registry": "errors guard protocols plugin_files",
-    "models": "errors hooks preprocessing protocols backbones registry validation",
+    "registry": "errors guard protocols plugin_files wording",
+    "models": "errors hooks preprocessing protocols backbones registry validation wording",
     "backbones.params": "protocols",
     "backbones": "errors hooks preprocessing protocols backbones.params",
     "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
     "inspection": "errors hooks preprocessing sections protocols evaluation figures data data.classes data.random",
     "inspection.synthesis": "hooks preprocessing",
-    "run": "errors files spec notes validation evaluation data",
+    "run": "errors files spec notes validation evaluation data catalog",
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run",
+    "data.editions data.random evaluation protocols models registry run wording",
     "trained": "errors hooks compute spec notes protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
-    "data evaluation reporting",
+    "data evaluation reporting training",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "

@@ -11,7 +11,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.cli.output import write_files
+from ahekit.cli.output import shortened, write_files
 from ahekit.cli.plugin_options import PluginCommand, parameters
 from ahekit.registry import VISUALIZERS
 
@@ -83,6 +83,8 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Tables with all their rows.")] = False,
+    data: options.MovedData = None,
     svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
     out: Annotated[
         Path | None,
@@ -94,7 +96,7 @@ def viz(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Look inside a trained network: write figures and arrays, and say where they are."""
+    """Look inside a trained network: figures and their arrays."""
     console.configure(quiet=quiet, json=json)
     params = parameters(context, assignments or ())
     from ahekit.run import runs_root
@@ -103,7 +105,7 @@ def viz(
 
     root = runs_root(runs)
     compute = device or "auto"
-    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute)
+    trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
     for note in passed:
         console.say(note)
     console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
@@ -119,7 +121,7 @@ def viz(
             judge=second,
         )
     for table in view.tables:
-        console.show_table(table)
+        console.show_table(table if full else shortened(table, "--full shows them, --json lists them"))
     for note in (*(pictures.notes if pictures else ()), *view.notes):
         console.say(note)
     files = visualization_files(view, trained, pictures, name=name, layers=layers or (), svg=svg)

@@ -115,7 +115,7 @@ def offered_metrics() -> Metrics:
             faults.append(_line(f"metrics of reporter {entry.name!r} ({entry.provider}): {_told(error)}"))
             continue
         for metric in metrics:
-            if fault := _fault(metric):
+            if fault := metric_fault(metric):
                 faults.append(_line(f"a metric of reporter {entry.name!r} ({entry.provider}) {fault}; it is left out"))
                 continue
             offer = Offer(metric, entry.name, entry.provider)
@@ -126,7 +126,8 @@ def offered_metrics() -> Metrics:
     return Metrics(tuple(offers.values()), tuple(faults), tuple(clashes.items()))
 
 
-def _fault(metric: Any) -> str:
+def metric_fault(metric: Any) -> str:
+    """What is wrong with a metric that was offered; empty when nothing is."""
     if not isinstance(metric, Metric):
         return f"is a {type(metric).__name__}, not a Metric"
     if not (isinstance(metric.name, str) and _NAME.fullmatch(metric.name)):

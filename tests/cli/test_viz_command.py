@@ -35,7 +35,11 @@ def write_run(
 ) -> Run:
     """A cnn5 with few channels on pictures of 16 x 16; its best checkpoint and its last differ."""
     params = {"channels": list(channels), "hidden": [8]}
-    fields = {"model": {"name": "cnn5", "params": params}, "data": {"source": str(data), "image_size": 16}}
+    fields = {
+        "model": {"name": "cnn5", "params": params},
+        "data": {"source": str(data), "image_size": 16},
+        "train": {"average_decay": 0},
+    }
     spec = validate(RunSpec, fields)
     splits = {
         split: sorted(path.relative_to(data).as_posix() for path in (data / split).rglob("*.png"))
