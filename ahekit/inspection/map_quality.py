@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import gaussian_blur
 
 Floats = NDArray[np.float64]
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -58,6 +56,8 @@ def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) 
 
     0 where the other is constant, for it then has nothing of the map's order; NaN where the map itself is.
     """
+    from scipy.stats import spearmanr  # heavy, and only the checks need it
+
     correlations = []
     for map, other in zip(maps, others, strict=True):
         # Ranks of equal numbers have no spread to divide by.
@@ -146,6 +146,8 @@ def blurred(images: Tensor) -> Tensor:
 
     (RISE takes 5 pixels of 224, which on small images would change nothing.)
     """
+    from torchvision.transforms.v2.functional import gaussian_blur  # heavy, and only the checks need it
+
     sigma = min(images.shape[2:]) / 10
     # Three sigmas hold all of a Gaussian but a thousandth; more than the image's side can't be reflected at its edge.
     radius = min(int(3 * sigma) + 1, min(images.shape[2:]) - 1)

@@ -6,12 +6,12 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.text import Text
 
@@ -32,10 +32,6 @@ _LETTERS = 12  # named of those that no font has
 # (`image.origin: lower`) turns every picture upside down. The backend stays: no figure here is shown on one.
 _DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "interactive"))}
 
-# matplotlib's blues begin with a navy that outshines a dark page; these begin with the page's panels.
-_NIGHT = LinearSegmentedColormap.from_list("ahekit-night", ["#1d2530", "#2a5f8f", "#6cb6ea", "#f4faff"])
-mpl.colormaps.register(_NIGHT, force=True)
-
 
 @dataclass(frozen=True)
 class Theme:
@@ -44,7 +40,7 @@ class Theme:
     Attributes:
         muted: Axes, ticks and their labels.
         lines: Told apart by readers of any colour vision; figures vary the line style beside them.
-        ramp: Colour map of even lightness steps that starts near the background.
+        ramp: Colour of shades, which go from next to none to all of its opacity: in even steps on any background.
     """
 
     name: Literal["light", "dark"]
@@ -65,7 +61,7 @@ LIGHT = Theme(
     muted="#5a6472",
     grid="#e3e7ec",
     lines=("#0072b2", "#d55e00", "#00805f", "#b0558b", "#a06a00", "#3a3f47"),
-    ramp="Blues",
+    ramp="#08519c",
 )
 DARK = Theme(
     name="dark",
@@ -74,8 +70,14 @@ DARK = Theme(
     muted="#9aa5b3",
     grid="#2b323c",
     lines=("#56b4e9", "#ff8f3f", "#2fcf9f", "#e39ac6", "#f0c040", "#cfd6df"),
-    ramp=_NIGHT.name,
+    ramp="#6cb6ea",
 )
+for _theme in (LIGHT, DARK):
+    _start = (*to_rgb(_theme.ramp), 0.04)
+    _shades = LinearSegmentedColormap.from_list(f"ahekit-{_theme.name}", [_start, (*_start[:3], 1.0)])
+    mpl.colormaps.register(_shades, force=True)
+PAGE = replace(LIGHT, background="#fffffe")
+"""What figures of a page are drawn in before its own colours are put in; white that a plugin draws stays white."""
 
 
 def style(theme: Theme) -> Any:
@@ -99,7 +101,7 @@ def style(theme: Theme) -> Any:
         "ytick.color": theme.muted,
         "xtick.labelcolor": theme.text,
         "ytick.labelcolor": theme.text,
-        "image.cmap": theme.ramp,
+        "image.cmap": f"ahekit-{theme.name}",
         # Several pictures on one set of axes stay as they are instead of being drawn into one at the page's size.
         "image.composite_image": False,
         "lines.linewidth": 1.8,

@@ -172,16 +172,16 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     support = counts.sum(axis=1)
     shares = counts / np.maximum(support, 1)[:, None]
     size = len(names)
-    mesh = axes.pcolormesh(
-        shares,
+    # One colour at an opacity of the share suits any background, where a colour map suits one.
+    axes.pcolormesh(
+        np.ma.masked_equal(shares, 0),
         vmin=0,
         vmax=1,
-        edgecolors=axes.get_facecolor() if size <= _VECTOR_CLASSES else "none",
-        linewidth=1,
+        edgecolors="none",
         rasterized=size > _VECTOR_CLASSES,
     )
     axes.set_aspect("equal")
-    axes.invert_yaxis()
+    axes.set(xlim=(0, size), ylim=(size, 0), xlabel="predicted", ylabel="true class")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     small = min(_POINTS, 0.55 * 72 * figure.get_figheight() / size)
@@ -190,22 +190,20 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     axes.set_yticks(np.arange(size) + 0.5, rows, fontsize=small)
     axes.set_xticks(np.arange(size) + 0.5, names, fontsize=small, rotation=45, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
-    axes.set(xlabel="predicted", ylabel="true class")
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.7, aspect=28, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label("share of the true class")
+    if size <= _VECTOR_CLASSES:
+        lines = np.arange(size + 1)
+        edge = axes.get_facecolor()
+        axes.hlines(lines, 0, size, color=edge, linewidth=1)
+        axes.vlines(lines, 0, size, color=edge, linewidth=1)
     if size <= _NUMBERED_CLASSES:
-        _write_counts(axes, counts, shares, mesh.to_rgba(shares))
+        _write_counts(axes, counts, shares)
 
 
-def _write_counts(
-    axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], colours: NDArray[np.float64]
-) -> None:
+def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     with_shares = len(counts) <= _SHARED_CLASSES
     for true, guess in np.argwhere(counts):
-        # Relative luminance (ITU-R BT.709) of the cell decides between black and white numbers.
-        luminance = colours[true, guess, :3] @ (0.2126, 0.7152, 0.0722)
-        colour = "black" if luminance > 0.45 else "white"
+        # On a cell that is more colour than background, the background's colour is what can be read.
+        colour = axes.get_facecolor() if shares[true, guess] > 0.55 else axes.title.get_color()
         middle = guess + 0.5, true + (0.4 if with_shares else 0.5)
         axes.text(*middle, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)
         if with_shares:
