@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ahekit.run import Run
     from ahekit.sections import Visualization
 
-FORMATS = ("console", "html", "md", "json", "png")
+FORMATS = ("console", "html", "md", "json", "csv", "latex", "svg", "png", "pdf")
+_USUAL = ("console", "html", "md", "json")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal
 _LONGEST_FOLDER = 100  # characters
 
@@ -51,10 +52,9 @@ def report(
         typer.Option(
             "--format",
             metavar="LIST",
-            help="What to make: any of console, html, md, json and png, separated by commas.",
-            show_default="all",
+            help=f"What to make: any of {', '.join(FORMATS)}, separated by commas.",
         ),
-    ] = ",".join(FORMATS),
+    ] = ",".join(_USUAL),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -121,12 +121,12 @@ def report(
     if "console" in chosen:
         show(outcome, full=full or bool(only))
     if json:
-        console.show_json(jsonlib.loads(render_json(outcome, None)))
+        console.show_json(jsonlib.loads(render_json(outcome)))
     for missing in outcome.missing:
         console.warn(f"{missing.section}: {missing.reason}")
     for path in written:
         is_last = path == written[-1]
-        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
+        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or path.name}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
 
@@ -179,7 +179,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     for name in chosen:
         if name not in FORMATS:
             raise UnknownNameError("report format", name, FORMATS)
-    return chosen or FORMATS
+    return chosen or _USUAL
 
 
 def write_report(
@@ -203,9 +203,9 @@ def write_report(
     report, files = report_files(report, wanted, **({} if out else inside))
     write_files(files, run, out)
     base = out or run.path
-    pages = [base / name for name in files if not name.endswith(".png")]
-    pictures = base / "figures" if out or not folder else base / "report" / folder / "figures"
-    return report, [*([pictures] if len(pages) < len(files) else []), *reversed(pages)]
+    folders = sorted({(base / name).parent for name in files if PurePosixPath(name).stem != "report"})
+    pages = [base / name for name in files if PurePosixPath(name).stem == "report"]
+    return report, [*folders, *reversed(pages)]
 
 
 def selection(only: Collection[str]) -> str:
@@ -224,6 +224,8 @@ def show(report: Report, *, full: bool) -> None:
     """
     width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
     console.say(report.title, *_wrapped(report.subtitle, width))
+    if report.caveat:
+        console.say(*_wrapped(report.caveat, width))
     if report.verdict:
         console.say("", *_wrapped(report.verdict, width))
     console.say("")

@@ -238,7 +238,7 @@ def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
         title="Accuracy and macro-F1 on every split",
         alt=f"Dot plot of {spoken}.",
         draw=partial(_draw, data=data, intervals=intervals, judge=verdict.split if verdict else None),
-        size=(7.6, 2.0),
+        size=(6.4, 2.0),
         data={
             "values": data,
             "intervals": {label: [interval.low, interval.high] for label, interval in intervals.items()},

@@ -98,12 +98,12 @@ def assert_all_written(run: Run) -> None:
     assert sorted(file.name for file in (run.path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
     pictures = ["accuracy", "f1", "loss", "precision", "recall"]
     assert sorted(file.name for file in (run.path / "figures").iterdir()) == [
-        "calibration-reliability.png",
-        "calibration-risk_coverage.png",
-        "classes-scores.png",
-        "confusion-matrix.png",
-        *(f"curves-{name}.png" for name in pictures),
-        "metrics-headline.png",
+        "calibration-reliability.svg",
+        "calibration-risk_coverage.svg",
+        "classes-scores.svg",
+        "confusion-matrix.svg",
+        *(f"curves-{name}.svg" for name in pictures),
+        "metrics-headline.svg",
     ]
     for line in (run.path / "report" / "report.md").read_text().splitlines():
         if line.startswith("!["):
@@ -200,7 +200,7 @@ def test_parameter_of_a_reporter_is_set(cli: Cli, runs: Path) -> None:
     ("args", "line"),
     [
         (("--only", "classe"), "no reporter named 'classe'; did you mean classes?"),
-        (("--format", "pdf"), "no report format named 'pdf'"),
+        (("--format", "doc"), "no report format named 'doc'"),
         (("--set", "confusion.pairs=0"), "confusion.pairs: must be greater than or equal to 1 (got 0)"),
         (("--set", "confusion=3"), "confusion: must be a mapping"),
         (("--set", "confusion.pairs"), "--set confusion.pairs: write REPORTER.FIELD=VALUE"),
@@ -328,10 +328,10 @@ def test_sample_is_called_a_sample_in_every_rendering(cli: Cli, runs: Path) -> N
 
     outcome = cli("report", run.path, "--only", "metrics", "--only", "classes", "--format", "console,html,md,json")
 
-    assert "FINAL METRICS (SAMPLE OF DRAWINGS)" in outcome.out
+    assert "(sample of drawings)" in outcome.out
     for name in ("report.html", "report.md", "report.json"):
         text = (run.path / "report" / "only-metrics-classes" / name).read_text().replace("\\", "")
-        assert "Classes on test (sample of drawings)" in text
+        assert "(sample of drawings)" in text
         assert "holds drawings and no photographs" in text
 
 
@@ -349,7 +349,7 @@ def test_third_party_reporter_appears_in_every_rendering(cli: Cli, runs: Path, t
     pages = {name: (folder / f"report.{name}").read_text() for name in ("html", "md", "json")}
     assert all("It rained." in page and "Monday" in page for page in pages.values())
     assert json.loads(pages["json"])["sections"][0]["name"] == "weather"
-    assert (folder / "figures" / "weather-rain.png").is_file()
+    assert (folder / "figures" / "weather-rain.svg").is_file()
 
 
 def test_quiet_report_writes_and_says_nothing(cli: Cli, runs: Path) -> None:
