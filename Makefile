@@ -3,6 +3,7 @@
 #   make test    the whole test suite
 #   make check   what has to pass before a commit: format, lint, types, tests
 #   make clean   remove what these made
+#   make test-lowest   the test suite with the lowest versions that pyproject.toml allows, in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,9 @@ PYTEST ?= -n auto
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check format lint types clean
+LOWEST ?= .venv-lowest
+
+.PHONY: demo test test-lowest check format lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ahekit train $(DEMO)
@@ -20,6 +23,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Not a part of check: it installs a second torch, which takes longer than all the rest.
+test-lowest: $(LOWEST)/.installed-dev
+	$(LOWEST)/bin/python -m pytest $(PYTEST)
 
 check: lint types test
 
@@ -35,7 +42,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp file newer than what it was installed from: nothing is installed twice.
 $(VENV)/.made:
@@ -52,3 +59,8 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(LOWEST)/.installed-dev: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install -c constraints-lowest.txt -e '.[dev]'
+	@touch $@

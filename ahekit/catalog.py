@@ -14,7 +14,7 @@ from ahekit.data.archive import READABLE, SUFFIXES
 from ahekit.data.installed import SAMPLE, installed, plain_name, unpack_dataset
 from ahekit.data.places import cache_home, data_home, made_once
 from ahekit.errors import AhekitError, DataError, UnknownNameError
-from ahekit.files import write_atomic
+from ahekit.files import full_path, write_atomic
 
 DEFAULT = "ahe64"
 """The installed dataset that is used when none is named."""
@@ -111,7 +111,7 @@ def _named(source: str) -> Source:
     if root is not None:
         also = f"; for the folder {source} here, write ./{source}" if Path(source).exists() else ""
         return Source(source, root, "installed", f"data: {source}, installed in {root}{also}")
-    path = Path(source).expanduser().absolute()
+    path = full_path(source)
     if path.is_dir():
         return Source(path.resolve().name, path, "folder", f"data: the folder {path}")
     if path.is_file():

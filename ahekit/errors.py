@@ -12,6 +12,8 @@
     ├── CheckpointError         a checkpoint can't be read or doesn't fit
     │   └── DamagedCheckpoint   its files are there and aren't what they should be
     ├── MissingRecord           a run holds nothing that a section of a report could be made of
+    ├── MemoryShortage          the machine or its accelerator has too little memory
+    ├── MachineError            the system refuses something that nothing else here has words for
     └── TrainingError           training can't go on (a loss that isn't finite, a worker that died)
 
 Those not defined here stand beside what raises them. Bugs are other exceptions and keep their traceback.
@@ -20,7 +22,11 @@ Those not defined here stand beside what raises them. Bugs are other exceptions 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+
+_LONGEST_NAME = 120  # characters of a name that isn't known, in the message about it
 
 
 class AhekitError(Exception):
@@ -77,6 +83,8 @@ class UnknownNameError(UsageError):
         listed: Iterable[str] | None = None,
     ) -> None:
         self.known = names = sorted(set(known))
+        if len(name) > _LONGEST_NAME:
+            name = name[:_LONGEST_NAME] + "…"  # a message holds no megabytes
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         shown = ", ".join(names if listed is None else listed) or "none"
         message = f"no {kind} named {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ".")
@@ -97,6 +105,38 @@ class RunError(AhekitError):
 
 class CheckpointError(AhekitError):
     """A checkpoint or weights file can't be read, or doesn't fit the model."""
+
+
+class MemoryShortage(AhekitError):
+    """What was asked for doesn't fit into the memory of the machine or its accelerator."""
+
+    @classmethod
+    def behind(cls, error: BaseException) -> MemoryShortage | None:
+        """The shortage that an exception of Python, numpy or torch is about; None when it is about something else."""
+        text = " ".join(str(error).split())
+        # torch raises a RuntimeError of no class of its own on the processor, and OutOfMemoryError on an accelerator.
+        is_shortage = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+        if not is_shortage and not re.search("can't allocate memory|not enough memory", text):
+            return None
+        tried = re.search(r"(?:tried to allocate|Unable to allocate|Tried to allocate) [\d.]+ \w+", text)
+        detail = f" ({tried[0][:1].lower()}{tried[0][1:]})" if tried else ""
+        return cls(f"not enough memory{detail}; choose a smaller batch, image size or network")
+
+
+class MachineError(AhekitError):
+    """What the system refused, where whoever asked it has no better words for it."""
+
+    @classmethod
+    def behind(cls, error: BaseException) -> MachineError | None:
+        """What the system says of a file, or of the working folder; None when an exception is no such thing."""
+        if not isinstance(error, OSError) or not error.strerror:
+            return None
+        try:
+            os.getcwd()
+        except OSError:
+            return cls("the working folder is gone or can't be entered; change to another one")
+        names = " → ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return cls(f"{names}: {error.strerror}" if names else f"the system refuses it: {error.strerror}")
 
 
 class TrainingError(AhekitError):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ahekit.sections import Animation, Column, Figure, Section, Table, Visualization, format_cell
+from ahekit.wording import kind_of
 
 DEEPEST = 20
 """Levels that values may nest; what holds itself has no end."""
@@ -18,7 +19,7 @@ DEEPEST = 20
 def section_faults(section: Any) -> Iterator[str]:
     """Whatever keeps a value from being a section that every renderer can write, a phrase each."""
     if not isinstance(section, Section):
-        yield f"it returned {_a(section)}, not a Section"
+        yield f"it returned {kind_of(section)}, not a Section"
         return
     yield from _no_text(section, "title", "reading", "verdict")
     yield from _tables(section.tables)
@@ -29,7 +30,7 @@ def section_faults(section: Any) -> Iterator[str]:
 def visualization_faults(seen: Any) -> Iterator[str]:
     """Whatever keeps a value from being a visualization that can be saved, a phrase each."""
     if not isinstance(seen, Visualization):
-        yield f"it returned {_a(seen)}, not a Visualization"
+        yield f"it returned {kind_of(seen)}, not a Visualization"
         return
     yield from _arrays(seen.arrays)
     yield from _figures(seen.figures)
@@ -37,14 +38,10 @@ def visualization_faults(seen: Any) -> Iterator[str]:
     if not _is_list(seen.notes) or not all(isinstance(note, str) for note in seen.notes):
         yield "its notes are no tuple of lines"
     if not _is_list(seen.animations):
-        yield f"its animations are {_a(seen.animations)}, not a tuple"
+        yield f"its animations are {kind_of(seen.animations)}, not a tuple"
         return
     for animation in seen.animations:
         yield from _animation(animation)
-
-
-def _a(value: Any) -> str:
-    return f"a {type(value).__name__}"
 
 
 def _is_list(value: Any) -> bool:
@@ -54,18 +51,18 @@ def _is_list(value: Any) -> bool:
 def _no_text(part: Any, *names: str) -> Iterator[str]:
     for name in names:
         if not isinstance(getattr(part, name), str):
-            yield f"its {name} is {_a(getattr(part, name))}, not text"
+            yield f"its {name} is {kind_of(getattr(part, name))}, not text"
 
 
 def _tables(tables: Any) -> Iterator[str]:
     if not _is_list(tables):
-        yield f"its tables are {_a(tables)}, not a tuple"
+        yield f"its tables are {kind_of(tables)}, not a tuple"
         return
     for table in tables:
         if isinstance(table, Table):
             yield from (f"table {table.title!r}: {fault}" for fault in _table(table))
         else:
-            yield f"its tables hold {_a(table)}, not a Table"
+            yield f"its tables hold {kind_of(table)}, not a Table"
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -74,11 +71,11 @@ def _table(table: Table) -> Iterator[str]:
         yield "its columns are no tuple of Column"
         return
     if not _is_list(table.rows):
-        yield f"its rows are {_a(table.rows)}, not a tuple"
+        yield f"its rows are {kind_of(table.rows)}, not a tuple"
         return
     for number, row in enumerate(table.rows, start=1):
         if not _is_list(row):
-            yield f"row {number} is {_a(row)}, not a tuple of cells"
+            yield f"row {number} is {kind_of(row)}, not a tuple of cells"
         elif len(row) != len(table.columns):
             yield f"row {number} has {len(row)} cells and the table {len(table.columns)} columns"
         else:
@@ -91,7 +88,7 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cell(cell: Any, column: Column) -> str:
     if not (cell is None or isinstance(cell, str | int | float) or _is_scalar(cell)):
-        return f"{_a(cell)} is no cell; cells are text, numbers or None"
+        return f"{kind_of(cell)} is no cell; cells are text, numbers or None"
     try:
         format_cell(cell, column)
     except (TypeError, ValueError) as error:
@@ -106,19 +103,19 @@ def _is_scalar(value: Any) -> bool:
 
 def _figures(figures: Any) -> Iterator[str]:
     if not _is_list(figures):
-        yield f"its figures are {_a(figures)}, not a tuple"
+        yield f"its figures are {kind_of(figures)}, not a tuple"
         return
     for figure in figures:
         if isinstance(figure, Figure):
             yield from (f"figure {figure.name!r}: {fault}" for fault in _figure(figure))
         else:
-            yield f"its figures hold {_a(figure)}, not a Figure"
+            yield f"its figures hold {kind_of(figure)}, not a Figure"
 
 
 def _figure(figure: Figure) -> Iterator[str]:
     yield from _no_text(figure, "name", "title", "alt", "caption")
     if not callable(figure.draw):
-        yield f"its draw is {_a(figure.draw)}, not a function"
+        yield f"its draw is {kind_of(figure.draw)}, not a function"
     sides = figure.size if _is_list(figure.size) else ()
     if len(sides) != 2 or not all(isinstance(side, int | float) and 0 < side < math.inf for side in sides):
         yield f"its size is {figure.size!r}, not width and height in inches"
@@ -129,20 +126,20 @@ def _arrays(arrays: Any) -> Iterator[str]:
     import numpy as np
 
     if not isinstance(arrays, Mapping):
-        yield f"its arrays are {_a(arrays)}, not a mapping of names to arrays"
+        yield f"its arrays are {kind_of(arrays)}, not a mapping of names to arrays"
         return
     for name, array in arrays.items():
         if not isinstance(name, str) or not name:
             yield f"an array goes by {name!r}, which is no name"
         if not isinstance(array, np.ndarray):
-            yield f"array {name!r} is {_a(array)}, not a NumPy array"
+            yield f"array {name!r} is {kind_of(array)}, not a NumPy array"
         elif array.dtype.hasobject:
             yield f"array {name!r} holds Python objects, which no file of arrays can"
 
 
 def _animation(animation: Any) -> Iterator[str]:
     if not isinstance(animation, Animation):
-        yield f"its animations hold {_a(animation)}, not an Animation"
+        yield f"its animations hold {kind_of(animation)}, not an Animation"
         return
     shape: tuple[int, ...] = getattr(animation.frames, "shape", ())
     if len(shape) != 4 or shape[-1] != 3 or not shape[0] or str(getattr(animation.frames, "dtype", "")) != "uint8":
@@ -154,7 +151,7 @@ def _data(values: Any, place: str, depth: int = 0) -> Iterator[str]:
     if depth > DEEPEST:
         yield f"{place} nests deeper than {DEEPEST} levels"
     elif depth == 0 and not isinstance(values, Mapping):
-        yield f"its {place} are {_a(values)}, not a mapping"
+        yield f"its {place} are {kind_of(values)}, not a mapping"
     elif isinstance(values, Mapping):
         for key, value in values.items():
             yield from _data(value, f"{place}.{key}", depth + 1)
@@ -168,4 +165,4 @@ def _data(values: Any, place: str, depth: int = 0) -> Iterator[str]:
         if getattr(getattr(values, "dtype", None), "hasobject", False):
             yield f"{place} is an array of Python objects, which JSON doesn't know"
     elif not (values is None or isinstance(values, str | int | float)):
-        yield f"{place} is {_a(values)}, which JSON doesn't know"
+        yield f"{place} is {kind_of(values)}, which JSON doesn't know"

@@ -10,6 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ahekit.errors import UsageError
+
+
+def full_path(path: str | os.PathLike[str]) -> Path:
+    """A path from the root on, with `~` and `~user` filled in.
+
+    Raises:
+        UsageError: There is no such user, or the working folder is gone.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{os.fspath(path)}: no home folder of that user is known") from error
+    except OSError as error:
+        raise UsageError(f"{os.fspath(path)}: the working folder is gone; change to another one") from error
+
 
 def read_regular(path: Path) -> bytes:
     """A regular file's content; opening a pipe would wait for a writer, and a device may never end.

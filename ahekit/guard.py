@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ahekit.errors import AhekitError, PluginError
+from ahekit.errors import AhekitError, MemoryShortage, PluginError
 from ahekit.sections import Figure
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Origin:
         except BaseException as error:  # sys.exit() in a plugin ends the plugin's part, not the program
             if lets_bugs_through():
                 raise
+            if shortage := MemoryShortage.behind(error):
+                raise shortage from error
             raise self.broken(f"{doing}: {reason_of(error)}" if doing else reason_of(error)) from error
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -18,6 +18,7 @@ from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
 from ahekit.registry import MODELS
 from ahekit.validation import validate
+from ahekit.wording import kind_of
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,17 @@ def check_built(built: Any, *, num_classes: int) -> None:
         ValueError: What it is instead.
     """
     if not isinstance(built, BuiltModel):
-        raise ValueError(f"a {type(built).__name__}, not a torch module or a BuiltModel")
+        raise ValueError(f"{kind_of(built)}, not a torch module or a BuiltModel")
     if not isinstance(built.module, nn.Module):
-        raise ValueError(f"a {type(built.module).__name__} as module, not a torch module")
+        raise ValueError(f"{kind_of(built.module)} as module, not a torch module")
     if not isinstance(built.preprocessing, Preprocessing):
-        raise ValueError(f"a {type(built.preprocessing).__name__} as preprocessing, not a Preprocessing")
+        raise ValueError(f"{kind_of(built.preprocessing)} as preprocessing, not a Preprocessing")
     _check_stages(built)
     size = built.preprocessing.size
     with evaluating(built.module), torch.no_grad(), torch.random.fork_rng(devices=()):
         logits = built.module(torch.zeros(1, 3, size, size))
     if not isinstance(logits, Tensor):
-        raise ValueError(f"a network whose output is a {type(logits).__name__}, not a tensor of logits")
+        raise ValueError(f"a network whose output is {kind_of(logits)}, not a tensor of logits")
     if logits.shape != (1, num_classes) or not logits.is_floating_point():
         kind = str(logits.dtype).removeprefix("torch.")
         raise ValueError(

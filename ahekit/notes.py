@@ -187,6 +187,19 @@ class MetricNote(Note):
         return value < than if self.direction == "lower" else value > than
 
 
+class Extension(Note):
+    """A finished run was given more epochs.
+
+    Attributes:
+        epochs: It was to have until then, and has `to` from then on.
+        step: Optimizer steps taken by then.
+    """
+
+    epochs: Count = 0
+    to: Count = 0
+    step: Count = 0
+
+
 class SplitsNote(Note):
     """The sample ids of each split, groups of images that were kept on one side, and the rule that made the groups."""
 
@@ -204,6 +217,7 @@ class Manifest(Note):
         class_names: In the order of the logits.
         metrics: Measured at each epoch's end; a run of before metrics were noted has none here.
         processes: That trained the run together.
+        extended: Each time that a finished run was trained on.
     """
 
     ahekit: str | None = None
@@ -216,6 +230,7 @@ class Manifest(Note):
     weights: WeightsNote | None = None
     metrics: Annotated[tuple[MetricNote, ...], Field(strict=False)] = ()
     processes: Count | None = None
+    extended: Annotated[tuple[Extension, ...], Field(strict=False)] = ()
 
     def metric(self, name: str) -> MetricNote:
         """What is known of a metric."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ahekit.errors import PluginError, UsageError
+from ahekit.files import full_path
 from ahekit.guard import lets_bugs_through, reason_of
 
 _MODULE_PREFIX = "_ahekit_plugin_file_"
@@ -25,7 +26,7 @@ _unread: list[Path] = []
 def announce(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Name files to run before a plugin is looked up; one named twice runs once."""
     for path in map(Path, paths):
-        file = path.absolute()
+        file = full_path(path)
         if file not in _announced:
             _announced[file] = None
             _unread.append(file)
@@ -67,7 +68,7 @@ def load(path: str | os.PathLike[str]) -> None:
         UsageError: There is no such file, or it doesn't end in `.py`.
         PluginError: It doesn't run.
     """
-    file = Path(path).absolute()
+    file = full_path(path)
     if not file.is_file() or file.suffix != ".py":
         raise UsageError(f"plugin file {path}: {'not a .py file' if file.is_file() else 'no such file'}")
     name = f"{_MODULE_PREFIX}{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"

@@ -20,6 +20,7 @@ from ahekit import plugin_files
 from ahekit.errors import PluginError, UnknownNameError
 from ahekit.guard import Origin, reason_of
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
+from ahekit.wording import kind_of
 
 P = TypeVar("P")
 C = TypeVar("C", bound=type)
@@ -133,7 +134,7 @@ class Registry(Generic[P]):
 
         def add(plugin: C) -> C:
             if not isinstance(plugin, type):
-                raise PluginError(f"@register({name!r}) stands over a class; this is a {type(plugin).__name__}")
+                raise PluginError(f"@register({name!r}) stands over a class; this is {kind_of(plugin)}")
             provider = plugin_files.origin(plugin)
             entry = Entry(self.kind, name, provider, lambda: plugin)
             earlier = self._local.get(name)
@@ -167,11 +168,15 @@ class Registry(Generic[P]):
         """
         return self.look_up(name)[1]
 
-    def look_up(self, name: str) -> tuple[Entry, P]:
-        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it."""
+    def look_up(self, name: str, *, families: bool = False) -> tuple[Entry, P]:
+        """Like `get`, with the entry that the plugin came from: its own, or that of the family that resolved it.
+
+        Args:
+            families: Whether the name may be that of a family, which is no plugin yet.
+        """
         entries = self.entries()
         plugin_files.raise_broken()
-        matches = [entry for entry in entries if entry.name == name]
+        matches = [entry for entry in entries if entry.name == name and (families or not entry.is_family)]
         if len(matches) > 1:
             raise _clash(self.kind, name, matches)
         if matches:
@@ -262,7 +267,7 @@ def _names_of(entry: Entry, family: Any) -> list[str]:
     with entry.guarded():
         names = family.names()
         if not isinstance(names, Collection) or isinstance(names, str | bytes):
-            raise entry.broken(f"its names() returned a {type(names).__name__}, not a list of names")
+            raise entry.broken(f"its names() returned {kind_of(names)}, not a list of names")
         wrong = next((name for name in names if not isinstance(name, str)), None)
         if wrong is not None:
             raise entry.broken(f"its names() holds {wrong!r}, which is no text")

@@ -14,10 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.preprocessing import Fit, Interpolation
-from ahekit.validation import merge, parse_assignment, read_yaml, validate
+from ahekit.validation import merge, parse_assignments, read_yaml, validate
 
 DEFAULT_MODEL = "cnn5"
 FINETUNED_MODEL = "resnet18"
+
+# Nothing has so many; a mistyped exponent shall not fill the memory or run for years.
+MOST_IMAGES = 2**20  # of a batch
+MOST_EPOCHS = 10**6
 
 
 class _Strict(BaseModel):
@@ -87,7 +91,7 @@ class AugmentSpec(_Strict):
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring left-right")
     crop_scale: float = Field(0.25, gt=0, le=1, description="smallest area share of a random resized crop; 1: off")
-    crop_ratio: float = Field(4 / 3, ge=1, description="largest aspect ratio of a crop (and its inverse)")
+    crop_ratio: float = Field(4 / 3, ge=1, le=100, description="largest aspect ratio of a crop (and its inverse)")
     rotation: float = Field(6.0, ge=0, le=180, description="largest rotation either way, degrees")
     brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness")
     contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change of contrast")
@@ -105,8 +109,8 @@ class MixSpec(_Strict):
 
     probability: float = Field(0.8, ge=0, le=1, description="probability that an image is mixed with another")
     cutmix_share: float = Field(0.5, ge=0, le=1, description="share of the mixed images that use CutMix, not mixup")
-    mixup_alpha: float = Field(0.4, gt=0, description="Beta(alpha, alpha) of the mixup share")
-    cutmix_alpha: float = Field(1.0, gt=0, description="Beta(alpha, alpha) of the CutMix area")
+    mixup_alpha: float = Field(0.4, gt=0, le=1000, description="Beta(alpha, alpha) of the mixup share")
+    cutmix_alpha: float = Field(1.0, gt=0, le=1000, description="Beta(alpha, alpha) of the CutMix area")
     clean_share: float = Field(0.1, ge=0, le=1, description="last share of the epochs that go unmixed")
 
 
@@ -121,8 +125,10 @@ class OptimSpec(_Strict):
     beta2: float = Field(0.999, ge=0, lt=1, description="beta2 of adam and adamw")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm; none: no clipping")
     fused: bool = Field(True, description="use the fused kernel where the device has one")
-    batch_size: int = Field(64, gt=0, description="micro-batch: images per forward pass")
-    accumulation_steps: int = Field(4, gt=0, description="accumulation steps: micro-batches per optimizer step")
+    batch_size: int = Field(64, gt=0, le=MOST_IMAGES, description="micro-batch: images per forward pass")
+    accumulation_steps: int = Field(
+        4, gt=0, le=MOST_IMAGES, description="accumulation steps: micro-batches per optimizer step"
+    )
 
     @property
     def effective_batch_size(self) -> int:
@@ -157,7 +163,7 @@ class LossSpec(_Strict):
 class TrainSpec(_Strict):
     """How long, and what is kept."""
 
-    epochs: int = Field(100, gt=0, description="passes over the training images")
+    epochs: int = Field(100, gt=0, le=MOST_EPOCHS, description="passes over the training images")
     max_minutes: float | None = Field(
         None, gt=0, description="stop early after so many minutes; never shapes the schedule"
     )
@@ -169,7 +175,7 @@ class TrainSpec(_Strict):
         "apart epochs that predict the same classes), accuracy, kappa … or another that a reporter offers",
     )
     patience: int | None = Field(
-        None, gt=0, description="stop after so many epochs that monitor finds no better on validation"
+        None, gt=0, le=MOST_EPOCHS, description="stop after so many epochs that monitor finds no better on validation"
     )
     average_decay: float = Field(0.998, ge=0, lt=1, description="exponential averaging of weights per step; 0: off")
     checkpoint_minutes: float = Field(10.0, gt=0, description="minutes between checkpoints within an epoch")
@@ -201,11 +207,19 @@ class TransferSpec(_Strict):
     layer_decay: float | None = Field(
         None, gt=0, le=1, description="each layer's learning rate as a share of the next one's towards the head"
     )
-    warmup_epochs: int = Field(0, ge=0, description="first epochs in which only the head is trained")
-    gradual_epochs: int = Field(1, gt=0, description="gradual: epochs until the next stage is trained too")
+    start_from: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of another run, whose best weights come first; the head's only if the classes are the same",
+    )
+    warmup_epochs: int = Field(0, ge=0, le=MOST_EPOCHS, description="first epochs in which only the head is trained")
+    gradual_epochs: int = Field(
+        1, gt=0, le=MOST_EPOCHS, description="gradual: epochs until the next stage is trained too"
+    )
     views: int | None = Field(
         None,
         ge=0,
+        le=1000,
         description="fixed views of each image (1: the plain one alone), whose passage through the frozen stages is "
         "computed once; 0: a new augmentation each epoch, nothing kept; none: 4 if all but the head is frozen, else 0",
     )
@@ -213,7 +227,10 @@ class TransferSpec(_Strict):
         "half", description="precision in which outputs of frozen stages are kept"
     )
     feature_cache_gb: float = Field(
-        8.0, ge=0, description="disk that kept outputs may take, GiB; 0: fixed views, computed anew at each step"
+        8.0,
+        ge=0,
+        le=2**20,
+        description="disk that kept outputs may take, GiB; 0: fixed views, computed anew at each step",
     )
 
     @field_validator("layer_decay")
@@ -228,8 +245,10 @@ class EvalSpec(_Strict):
     """How the network is measured."""
 
     flip_average: bool = Field(True, description="average the probabilities of an image and its mirror image")
-    train_subset: int = Field(1000, gt=0, description="training images re-measured each epoch without augmentation")
-    batch_size: int = Field(256, gt=0, description="images per evaluation batch")
+    train_subset: int = Field(
+        1000, gt=0, le=10**9, description="training images re-measured each epoch without augmentation"
+    )
+    batch_size: int = Field(256, gt=0, le=MOST_IMAGES, description="images per evaluation batch")
 
 
 class RuntimeSpec(_Strict):
@@ -242,7 +261,7 @@ class RuntimeSpec(_Strict):
         "auto", description="precision; auto: bf16 autocast where the processor multiplies bf16 natively, else fp32"
     )
     channels_last: bool = Field(True, description="keep image tensors in channels-last memory format")
-    threads: int | None = Field(None, gt=0, description="processor threads; none: all")
+    threads: int | None = Field(None, gt=0, le=1024, description="processor threads; none: all")
 
 
 class RunSpec(_Strict):
@@ -335,10 +354,8 @@ def resolve_spec(
         UsageError: The file is missing or no YAML mapping; an assignment has no `=`; the file names one recipe and
             a flag another.
     """
-    asked = dict(flags or {})
-    for assignment in assignments:
-        asked = merge(asked, parse_assignment(assignment))
-    stored = read_yaml(file) if file else {}
+    asked = merge(flags or {}, parse_assignments(assignments, RunSpec))
+    stored = read_yaml(file, RunSpec) if file else {}
     recipe = stored.get("recipe")
     if recipe is not None and asked.get("recipe", recipe) != recipe:
         # A saved spec holds every field, and fields win over their recipe: the flag would change nothing but a word.

@@ -40,6 +40,7 @@ from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, Registry
 from ahekit.reporting.style import render_figure
 from ahekit.sections import Figure, Section, Visualization
 from ahekit.spec import RunSpec
+from ahekit.training.metrics import metric_fault
 from ahekit.validation import validate
 
 CLASSES = ("altar", "dome_inner", "vault")
@@ -404,7 +405,7 @@ def check_reporter(
         record: The run; None: `small_record()`. A reporter that compares gets it and another.
 
     Returns:
-        Its sections, of one run and of the comparison, as far as it makes them.
+        Its sections, of one run and of the comparison, as far as it makes them; metrics that it offers are measured.
 
     Raises:
         Broken: What is wrong.
@@ -413,6 +414,8 @@ def check_reporter(
     plugin = _check_plugin(REPORTERS, plugin)
     values = validate(plugin.Params, params or {})
     _require(isinstance(plugin.order, int | float), f"order has to be a number; it is {plugin.order!r}")
+    for metric in getattr(plugin, "metrics", ()):
+        _check_metric(metric)
     first = small_record() if record is None else record
     tasks: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
     if hasattr(plugin, "report"):
@@ -422,6 +425,18 @@ def check_reporter(
         nothing = [replace(run, manifest=Manifest(), history=History(), status=Status()) for run in runs]
         tasks.append((plugin.compare, ComparedRuns.of(runs), ComparedRuns.of(nothing)))
     return tuple(_check_section(make, whole, empty, values) for make, whole, empty in tasks)
+
+
+def _check_metric(metric: Any) -> None:
+    if fault := metric_fault(metric):
+        raise Broken(f"a metric {fault}")
+    predictions = small_record().predictions["test"]
+    before = (predictions.labels.copy(), predictions.logits.copy())
+    values = [float(metric.measure(predictions)) for _ in range(2)]
+    _require(bool(np.isfinite(values).all()), f"metric {metric.name!r} has to be a finite number; it is {values[0]}")
+    _require(values[0] == values[1], f"metric {metric.name!r} has to be the same for the same predictions")
+    is_same = np.array_equal(before[0], predictions.labels) and np.array_equal(before[1], predictions.logits)
+    _require(is_same, f"metric {metric.name!r} changed the predictions it was given; work on a copy")
 
 
 def _check_section(make: Callable[[Any, Any], Any], whole: Any, empty: Any, values: BaseModel) -> Section:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ahekit.compute import Compute, open_compute, resolve_runtime
-from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
+from ahekit.errors import AhekitError, RunError, UnknownNameError
 from ahekit.inspection.layers import resolve_layer
 from ahekit.models import build_component
 from ahekit.protocols import BuiltModel
-from ahekit.run import Run, find_run, list_runs
+from ahekit.run import BEST, Run, find_checkpoint, find_run, list_runs, with_data
 from ahekit.spec import RuntimeSpec
 from ahekit.training.checkpoint import load_weights
-
-BEST, LAST = "best", "last"
 
 
 @dataclass(frozen=True)
@@ -60,32 +58,6 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
     return Trained(run, folder, built, tuple(class_names), compute)
 
 
-def find_checkpoint(run: Run, name: str = BEST) -> Path:
-    """A checkpoint's folder by "best", "last", its name or an unambiguous part of it.
-
-    Raises:
-        RunError: The run has none yet, or its best one is gone.
-        UnknownNameError: None goes by the name.
-        UsageError: Several do.
-    """
-    folders = {path.name: path for path in run.checkpoints()}
-    if not folders:
-        raise RunError(f"{run.name} has no checkpoint yet; wait for its first epoch, or choose another run with --run")
-    if name == LAST:
-        return next(reversed(folders.values()))
-    if name == BEST:
-        noted = run.status.best.checkpoint
-        if noted not in folders:
-            raise RunError(f"{run.name}: its best checkpoint isn't there; take --checkpoint last")
-        return folders[noted]
-    found = [folder for folder in folders if folder == name] or [folder for folder in folders if name in folder]
-    if not found:
-        raise UnknownNameError("checkpoint", name, [BEST, LAST, *folders])
-    if len(found) > 1:
-        raise UsageError(f"{name!r} fits {len(found)} checkpoints: {', '.join(found)}; name one in full")
-    return folders[found[0]]
-
-
 def find_trained(
     root: Path,
     *,
@@ -93,6 +65,7 @@ def find_trained(
     checkpoint: str = BEST,
     layers: Collection[str] = (),
     device: str = "auto",
+    data: str | None = None,
 ) -> tuple[Trained, tuple[str, ...]]:
     """The network of the named run, else of the newest run that has a checkpoint and the named layers.
 
@@ -100,6 +73,7 @@ def find_trained(
         root: Where runs live.
         run: Path, name or part of the name.
         layers: Aliases or dotted paths that the network has to have.
+        data: Where the run's images are now, when they were moved.
 
     Returns:
         The network, and a line for each newer run that was passed over, with the reason.
@@ -109,7 +83,8 @@ def find_trained(
         UnknownNameError: The named run has no such layer; or no run has it, and then the newest one's layers are told.
     """
     if run is not None:
-        trained = load_trained(find_run(root, run), checkpoint=checkpoint, device=device)
+        named = find_run(root, run)
+        trained = load_trained(with_data(named, data) if data else named, checkpoint=checkpoint, device=device)
         _check_layers(trained, layers)
         return trained, ()
     find_run(root, None)
@@ -117,7 +92,8 @@ def find_trained(
     failures: list[AhekitError] = []
     for candidate in list_runs(root):
         try:
-            trained = load_trained(candidate, checkpoint=checkpoint, device=device)
+            moved = with_data(candidate, data) if data else candidate
+            trained = load_trained(moved, checkpoint=checkpoint, device=device)
             _check_layers(trained, layers)
         except AhekitError as error:
             failures.append(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,9 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from ahekit import yaml_text
 from ahekit.errors import SpecError, UnknownNameError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
+
+_DEEPEST = 32  # levels of fields within fields
+_MOST_PROBLEMS = 20  # lines; a file of another kind has thousands of wrong fields, and they say no more
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,32 +51,29 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str = "") -> M
     try:
         return model.model_validate(values, extra="forbid")
     except ValidationError as error:
-        raise SpecError(_problem(model, details, where) for details in error.errors()) from None
+        problems = [_problem(model, details, where) for details in error.errors(include_url=False)]
+        left = len(problems) - _MOST_PROBLEMS
+        more = [f"and {left:,d} more wrong fields"] if left > 1 else []
+        raise SpecError(problems[: _MOST_PROBLEMS if more else None] + more) from None
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, where YAML would keep the last one and say nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, model: type[BaseModel] | None = None) -> dict[str, Any]:
     """Read a YAML mapping.
+
+    Args:
+        model: Whose fields the mapping is to fill: where one takes text, it gets what stands there as it was typed.
 
     Raises:
         UsageError: No such file, no YAML, or no mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        values = yaml_text.parse(yaml_text.read_text(path), Any if model is None else model)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read ({error.strerror})") from None
+    except yaml_text.YamlProblem as problem:
+        raise UsageError(f"{path}: {problem}") from None
+    except ValueError:  # a NUL within the path
+        raise UsageError(f"{str(path)!r}: no path") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -88,8 +88,14 @@ def to_yaml(spec: BaseModel) -> str:
 
 def differences(spec: BaseModel, other: BaseModel) -> dict[str, tuple[Any, Any]]:
     """Dotted fields in which two specs differ, with both values."""
-    left, right = _flatten(spec.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    left = flat_fields(spec)
+    right = flat_fields(other)
     return {key: (left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)}
+
+
+def flat_fields(spec: BaseModel) -> dict[str, Any]:
+    """A spec's values by dotted field."""
+    return _flatten(spec.model_dump(mode="json"))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -99,37 +105,40 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
-    """The nested mapping that an assignment `a.b=v` of `--set` stands for; `v` is read as YAML.
+def parse_assignment(text: str, model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """The nested mapping that an assignment `a.b=v` of `--set` stands for.
+
+    Args:
+        model: Whose field it sets. A field that takes text gets `v` as it was typed; any other, and where the field
+            isn't known, the value that `v` is in YAML.
 
     Raises:
         UsageError: It has no `=`, or no field before it.
     """
     path, equals, value = text.partition("=")
-    if not equals or not all(path.split(".")):
-        raise UsageError(f"--set {text}: write FIELD=VALUE, as in --set optim.lr=0.001")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        nested = value
-    if isinstance(nested, str):
-        nested = _number(nested)
-    for key in reversed(path.split(".")):
+    keys = path.split(".")
+    if not equals or not all(keys) or len(keys) > _DEEPEST:
+        raise UsageError(f"--set {yaml_text.short(text)}: write FIELD=VALUE, as in --set optim.lr=0.001")
+    nested = yaml_text.parse_word(value, yaml_text.annotation_at(Any if model is None else model, keys))
+    for key in reversed(keys):
         nested = {key: nested}
     return dict(nested)
 
 
-def _number(text: str) -> str | float:
-    # YAML 1.1 reads 1e-3 as a string; a user who types it means the number.
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
+def parse_assignments(texts: Iterable[str], model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Several assignments as one nested mapping; of two for one field the later wins.
+
+    Raises:
+        UsageError: One has no `=`, or no field before it.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        values = merge(values, parse_assignment(text, model))
+    return values
 
 
 def _problem(model: type[BaseModel], details: Any, where: str) -> str:
-    place = ".".join(part for part in (where, *map(str, details["loc"])) if part)
+    place = ".".join(yaml_text.short(part) for part in (where, *map(str, details["loc"])) if part)
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = message.replace("String should", "must")
     if details["type"] in ("model_type", "dict_type"):

@@ -6,8 +6,10 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from ahekit import errors
-from ahekit.errors import AhekitError, SpecError, UnknownNameError
+from ahekit.errors import AhekitError, MemoryShortage, SpecError, UnknownNameError
 
 
 def test_a_wrong_command_line_exits_with_2_and_every_other_failure_with_1() -> None:
@@ -70,3 +72,23 @@ def test_an_unknown_name_where_none_is_known_says_so() -> None:
 def test_near_names_are_searched_in_all_names_though_only_some_are_listed() -> None:
     error = UnknownNameError("model", "resnet19", ["cnn5", "resnet18"], listed=["cnn5"])
     assert str(error) == "no model named 'resnet19'; did you mean resnet18? Known: cnn5"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "not enough memory; choose a smaller batch, image size or network"),
+        (MemoryError("Unable to allocate 745. GiB for an array"), "not enough memory (unable to allocate 745. GiB); "),
+        (
+            RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 129 bytes. Er"
+            ),
+            "not enough memory (tried to allocate 129 bytes); ",
+        ),
+    ],
+)
+def test_too_little_memory_is_told_in_a_line(error: Exception, told: str) -> None:
+    shortage = MemoryShortage.behind(error)
+    assert shortage is not None
+    assert str(shortage).startswith(told)
+    assert MemoryShortage.behind(ValueError("a bug")) is None

@@ -55,7 +55,7 @@ def test_what_every_renderer_can_write_has_no_fault() -> None:
     [
         (None, "it returned a NoneType, not a Section"),
         ((n for n in range(2)), "it returned a generator, not a Section"),
-        (replace(SECTION, title=3), "its title is a int, not text"),
+        (replace(SECTION, title=3), "its title is an int, not text"),
         (replace(SECTION, reading=None), "its reading is a NoneType, not text"),
         (replace(SECTION, tables=None), "its tables are a NoneType, not a tuple"),
         (replace(SECTION, tables=("t",)), "its tables hold a str, not a Table"),
@@ -80,7 +80,7 @@ def test_what_every_renderer_can_write_has_no_fault() -> None:
         (of_figure(size=(3, float("inf"))), "figure 'line': its size is (3, inf), not width and height"),
         (of_figure(data=[1]), "figure 'line': its data are a list, not a mapping"),
         (replace(SECTION, values=None), "its values are a NoneType, not a mapping"),
-        (of_values(best=object()), "values.best is a object, which JSON doesn't know"),
+        (of_values(best=object()), "values.best is an object, which JSON doesn't know"),
         (of_values(a={"b": [1, {1, 2}]}), "values.a.b[1] is a set, which JSON doesn't know"),
         (of_values(a=np.array([object()])), "values.a is an array of Python objects, which JSON doesn't know"),
         (replace(SECTION, values=endless()), "nests deeper than 20 levels"),

@@ -128,7 +128,7 @@ def built(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"module": 3}, "its build returned a int as module, not a torch module"),
+        ({"module": 3}, "its build returned an int as module, not a torch module"),
         ({"preprocessing": {}}, "its build returned a dict as preprocessing, not a Preprocessing"),
         ({"stages": {}}, "its build returned no stages"),
         ({"stages": {"head": nn.Flatten()}}, "its build returned stage 'head' that is no tuple of modules"),

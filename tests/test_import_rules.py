@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[1]
 # one of them is named by itself.
 MAY_IMPORT = {
     "errors": "",
-    "files": "",
+    "files": "errors",
     "preprocessing": "",
     "sections": "",
     "guard": "errors sections",
-    "faults": "sections",
-    "plugin_files": "errors guard",
-    "validation": "errors",
+    "faults": "sections wording",
+    "plugin_files": "errors files guard",
+    "yaml_text": "",
+    "validation": "errors yaml_text",
     "spec": "errors preprocessing validation",
     "notes": "files spec",
     "compute": "errors spec",
@@ -34,25 +35,28 @@ MAY_IMPORT = {
     "sample": "data.classes data.editions data.random",
     "catalog": "errors files data sample",
     "wording": "",
-    "evaluation": "errors files preprocessing sections spec notes hooks compute data data.classes",
+    "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
-    "registry": "errors guard protocols plugin_files",
-    "models": "errors hooks preprocessing protocols backbones registry validation",
+    "registry": "errors guard protocols plugin_files wording",
+    "models": "errors hooks preprocessing protocols backbones registry validation wording",
     "backbones.params": "protocols",
     "backbones": "errors hooks preprocessing protocols backbones.params",
-    "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
+    # What is installed, for whoever draws.
+    "figures.fonts": "",
+    "figures": "errors figures.fonts preprocessing sections protocols evaluation data data.classes wording",
     "inspection": "errors hooks preprocessing sections protocols evaluation figures data data.classes data.random",
     "inspection.synthesis": "hooks preprocessing",
-    "run": "errors files spec notes validation evaluation data",
-    "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation wording",
+    "run": "errors files spec notes validation evaluation data catalog",
+    "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation "
+    "figures.fonts wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run",
+    "data.editions data.random evaluation protocols models registry run wording",
     "trained": "errors hooks compute spec notes protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
-    "data evaluation reporting",
-    "console": "errors sections",
+    "data evaluation reporting training",
+    "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
     "console",
@@ -60,7 +64,8 @@ MAY_IMPORT = {
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
     "ahekit_plugins": "errors preprocessing sections protocols hooks spec notes validation compute data data.classes "
-    "data.editions data.random evaluation backbones backbones.params figures inspection inspection.synthesis wording",
+    "data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
+    "inspection.synthesis wording",
 }
 
 # Modules that load on every start of the command line.
@@ -74,11 +79,13 @@ LIGHT = {
     "plugin_files",
     "protocols",
     "validation",
+    "yaml_text",
     "spec",
     "registry",
     "run",
     "preprocessing",
     "sections",
+    "wording",
     "backbones.params",
     "console",
     "cli",

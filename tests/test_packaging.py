@@ -105,6 +105,14 @@ def test_the_version_stands_in_one_place() -> None:
     assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [ahekit.__version__]
 
 
+def test_the_lowest_versions_tested_are_those_that_are_allowed() -> None:
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    allowed = {requirement.replace(">=", "==") for requirement in PYPROJECT["project"]["dependencies"]}
+    pinned = {line for line in lines if line and not line.startswith("#")}
+    # 3.20 stands for 3.20.0, and so on.
+    assert {re.sub(r"(\.0)+$", "", pin) for pin in pinned} == {re.sub(r"(\.0)+$", "", name) for name in allowed}
+
+
 def test_every_public_name_can_be_imported_from_the_top() -> None:
     stub = (ROOT / "ahekit/__init__.pyi").read_text(encoding="utf-8")
     assert set(dir(ahekit)) == set(re.findall(r"import \w+ as (\w+)$", stub, re.MULTILINE))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, NoParams, Params
+from ahekit.protocols import BuiltModel, Metric, NoParams, Params
 from ahekit.registry import MODELS, REPORTERS
 from ahekit.sections import Figure, Section, Table, Visualization
 from ahekit.testing import (
@@ -265,6 +265,32 @@ def drop_a_prediction(record: Any) -> Section:
 def test_a_reporter_that_breaks_its_protocol_is_told_what_it_asks_for(attributes: dict[str, Any], message: str) -> None:
     with pytest.raises(Broken, match=message):
         check_reporter(plugin_of(Report, **attributes))
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (3, "a metric is a int, not a Metric"),
+        (Metric("no name", "higher", lambda predictions: 1.0), "a metric has the name 'no name', which is none"),
+        (Metric("mine", "up", lambda predictions: 1.0), "has the direction 'up'"),  # type: ignore[arg-type]
+        (Metric("mine", "lower", lambda predictions: float("nan")), "metric 'mine' has to be a finite number"),
+        (
+            Metric("mine", "lower", lambda predictions: np.random.default_rng().normal()),
+            "metric 'mine' has to be the same for the same predictions",
+        ),
+        (
+            Metric(
+                "mine",
+                "lower",
+                lambda predictions: float(np.multiply(predictions.logits, 0, out=predictions.logits).sum()),
+            ),
+            "metric 'mine' changed the predictions it was given",
+        ),
+    ],
+)
+def test_a_metric_that_is_none_is_told_what_is_asked_for(metric: Any, message: str) -> None:
+    with pytest.raises(Broken, match=message):
+        check_reporter(plugin_of(Report, metrics=(metric,)))
 
 
 def test_a_reporter_that_keeps_it_returns_its_sections() -> None:

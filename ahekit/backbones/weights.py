@@ -27,8 +27,13 @@ WAYS_ON = (
 )
 
 
-def load_from_url(backbone: nn.Module, *, name: str, url: str) -> LoadedWeights:
+def load_from_url(
+    backbone: nn.Module, *, name: str, url: str, convert: Callable[[State, nn.Module], State] | None = None
+) -> LoadedWeights:
     """Weights by torch's own road for published files; their name carries a part of their SHA-256.
+
+    Args:
+        convert: Renames the tensors of another library's file, tried when they don't fit as they are.
 
     Raises:
         CheckpointError: They can't be fetched and are in no cache, or what came is damaged.
@@ -37,7 +42,7 @@ def load_from_url(backbone: nn.Module, *, name: str, url: str) -> LoadedWeights:
         state = torch.hub.load_state_dict_from_url(url, weights_only=True, check_hash=True, progress=False)
     except Exception as error:  # URL errors, a wrong hash, an unreadable file in the cache
         raise unreachable(f"{name}: its weights {url}", error) from error
-    return load(backbone, state, source=url)
+    return load(backbone, _inside(state), source=url, convert=convert)
 
 
 def read_state(path: Path) -> State:
@@ -47,9 +52,14 @@ def read_state(path: Path) -> State:
     """
     if path.suffix == ".safetensors":
         return load_file(path)
-    stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    inside = next((key for key in CHECKPOINT_KEYS if isinstance(stored, dict) and key in stored), None)
-    state: State = stored if inside is None else stored[inside]
+    # Said here, for in older versions of torch the default runs whatever code the file holds.
+    return _inside(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _inside(stored: Any) -> State:
+    """The table of tensors in what a file held: itself, or what a training script put it under."""
+    key = next((key for key in CHECKPOINT_KEYS if isinstance(stored, dict) and key in stored), None)
+    state: State = stored if key is None else stored[key]
     return state
 
 
@@ -70,8 +80,6 @@ def load_from_file(
         raise CheckpointError(f"{path}: no such file; --weights takes hub, none, package:NAME or a file") from None
     except Exception as error:  # what a damaged pickle or archive raises has no end
         raise CheckpointError(f"{path}: can't be read as weights ({short_reason(error)})") from error
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: holds something else than a table of tensors by name")
     return load(backbone, state, source=str(path), convert=convert)
 
 
@@ -85,8 +93,10 @@ def load(
     """Copy tensors into a backbone, whatever prefix stands before their names; each one of it has to be there.
 
     Raises:
-        CheckpointError: The tensors are those of another architecture; the backbone is left as it was.
+        CheckpointError: There is no table of tensors, or it is of another architecture; the backbone is left as it was.
     """
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{source}: holds something else than a table of tensors by name")
     own = backbone.state_dict()
     prefix = _prefix(state, own)
     named = {key.removeprefix(prefix): value for key, value in state.items()}

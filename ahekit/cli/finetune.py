@@ -7,6 +7,7 @@ from typing import Any
 
 from ahekit.cli import options, training
 from ahekit.cli.options import Flag
+from ahekit.run import runs_root
 from ahekit.spec import resolve_spec
 from ahekit.validation import merge
 
@@ -48,7 +49,7 @@ def finetune(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Fine-tune a pretrained network, and keep the weights that do best on validation.
+    """Fine-tune a pretrained network, frozen as far as you like.
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
@@ -58,5 +59,10 @@ def finetune(
     if "layer_decay" in transfer and "backbone_lr" not in transfer:
         # The recipe's own rate gives way to the one that was asked for.
         flags = merge(flags, {"transfer": {"backbone_lr": None}})
+    params = flags.get("model", {}).get("params", {})
+    source = training.named_run(str(params["weights"]), runs_root(runs)) if "weights" in params else None
+    if source is not None:
+        del params["weights"]
+        flags = training.start_from_run(flags, source, spec=spec)
     training.speak_once(quiet=quiet, json=json)
     training.train_new(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from ahekit import console
 from ahekit.cli import options
 from ahekit.protocols import stage_names
 from ahekit.sections import Column, Table
-from ahekit.validation import merge, parse_assignment
+from ahekit.validation import parse_assignments
 
 if TYPE_CHECKING:
     from ahekit.inspection.summary import Layer, ModelSummary
@@ -58,12 +58,11 @@ def show(
 ) -> None:
     """Show a network's layers: output shapes, parameters, multiply-adds and receptive fields."""
     console.configure(json=json)
-    values: dict[str, Any] = {}
-    for assignment in assignments or ():
-        values = merge(values, parse_assignment(assignment))
     from ahekit.inspection.summary import summarize
     from ahekit.models import build_component
+    from ahekit.registry import MODELS
 
+    values = parse_assignments(assignments or (), MODELS.get(name).Params)
     built = build_component(name, values, num_classes=classes, image_size=image_size).built
     summary = summarize(built)
     size = built.preprocessing.size

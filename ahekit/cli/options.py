@@ -232,4 +232,12 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Machine-readable JSON on stdout, one object a line; all else goes to stderr."),
 ]
+MovedData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Where the run's images are now, when they were moved; they have to be the same.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]

@@ -21,7 +21,7 @@ from ahekit.errors import AhekitError
 from ahekit.protocols import describe
 from ahekit.registry import Registry
 from ahekit.sections import Column, Table
-from ahekit.validation import merge, parse_assignment, validate
+from ahekit.validation import merge, parse_assignment, parse_assignments, validate
 
 _META = "ahekit.plugin"
 _PREFIX = "parameter_"  # keeps a plugin's parameters apart from the command's own
@@ -121,9 +121,8 @@ def parameters(ctx: typer.Context, assignments: Iterable[str]) -> dict[str, Any]
     values: dict[str, Any] = {}
     for name, value in named.values.items():
         plain = fields.is_plain(named.plugin.Params.model_fields[name].annotation)
-        values |= {name: value} if plain else parse_assignment(f"{name}={value}")
-    for assignment in assignments:
-        values = merge(values, parse_assignment(assignment))
+        values |= {name: value} if plain else parse_assignment(f"{name}={value}", named.plugin.Params)
+    values = merge(values, parse_assignments(assignments, named.plugin.Params))
     validate(named.plugin.Params, values, where=named.name)
     return values
 

@@ -149,7 +149,7 @@ def find(name: str) -> list[tuple[Registry[Any], Entry, Any]]:
     found = []
     for registry in REGISTRIES:
         if any(entry.name == name for entry in registry.entries()):
-            entry, plugin = registry.look_up(name)
+            entry, plugin = registry.look_up(name, families=True)
             found.append((registry, entry, plugin))
     if found:
         return found

@@ -243,7 +243,14 @@ def _epoch_table(record: RunRecord, row: EpochRow) -> Table:
     splits = {"train, online": "train_online", "train": "train", "val": "val", "test": "test"}
     headers = dict(zip(METRICS, ("loss", "accuracy", "macro precision", "macro recall", "macro F1"), strict=True))
     others = {note.name: note.words for note in record.manifest.metrics if note.name not in METRICS}
-    headers |= {name: words for name, words in others.items() if any(row.value(split, name) for split in row.SPLITS)}
+    # Balanced accuracy is macro recall by another name: columns alike say nothing new.
+    known = {tuple(row.value(split, name) for split in ("train", "val", "test")) for name in headers}
+    headers |= {
+        name: words
+        for name, words in others.items()
+        if (values := tuple(row.value(split, name) for split in ("train", "val", "test"))) not in known
+        and any(value is not None for value in values)
+    }
     cells = tuple((label, *(row.value(split, metric) for metric in headers)) for label, split in splits.items())
     columns = (Column("split"), *(Column(header, ".4f", "right") for header in headers.values()))
     note = "train, online: augmented images, dropout on, while the weights change; the others measured after."

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ahekit.cli import options, training
+from ahekit.run import find_run, runs_root
 from ahekit.spec import resolve_spec
 
 RECIPE = options.Flag("recipe", "recipe", metavar="NAME", complete=options.complete_recipes)
@@ -19,6 +20,15 @@ def train(
     flags: Mapping[str, Any],
     spec: options.Spec = None,
     assignments: options.Assignments = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="RUN",
+            help="Start from the best weights of another run, whose network is built again.",
+            autocompletion=options.complete_runs,
+        ),
+    ] = None,
     lr_find: Annotated[
         bool, typer.Option("--lr-find", help="Measure which learning rate suits, print it, and don't train.")
     ] = False,
@@ -33,6 +43,8 @@ def train(
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
+    if weights is not None:
+        flags = training.start_from_run(flags, find_run(runs_root(runs), weights), spec=spec)
     resolved = resolve_spec(file=spec, flags=flags, assignments=assignments or ())
     training.speak_once(quiet=quiet, json=json)
     if prove_accum:

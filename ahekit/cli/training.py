@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ahekit import console
-from ahekit.errors import RunError
-from ahekit.run import Run, resume_command, runs_root
+from ahekit.errors import RunError, UsageError
+from ahekit.run import Run, find_run, list_runs, resume_command, runs_root, with_data
+from ahekit.run.finding import is_run_path
 from ahekit.spec import RunSpec, TransferSpec
+from ahekit.validation import merge
 
 if TYPE_CHECKING:
     from ahekit.training.processes import Processes
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
 
 def speak_once(*, quiet: bool, json: bool) -> None:
     """Of several training processes only the main one speaks."""
-    from ahekit.training.processes import torchrun_rank
+    from ahekit.training.launch import read_launch
 
-    main = torchrun_rank() == 0
+    main = read_launch().rank == 0
     console.configure(quiet=quiet or not main, json=json and main)
 
 
@@ -46,30 +49,86 @@ def train_new(spec: RunSpec, runs: Path | None) -> None:
         _follow(setup, Run(processes.agree(path)), processes, resume=False)
 
 
-def resume_run(run: Run) -> None:
-    """Go on with an interrupted run.
+def resume_run(run: Run, *, epochs: int | None = None, data: str | None = None) -> None:
+    """Go on with an interrupted run, or with a finished one for more epochs.
+
+    Args:
+        epochs: To train in all; None: as many as the run's spec says.
+        data: Where the run's images are now; None: where they were.
 
     Raises:
-        RunError: It is finished.
+        RunError: It is finished, or what is needed to train on isn't there.
+        UsageError: The run has those epochs already.
     """
     from ahekit.training.processes import join_processes
     from ahekit.training.setup import prepare_again
 
-    status = run.status
-    if status.state == "finished":
-        raise RunError(f"{run.name} is finished; `ahekit train --spec {run.path / 'spec.yaml'}` repeats it")
+    spec = run.spec
+    more = epochs if epochs is not None and epochs != spec.train.epochs else None
+    if run.status.state == "finished":
+        if more is None:
+            raise RunError(
+                f"{run.name} is finished; `{resume_command(run.path, None)} --epochs N` trains it on, "
+                f"`ahekit train --spec {quote(str(run.path / 'spec.yaml'))}` repeats it"
+            )
+        _check_optimizer_is_kept(run)
+    if more is not None and more < spec.train.epochs:
+        raise UsageError(f"--epochs {more}: {run.name} has {spec.train.epochs} already; name more")
+    moved = run if data is None else with_data(run, data)
     with join_processes() as processes:
-        setup = prepare_again(run, processes=processes, announce=console.say)
+        setup = prepare_again(moved, processes=processes, epochs=more, announce=console.say)
         checkpoints = run.checkpoints()
         console.say(f"Resuming {run.name} from {checkpoints[-1].name if checkpoints else 'its start'}.")
-        _follow(setup, run, processes, resume=True)
+        if more is not None:
+            console.say(f"The learning rate goes on where a run of {more} epochs would be by then.")
+        _follow(setup, run, processes, resume=True, changed=more is not None or data is not None)
+
+
+def _check_optimizer_is_kept(run: Run) -> None:
+    from ahekit.training.checkpoint import load_state
+
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        raise RunError(f"{run.name}: it has no checkpoint any more, so it can't be trained on")
+    if load_state(checkpoints[-1]).get("dropped"):
+        raise RunError(
+            f"{run.name}: its optimizer's state was dropped when it finished, so it can't be trained on; start from "
+            f"its weights with `ahekit train --weights {quote(str(run.path))} --epochs N`, and keep the state the next "
+            "time with --set train.keep_optimizer=true"
+        )
+
+
+def start_from_run(flags: Mapping[str, Any], run: Run, *, spec: Path | None) -> Mapping[str, Any]:
+    """A command's flags, and what starting from a run's weights asks for: its network, built for its images.
+
+    Args:
+        spec: The file of the run spec, if one was given; it says which network then.
+    """
+    own = run.spec
+    start: dict[str, Any] = {"transfer": {"start_from": str(run.path.resolve())}}
+    if spec is None:
+        pixels = {name: getattr(own.data, name) for name in ("image_size", "fit", "interpolation")}
+        start |= {"model": own.model.model_dump(), "data": {k: v for k, v in pixels.items() if v is not None}}
+        if "weights" in own.model.params:
+            start["model"]["params"]["weights"] = "none"
+    return merge(start, flags)
+
+
+def named_run(weights: str, root: Path) -> Run | None:
+    """The run that `--weights` names, if it is one and no other source of weights."""
+    is_other = weights in ("hub", "none") or weights.startswith("package:") or Path(weights).is_file()
+    if is_other or not (is_run_path(weights) or weights in {run.name for run in list_runs(root)}):
+        return None
+    return find_run(root, weights)
 
 
 def prove(spec: RunSpec, *, json: bool) -> None:
     """Measure and show how exact accumulation is; exit 1 when a check fails."""
-    from ahekit.training.prove import proof_table, prove_accumulation
+    from ahekit.training.prove import COMPARISONS, proof_table, prove_accumulation
 
-    checks = prove_accumulation(prepare_with_progress(spec))
+    setup = prepare_with_progress(spec)
+    with console.progress("comparing gradients", COMPARISONS) as advance:
+        checks = prove_accumulation(setup, advance=advance)
     console.show_table(proof_table(checks))
     if json:
         for check in checks:
@@ -120,8 +179,12 @@ def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> 
     return setup
 
 
-def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> None:
-    """Train with a display, and say at the end what came of it and what to type next."""
+def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, changed: bool = False) -> None:
+    """Train with a display, and say at the end what came of it and what to type next.
+
+    Args:
+        changed: The run's spec is another one from now on.
+    """
     from ahekit.training.loop import fit
     from ahekit.training.stopping import stop_on_signals
 
@@ -131,6 +194,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
         stop_on_signals() as stop,
         console.training_display(total_steps=steps, epochs=setup.spec.train.epochs) as display,
     ):
+        if changed and processes.is_main:
+            _note_change(setup, run)
         status = fit(setup, run, watcher=display, stop=stop, processes=processes, resume=resume, warn=console.warn)
     if status.state == "interrupted":
         console.say(
@@ -146,3 +211,14 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool) -> No
         measured = "" if value is None else f" ({value:.4f})"
         console.say(f"Best epoch by validation {monitor.words}: {best.epoch}{measured}.")
     console.say("See all numbers with:", f"  ahekit report {quote(str(run.path))}")
+
+
+def _note_change(setup: Setup, run: Run) -> None:
+    """Write down that a run has more epochs now, or its images another place."""
+    before = run.spec.train.epochs
+    facts: dict[str, Any] = {"data": {"root": str(setup.dataset.root.resolve())}}
+    if setup.spec.train.epochs != before:
+        note = {"epochs": before, "to": setup.spec.train.epochs, "step": run.status.step}
+        facts["extended"] = [*(each.model_dump() for each in run.manifest.extended), note]
+        run.clear_predictions()
+    run.rewrite(setup.spec, **facts)

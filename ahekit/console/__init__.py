@@ -8,6 +8,7 @@ and JSON are left.
 from __future__ import annotations
 
 from ahekit.console.bars import PLAIN_INTERVAL, TrainingDisplay, progress, training_display
+from ahekit.console.logs import telling_logs
 from ahekit.console.messages import confirm, error, say, show_json, warn
 from ahekit.console.output import as_markup, configure
 from ahekit.console.tables import show_table
@@ -23,6 +24,7 @@ __all__ = [
     "say",
     "show_json",
     "show_table",
+    "telling_logs",
     "training_display",
     "warn",
 ]

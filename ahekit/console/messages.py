@@ -10,8 +10,11 @@ from typing import Any
 
 from rich.text import Text
 
-from ahekit.console.output import OUTPUT, plain
+from ahekit.console.output import OUTPUT
 from ahekit.errors import UsageError
+from ahekit.wording import plain
+
+_LONGEST_LINE = 4000  # characters of an error
 
 
 def say(*lines: str) -> None:
@@ -29,7 +32,7 @@ def warn(text: str) -> None:
 def error(*lines: str) -> None:
     """An error's line or lines on stderr, each with the tool's name before it."""
     for line in lines:
-        OUTPUT.err.print(plain(f"ahekit: {line}"), style="red", soft_wrap=True)
+        OUTPUT.err.print(plain(f"ahekit: {_shortened(line)}"), style="red", soft_wrap=True)
 
 
 def show_json(values: Any) -> None:
@@ -51,7 +54,19 @@ def confirm(question: str, *, option: str) -> bool:
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to answer; say {option} to agree beforehand")
-    return OUTPUT.err.input(Text(plain(f"{question} [y/N] "))).strip().lower() in ("y", "yes")
+    try:
+        answer = OUTPUT.err.input(Text(plain(f"{question} [y/N] ")))
+    except EOFError:  # Ctrl-D
+        say("")
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _shortened(line: str) -> str:
+    """A line without the middle of somebody's megabyte; what to do stands at its end."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 4 :]}"
 
 
 def _finite(values: Any) -> Any:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
+
+from ahekit.wording import plain
+
+_NARROWEST = 20  # columns that anything can be read in
+
+# rich and Typer draw nothing at all, or a letter a line, on a terminal that claims to have no columns.
+if not (os.environ.get("COLUMNS", "80").isdigit() and int(os.environ.get("COLUMNS", "80")) >= _NARROWEST):
+    del os.environ["COLUMNS"]
 
 
 def _console(*, stderr: bool) -> Console:
@@ -45,24 +54,6 @@ def configure(*, quiet: bool = False, json: bool = False) -> None:
     """
     OUTPUT.quiet = quiet
     OUTPUT.json = json
-
-
-# Other people's file names may hold escape sequences, and marks that turn the direction of what follows: they are
-# shown, not obeyed. A line break in a name would pass for a line of ours.
-_CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
-_SEPARATORS = [0x2028, 0x2029]
-_DIRECTIONS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_SHOWN = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS + _SEPARATORS + _DIRECTIONS}
-
-
-def plain(text: str) -> str:
-    r"""Text on one line that changes nothing but the place it stands in.
-
-    Example:
-        >>> print(plain("a\x1b[2Jb"))
-        a\x1b[2Jb
-    """
-    return text.translate(_SHOWN)
 
 
 def as_markup(text: str) -> str:

@@ -7,8 +7,10 @@ import errno
 import gzip
 import io
 import lzma
+import os
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -26,9 +28,18 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".ta
 
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+# What the readers of the standard library raise over bytes that they trusted: numbers that are none or too long,
+# headers that refer to each other without end, fields that are missing.
 _DAMAGE = (
+    AttributeError,
     EOFError,
-    UnicodeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
     gzip.BadGzipFile,
     lzma.LZMAError,
     tarfile.TarError,
@@ -36,6 +47,11 @@ _DAMAGE = (
     zlib.error,
 )
 _CHUNK = 1 << 20
+
+MAX_DEPTH = 64
+"""Folders around a file. A path of a thousand can be written, and hardly read or removed again."""
+_LONGEST_NAME = 255
+_LONGEST_SHOWN = 120
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,8 @@ class _Job:
     def add(self, name: str, source: IO[bytes] | None) -> None:
         """Write an entry: a file from `source`, or a folder."""
         self.count()
+        if source is None and name.strip("/.") == "":
+            return  # the folder that was packed itself, as tar names it
         target = self._target(name)
         try:
             if source is None:
@@ -139,10 +157,19 @@ class _Job:
         return DataError(f"{self.archive}: {problem}")
 
     def _target(self, name: str) -> Path:
-        parts = name.split("/")
-        if "\0" in name or name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name) or ".." in parts:
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        # "C:x" is a place on another drive too, wherever that drive's folder stands.
+        if "\0" in name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts:
             raise self.error(f"holds {_shown(name)}, which would land outside its folder; don't trust this archive")
-        return self._folder.joinpath(*(part for part in parts if part not in ("", ".")))
+        if not parts:
+            raise self.error(f"holds an entry without a name ({_shown(name)}); pack it again")
+        if len(parts) > MAX_DEPTH:
+            raise self.error(
+                f"holds a path of {len(parts):,} folders ({_shown(name)}), more than {MAX_DEPTH}; pack it again"
+            )
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+            raise self.error(f"holds a name of more than {_LONGEST_NAME} bytes ({_shown(name)}); pack it again")
+        return self._folder.joinpath(*parts)
 
 
 def _unpack_zip(job: _Job) -> None:
@@ -197,6 +224,8 @@ def _add_member(job: _Job, file: tarfile.TarFile, member: tarfile.TarInfo) -> No
     if member.isdir():
         job.add(member.name, None)
     elif member.isreg():
+        if member.size < 0:
+            raise tarfile.ReadError("a file of negative size")
         job.add(member.name, file.extractfile(member))
     else:
         raise _special(job, member.name, link=member.issym() or member.islnk())
@@ -247,9 +276,7 @@ def _damage_told(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(
-            f"{archive}: damaged or cut short ({str(error) or 'it ends too early'}); fetch it again"
-        ) from error
+        raise DataError(f"{archive}: damaged or cut short ({_one_line(error)}); fetch it again") from error
     except NotImplementedError as error:
         raise DataError(f"{archive}: {error}; pack it again, as plain zip or tar") from error
     except OSError as error:
@@ -259,5 +286,13 @@ def _damage_told(archive: Path) -> Iterator[None]:
         raise DataError(f"{archive}: damaged ({error.strerror or error}); fetch it again") from error
 
 
+def _one_line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its headers refer to each other without end"
+    text = " ".join(str(error).split()) or "it ends too early"
+    return text.encode("utf-8", "backslashreplace").decode()[:_LONGEST_SHOWN]
+
+
 def _shown(name: str) -> str:
-    return repr(name.encode("utf-8", "backslashreplace").decode())
+    text = repr(name.encode("utf-8", "backslashreplace").decode())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -13,6 +13,7 @@ from ahekit.data.archive import SUFFIXES, unpack
 from ahekit.data.folder import Folder, scan
 from ahekit.data.places import data_home, sole_writer
 from ahekit.errors import DataError, UnknownNameError, UsageError
+from ahekit.files import full_path
 
 SAMPLE = "sample"
 """The embedded sample's name, which nothing else can have."""
@@ -56,7 +57,7 @@ def install(
             )
         new = staging / "new"
         old = staging / "old"
-        folder = _fill(new, path.expanduser().absolute(), staging / "unpacked", advance)
+        folder = _fill(new, full_path(path), staging / "unpacked", advance)
         if target.exists():
             target.rename(old)
         new.rename(target)
@@ -100,12 +101,15 @@ def unpack_dataset(archive: Path, destination: Path, *, advance: Callable[[], ob
     try:
         return scan(destination, name=plain_name(archive))
     except DataError as error:
-        raise DataError(str(error).replace(str(destination), str(archive))) from error
+        inner = [path for path in destination.rglob("*") if path.name.lower().endswith(SUFFIXES)]
+        names = ", ".join(sorted(path.relative_to(destination).as_posix() for path in inner)[:3])
+        hint = f"; it has archives within it ({names}); unpack it and give one of them" if inner else ""
+        raise DataError(str(error).replace(str(destination), str(archive)) + hint) from error
 
 
 def plain_name(path: Path) -> str:
     """A folder's or archive's name without what tells the kind of archive."""
-    name = path.expanduser().absolute().name
+    name = full_path(path).name
     suffix = next((suffix for suffix in sorted(SUFFIXES, key=len)[::-1] if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
 

@@ -12,12 +12,13 @@ from filelock import FileLock
 from platformdirs import user_cache_path, user_data_path
 
 from ahekit.errors import DataError
+from ahekit.files import full_path
 
 
 def data_home() -> Path:
     """Where datasets are installed: `$AHEKIT_HOME`, else the user's data directory."""
     home = os.environ.get("AHEKIT_HOME")
-    return Path(home).expanduser().absolute() if home else user_data_path("ahekit", appauthor=False)
+    return full_path(home) if home else user_data_path("ahekit", appauthor=False)
 
 
 def cache_home() -> Path:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.errors import RunError
-from ahekit.evaluation.intervals import Interval, affordable_samples, bootstrap, percentile_interval
+from ahekit.evaluation.intervals import (
+    Interval,
+    affordable_samples,
+    bootstrap,
+    centred_interval,
+    paired_share_interval,
+    percentile_interval,
+)
 from ahekit.evaluation.metrics import class_scores, macro_f1
 from ahekit.evaluation.predictions import Predictions
 
@@ -81,7 +88,7 @@ def shared_images(runs: dict[str, Predictions]) -> dict[str, Predictions]:
 def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, seed: int = 0) -> Comparison:
     """Compare two runs' predictions on the same images, in the same order.
 
-    The images are resampled within their class, each with both runs' answers, so what is hard for both cancels out.
+    Pairs of answers are drawn anew within their class, so what is hard for both cancels out.
 
     Source of the test: Q. McNemar, Note on the Sampling Error of the Difference between Correlated Proportions or
     Percentages (1947), https://doi.org/10.1007/BF02295996; its exact form is a binomial test.
@@ -102,12 +109,24 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
     discordant = len(only_first) + len(only_second)
     p_value = float(binomtest(len(only_first), discordant).pvalue) if discordant else 1.0
     whole, resamples = _paired_scores(first, second, samples=samples, seed=seed)
-    differences = [_difference(whole[..., place], resamples[..., place]) for place in range(whole.shape[-1])]
-    by_class = differences[len(FIGURES) :]
+    moves = resamples[:, 1] - resamples[:, 0]
+    figures = {}
+    for place, figure in enumerate(FIGURES):
+        one, other = whole[:, place].tolist()
+        if figure == "accuracy":
+            interval = paired_share_interval(len(only_first), len(only_second), len(first.ids))
+        else:
+            interval = centred_interval(moves[:, place], other - one, lowest=-1.0)
+        figures[figure] = Difference(one, other, interval)
     support = np.bincount(first.labels, minlength=len(first.class_names))
+    by_class: list[Difference | None] = []
+    for place, images in enumerate(support, start=len(FIGURES)):
+        one, other = whole[:, place].tolist()
+        interval = percentile_interval(moves[:, place], other - one)
+        by_class.append(Difference(one, other, interval) if images else None)
     return Comparison(
-        figures=dict(zip(FIGURES, differences[: len(FIGURES)], strict=True)),
-        f1=tuple(one if images else None for one, images in zip(by_class, support, strict=True)),
+        figures=figures,
+        f1=tuple(by_class),
         only_first=only_first,
         only_second=only_second,
         p_value=p_value,
@@ -118,11 +137,13 @@ def _paired_scores(first: Predictions, second: Predictions, *, samples: int, see
     """Both runs' `FIGURES` and F1 by class on all images, `(2, 3 + C)`, and on resamples, `(samples, 2, 3 + C)`."""
     size = len(first.class_names)
     # A row per true class, a column per pair of answers: drawing from it draws images with both runs' answers, without
-    # touching the images again. Of the C^2 columns only those that occur are kept: few, where networks are good.
+    # touching the images again. Of the C^2 columns only those are kept that occur or that the prior lets occur.
     cells = first.labels * size**2 + first.predicted * size + second.predicted
     pairs = np.bincount(cells, minlength=size**3).reshape(size, size**2)
-    columns = np.flatnonzero(pairs.sum(axis=0))
+    all_priors = _pair_prior(size)
+    columns = np.flatnonzero((pairs + all_priors).sum(axis=0))
     counts = pairs[:, columns]
+    prior = all_priors[:, columns]
     # Which class either run predicts in a column, one-hot `(columns, C)`: what a drawn table is multiplied with to sum
     # up either run's own confusion matrix.
     one_hots = [np.eye(size)[columns // size], np.eye(size)[columns % size]]
@@ -133,7 +154,7 @@ def _paired_scores(first: Predictions, second: Predictions, *, samples: int, see
         return np.stack([_scores(np.rint(weights @ one_hot)) for one_hot in one_hots], axis=1)
 
     samples = affordable_samples(samples, max(size, int(np.sqrt(counts.size))))
-    return both(counts[None])[0], bootstrap(counts, both, samples=samples, seed=seed)
+    return both(counts[None])[0], bootstrap(counts, prior, both, samples=samples, seed=seed)
 
 
 def _scores(counts: Floats) -> Floats:
@@ -144,9 +165,21 @@ def _scores(counts: Floats) -> Floats:
     return np.column_stack([accuracy, recall[:, supported].mean(axis=1), macro_f1(counts), f1])
 
 
-def _difference(whole: Floats, resamples: Floats) -> Difference:
-    interval = percentile_interval(resamples[:, 1] - resamples[:, 0])
-    return Difference(float(whole[0]), float(whole[1]), replace(interval, method=f"paired {interval.method}"))
+def _pair_prior(size: int) -> Floats:
+    """Images added to each pair of answers before drawing, `(C, C^2)`.
+
+    A quarter of an image of each true class goes to each of four outcomes: both right, only the first, only the second,
+    and both wrong, then alike.
+    """
+    prior = np.zeros((size, size, size))
+    share = 0.25 / max(size - 1, 1)
+    for label in range(size):
+        wrong = np.delete(np.arange(size), label)
+        prior[label, label, label] = 0.25
+        prior[label, label, wrong] = share
+        prior[label, wrong, label] = share
+        prior[label, wrong, wrong] = share
+    return prior.reshape(size, size**2)
 
 
 def _arranged(predictions: Predictions, order: list[str], class_names: tuple[str, ...]) -> Predictions:
@@ -160,12 +193,44 @@ def _arranged(predictions: Predictions, order: list[str], class_names: tuple[str
 
 
 @dataclass(frozen=True)
+class GroupDifference:
+    """The difference of two means over seeds: second minus first, by Welch's t test.
+
+    Attributes:
+        interval: 95 % of the difference, over training anew; None where either has one seed alone.
+        p_value: Two-sided, of equal means; None likewise.
+    """
+
+    value: float
+    interval: Interval | None
+    p_value: float | None
+
+
+def group_difference(first: list[float], second: list[float]) -> GroupDifference:
+    """Compare a figure of two specs over their seeds, whose spreads may differ.
+
+    Source: B. L. Welch, The Generalization of "Student's" Problem when Several Different Population Variances are
+    Involved (1947), https://doi.org/10.1093/biomet/34.1-2.28.
+    """
+    from scipy.stats import ttest_ind
+
+    value = float(np.mean(second) - np.mean(first))
+    if min(len(first), len(second)) < 2 or np.std(first) + np.std(second) == 0:
+        # Seeds that agree to the last image say nothing of how far another would be: there is no spread to go by.
+        return GroupDifference(value, None, None)
+    result = ttest_ind(second, first, equal_var=False)
+    bounds = result.confidence_interval(0.95)
+    interval = Interval(float(bounds.low), float(bounds.high), f"Welch's t, {len(first)} and {len(second)} seeds")
+    return GroupDifference(value, interval, float(result.pvalue))
+
+
+@dataclass(frozen=True)
 class SeedSpread:
     """A figure over the seeds of one spec.
 
     Attributes:
         deviation: Sample standard deviation; None for one seed.
-        interval: 95 % of the mean, by Student's t; None for one seed.
+        interval: 95 % of the mean, by Student's t; None for one seed, and for seeds that agree to the last image.
     """
 
     mean: float
@@ -181,5 +246,7 @@ def seed_spread(values: list[float]) -> SeedSpread:
     if len(values) < 2:
         return SeedSpread(mean, None, None)
     deviation = float(np.std(values, ddof=1))
+    if deviation == 0:
+        return SeedSpread(mean, 0.0, None)
     half = float(t.ppf(0.975, len(values) - 1)) * deviation / np.sqrt(len(values))
     return SeedSpread(mean, deviation, Interval(mean - half, mean + half, f"Student's t, {len(values)} seeds"))

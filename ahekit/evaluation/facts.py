@@ -75,9 +75,10 @@ def length_words(record: RunRecord) -> str:
     """How many epochs were trained, in which time, and how it ended."""
     took = time_words(record)
     reason = record.status.reason
+    extended = "".join(f", after {note.epochs} had ended it" for note in record.manifest.extended)
     return (
-        f"{len(record.epochs)} of {record.spec.train.epochs} epochs{f' in {took}' if took else ''}; {record.state}"
-        + (f": {reason}" if reason else "")
+        f"{len(record.epochs)} of {record.spec.train.epochs} epochs{extended}{f' in {took}' if took else ''}; "
+        f"{record.state}" + (f": {reason}" if reason else "")
     )
 
 

@@ -5,17 +5,17 @@ Both are macro averages, one class against the rest, over the classes that have 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.intervals import Interval, Z, wilson_interval
 from ahekit.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
 
-_Z = 1.959964  # of a two-sided 95 % interval
 _MAX_SAMPLES = 1_000
 _CELLS = 200_000_000  # images x classes x resamples of the average precision: about 5 seconds
 _CHUNK_CELLS = 4_000_000
@@ -56,8 +56,8 @@ def roc_auc(predictions: Predictions) -> Ranked:
         return Ranked(np.nan, areas, None)
     value = float(areas[has_area].mean())
     # Summed over the classes before they are squared: parts of one image vary together.
-    error = float(np.sqrt((parts**2).sum()) / has_area.sum())
-    return Ranked(value, areas, Interval(max(0.0, value - _Z * error), min(1.0, value + _Z * error), "DeLong"))
+    half = Z * float(np.sqrt((parts**2).sum()) / has_area.sum())
+    return Ranked(value, areas, _widened(areas, labels, half, half, _perfect_area, "DeLong"))
 
 
 def average_precision(predictions: Predictions, *, samples: int = _MAX_SAMPLES, seed: int = 0) -> Ranked:
@@ -82,9 +82,68 @@ def average_precision(predictions: Predictions, *, samples: int = _MAX_SAMPLES, 
     for start in range(0, samples, chunk):
         weights = _draw(generator, labels, min(chunk, samples - start))
         means.append(np.mean([order.average_precision(weights) for order in orders.values()], axis=0))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    interval = Interval(float(low), float(high), f"stratified bootstrap, {samples:,d} resamples")
-    return Ranked(float(np.nanmean(values)), values, interval)
+    value = float(np.nanmean(values))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975]).tolist()
+    method = f"stratified bootstrap, {samples:,d} resamples"
+    return Ranked(value, values, _widened(values, labels, value - low, high - value, _perfect_precision, method))
+
+
+def _widened(
+    by_class: Floats,
+    labels: NDArray[np.int64],
+    below: float,
+    above: float,
+    lowest: Callable[[int, int], float],
+    method: str,
+) -> Interval:
+    """An interval of the mean over the classes, from its distances below and above it, that allows for perfect classes.
+
+    Where every image of a class ranks above all others, the images themselves hold nothing to estimate a variance from,
+    and the class adds none to the mean's. What it adds below comes from a bound made for that case; the distances of
+    single figures add up to that of their mean as squares (the method of variance estimates recovery).
+
+    Args:
+        lowest: Lower bound of a perfect class's figure, from its number of images and that of the others.
+
+    Source: G. Y. Zou, A. Donner, Construction of Confidence Limits about Effect Measures: A General Approach (2008),
+    https://doi.org/10.1002/sim.3095.
+    """
+    ranked = np.flatnonzero(np.isfinite(by_class))
+    value = float(by_class[ranked].mean())
+    support = np.bincount(labels, minlength=len(by_class))
+    perfect = [index for index in ranked.tolist() if by_class[index] >= 1]
+    room = [1 - lowest(int(support[index]), int(len(labels) - support[index])) for index in perfect]
+    if room:
+        method += ", widened for perfect classes"
+    low = value - float(np.sqrt(max(below, 0.0) ** 2 + (np.array(room) ** 2).sum() / len(ranked) ** 2))
+    return Interval(max(0.0, low), min(1.0, max(value, value + above)), method)
+
+
+def _perfect_area(images: int, others: int) -> float:
+    """Lower bound of an area under the ROC curve that is 1 on so many images.
+
+    Source: R. G. Newcombe, Confidence Intervals for an Effect Size Measure Based on the Mann-Whitney Statistic, part 2
+    (2006), https://doi.org/10.1002/sim.2256 (method 5): the variance is taken at the bound and not at the estimate.
+    """
+    from scipy.optimize import brentq
+
+    extra = (images + others) / 2 - 1
+
+    def excess(area: float) -> float:
+        spread = area * (1 - area) * (1 + extra * ((1 - area) / (2 - area) + area / (1 + area))) / (images * others)
+        return float((1 - area) ** 2 - Z**2 * spread)
+
+    # Just below 1 the variance outweighs the squared distance, which grows faster.
+    return float(brentq(excess, 0.0, 1 - 1e-12))
+
+
+def _perfect_precision(images: int, others: int) -> float:
+    """Lower bound of an average precision that is 1 on so many images: Wilson's of a share.
+
+    Source: K. Boyd, K. H. Eng, C. D. Page, Area under the Precision-Recall Curve (2013),
+    https://doi.org/10.1007/978-3-642-40994-3_29, where a binomial interval holds best.
+    """
+    return wilson_interval(images, images).low
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ahekit.data.decode import decode
+from ahekit.data.ids import sample_path
 from ahekit.errors import DataError
 from ahekit.evaluation.record import RunRecord
 from ahekit.preprocessing import Preprocessing
 from ahekit.sections import Figure
-from ahekit.wording import counted
+from ahekit.wording import counted, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -55,7 +56,7 @@ def thumbnails(
     """A figure of the images, in reading order; none when the dataset is gone or there is nothing to show."""
     if record.data_root is None or not images:
         return ()
-    pixels = [_pixels(record.data_root / image.id) for image in images]
+    pixels = [_pixels(record.data_root, image.id) for image in images]
     unreadable = sum(picture is None for picture in pixels)
     if unreadable:
         caption += f" {counted(unreadable, 'image')} can't be read any more."
@@ -75,7 +76,8 @@ def pictures(
     columns = min(columns, len(images))
     aspect = next((picture.shape[1] / picture.shape[0] for picture in pixels if picture is not None), 1.0)
     width = _INCHES * aspect + _GAP
-    words = ["\n".join(textwrap.fill(line, int(width / _LETTER_INCHES)) for line in image.lines) for image in images]
+    letters = int(width / _LETTER_INCHES)
+    words = ["\n".join(textwrap.fill(plain(line), letters) for line in image.lines) for image in images]
     height = _INCHES + _LINE_INCHES * max(text.count("\n") + 1 for text in words) + 2 * _GAP
     grid = _Grid(columns, -(-len(images) // columns), width, height)
     spoken = "; ".join(" ".join(image.lines) for image in images[:columns])
@@ -103,9 +105,9 @@ def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _pixels(path: Path) -> NDArray[np.uint8] | None:
+def _pixels(root: Path, sample_id: str) -> NDArray[np.uint8] | None:
     try:
-        return decode(path, Preprocessing(size=_SIDE, fit="pad"))
+        return decode(sample_path(root, sample_id), Preprocessing(size=_SIDE, fit="pad"))
     except DataError:
         return None  # counted in the caption
 

@@ -70,6 +70,23 @@ def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) 
     return np.array(correlations)
 
 
+def likeness(maps: NDArray[np.floating]) -> float:
+    """How alike maps of different images are: the mean correlation of all pairs of `(B, ...)`; NaN without a pair.
+
+    1 where all are one map up to scale; maps that are the same number everywhere have no shape and don't count.
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    # Rounding alone gives a constant map of large numbers some spread.
+    shaped = lengths > 1e-9 * np.maximum(np.linalg.norm(flat, axis=1), 1e-300)
+    directions = centred[shaped] / lengths[shaped, None]
+    if len(directions) < 2:
+        return float("nan")
+    pairs = np.triu_indices(len(directions), 1)
+    return float((directions @ directions.T)[pairs].mean())
+
+
 def replacement_curve(
     score: Score, images: Tensor, others: Tensor, maps: Tensor, *, steps: int = 20, seed: int = 0
 ) -> Floats:

@@ -18,6 +18,7 @@ from ahekit import __version__
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import Pictures, picture_name
 from ahekit.sections import Cell, format_cell
+from ahekit.wording import plain
 
 _CSS_DOTS_PER_INCH = 96
 _SHORT_TEXT = 28  # characters of a cell that isn't broken into lines: a class, a run's name
@@ -56,12 +57,18 @@ def render_html(report: Report, pictures: Pictures) -> str:
     )
 
 
+def _harmless(value: object) -> object:
+    """Text of the page with the control and direction marks of other people's names spelled out."""
+    return plain(" ".join(value.split())) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("ahekit", "reporting"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -78,7 +85,7 @@ def _sort_value(cell: Cell) -> Markup:
 
 def _with_code(text: str) -> Markup:
     """Text with what stands in backticks, as commands do, set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(plain(" ".join(text.split()))))))
 
 
 def _data_uri(svg: bytes) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from ahekit.reporting.drawing import picture_name
 from ahekit.sections import Figure, Section, Table
 
 SCHEMA_VERSION = 1
+_HIDDEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def render_json(report: Report, figures: str | None = None) -> str:
@@ -30,7 +32,9 @@ def render_json(report: Report, figures: str | None = None) -> str:
         "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
         "sections": [_section(section, figures) for section in report.sections],
     }
-    return json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # JSON itself escapes only the controls below a space. The others stand in strings alone, and may be escaped there.
+    return _HIDDEN.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
 def _section(section: Section, figures: str | None) -> dict[str, Any]:

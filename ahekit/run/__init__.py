@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from ahekit.run.finding import check_classes, find_run, list_runs, runs_root
+from ahekit.run.finding import BEST, check_classes, find_checkpoint, find_run, list_runs, runs_root
 from ahekit.run.folder import Run, resume_command
+from ahekit.run.moved import with_data
 from ahekit.run.removal import check_removable, remove_run
 
 __all__ = [
+    "BEST",
     "Run",
     "check_classes",
     "check_removable",
+    "find_checkpoint",
     "find_run",
     "list_runs",
     "remove_run",
     "resume_command",
     "runs_root",
+    "with_data",
 ]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ahekit.data.dataset import Dataset
 
 DEFAULT_ROOT = Path("runs")
+BEST = "best"
+LAST = "last"
 
 
 def runs_root(asked: Path | None = None) -> Path:
@@ -79,10 +81,33 @@ def _named(root: Path, name: str) -> Run:
 
 def is_run_path(name: str) -> bool:
     """Whether a name is the path of a run."""
-    try:
-        return (Path(name) / "spec.yaml").is_file()
-    except (OSError, ValueError):  # too long a name, a folder that may not be searched, a null byte
-        return False
+    return Run(Path(name)).is_there
+
+
+def find_checkpoint(run: Run, name: str = BEST) -> Path:
+    """A checkpoint's folder by "best", "last", its name or an unambiguous part of it.
+
+    Raises:
+        RunError: The run has none yet, or its best one is gone.
+        UnknownNameError: None goes by the name.
+        UsageError: Several do.
+    """
+    folders = {path.name: path for path in run.checkpoints()}
+    if not folders:
+        raise RunError(f"{run.name} has no checkpoint yet; wait for its first epoch, or choose another run with --run")
+    if name == LAST:
+        return next(reversed(folders.values()))
+    if name == BEST:
+        noted = run.status.best.checkpoint
+        if noted not in folders:
+            raise RunError(f"{run.name}: its best checkpoint isn't there; take --checkpoint last")
+        return folders[noted]
+    fitting = [folder for folder in folders if folder == name] or [folder for folder in folders if name in folder]
+    if not fitting:
+        raise UnknownNameError("checkpoint", name, [BEST, LAST, *folders])
+    if len(fitting) > 1:
+        raise UsageError(f"{name!r} fits {len(fitting)} checkpoints: {', '.join(fitting)}; name one in full")
+    return folders[fitting[0]]
 
 
 def check_classes(run: Run, dataset: Dataset) -> None:

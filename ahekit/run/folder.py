@@ -49,6 +49,9 @@ _STAMP = "%Y%m%d-%H%M%S"
 _LOCK_SECONDS = 2.0
 _CHECKPOINT = re.compile(r"step-\d+[\w-]*")
 _DRAFT = re.compile(r"\.step-\d+[\w-]*\.\w+")
+_DRAFT_FILE = re.compile(
+    r"\.((run|manifest|status)\.json|spec\.yaml|history\.jsonl|(train|val|test)\.safetensors)\.[0-9a-f]{8}"
+)
 _LONGEST = 300  # characters of a spec's problem that are told
 
 
@@ -65,10 +68,12 @@ class Run:
 
     Attributes:
         path: The folder.
+        data: Where its images are now, when they are no longer where its spec says; see `with_data`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, data: Path | None = None) -> None:
         self.path = path
+        self.data = data
 
     @property
     def name(self) -> str:
@@ -133,15 +138,20 @@ class Run:
         return True
 
     @property
+    def fault(self) -> str:
+        """Why its spec can't be read; empty when it can."""
+        try:
+            _ = self.spec
+        except RunError as error:
+            return str(error)
+        return ""
+
+    @property
     def is_ours(self) -> bool:
         """Whether ahekit made the folder: it says so inside, or, of before it did, holds what only a run holds."""
         if Mark.read(self.path / MARK).kind == "run":
             return True
-        try:
-            _ = self.spec
-        except RunError:
-            return False
-        return bool(self.manifest.ahekit)
+        return not self.fault and bool(self.manifest.ahekit)
 
     @property
     def made(self) -> float:
@@ -162,13 +172,16 @@ class Run:
         path = self.path / "spec.yaml"
         try:
             check_regular(path)
-            return validate(RunSpec, read_yaml(path))
+            spec = validate(RunSpec, read_yaml(path, RunSpec))
         except OSError as error:
             raise RunError(f"{path}: can't be read ({error.strerror or error})") from error
         except (SpecError, UsageError) as error:
             raise RunError(f"{path}: {' '.join(str(error).split())[:_LONGEST]}") from error
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise RunError(f"{path}: not a run spec ({type(error).__name__})") from error
+        if self.data is None:
+            return spec
+        return spec.model_copy(update={"data": spec.data.model_copy(update={"source": str(self.data)})})
 
     @property
     def manifest(self) -> Manifest:
@@ -186,6 +199,29 @@ class Run:
             change = {"state": "interrupted", "reason": status.reason or "the process ended without a word"}
             return status.model_copy(update=change)
         return status
+
+    def rewrite(self, spec: RunSpec, **facts: Any) -> None:
+        """Replace the spec, and note facts in the manifest; what else stands there stays.
+
+        Raises:
+            RunError: The manifest can't be read, or the folder can't be written.
+        """
+        path = self.path / "manifest.json"
+        try:
+            values = from_json(read_regular(path))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: can't be read ({error}); restore it") from error
+        for name, value in facts.items():
+            both = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
+            values[name] = {**values[name], **value} if both else value
+        self.write_json("manifest.json", values)
+        self.write_bytes("spec.yaml", to_yaml(spec).encode())
+
+    def clear_predictions(self) -> None:
+        """Remove the predictions, which are those of weights that will no longer be the chosen ones."""
+        for file in (self.path / "predictions").glob("[!.]*.safetensors"):
+            with _writing(file):
+                file.unlink()
 
     def write_status(self, state: str, reason: str = "", **more: Any) -> None:
         """Note the state, why, and what else is to be remembered."""
@@ -228,11 +264,17 @@ class Run:
             return False  # a folder that can't be written to isn't being trained from here
 
     def _clear_drafts(self) -> None:
-        """Remove checkpoints that a killed process left half written or half removed."""
-        folder = self.path / "checkpoints"
-        if folder.is_symlink():
+        """Remove what a killed process left half written or half removed; nothing else, and nothing behind a link."""
+        predictions = self.path / "predictions"
+        for folder in (self.path, *([] if predictions.is_symlink() else [predictions])):
+            for draft in folder.glob(".*"):
+                if _DRAFT_FILE.fullmatch(draft.name) and draft.is_file() and not draft.is_symlink():
+                    with suppress(OSError):
+                        draft.unlink()
+        checkpoints = self.path / "checkpoints"
+        if checkpoints.is_symlink():
             return
-        for draft in folder.glob(".step-*"):
+        for draft in checkpoints.glob(".step-*"):
             if _DRAFT.fullmatch(draft.name) and not draft.is_symlink():
                 shutil.rmtree(draft, ignore_errors=True)
 
@@ -391,7 +433,7 @@ class Run:
             history=self.history(faults=faults),
             predictions=self.predictions(),
             state=status.state,
-            data_root=_folder(manifest.data.root),
+            data_root=self.data or _folder(manifest.data.root),
             status=status,
             faults=tuple(faults),
         )

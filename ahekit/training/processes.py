@@ -5,7 +5,6 @@ Started by `torchrun --nproc-per-node N -m ahekit train …`, which sets RANK, W
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +17,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ahekit.errors import AhekitError, TrainingError, UsageError
+from ahekit.errors import AhekitError, TrainingError
+from ahekit.training.launch import read_launch
 
 TIMEOUT = timedelta(minutes=10)
 _BROKEN_LINE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|timed out|broken pipe", re.IGNORECASE)
@@ -114,39 +114,19 @@ class Processes:
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the other processes that torchrun started, if it did; leave them at the end."""
-    world = _from_environment("WORLD_SIZE", 1)
-    if world == 1:
+    launch = read_launch()
+    if launch.world == 1:
         yield Processes()
         return
-    rank = _from_environment("RANK", None)
-    local_rank = _from_environment("LOCAL_RANK", None)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank)
+        torch.cuda.set_device(launch.local_rank)
     with _explained():
         dist.init_process_group(backend, timeout=TIMEOUT)
     try:
-        yield Processes(rank, world, local_rank)
+        yield Processes(launch.rank, launch.world, launch.local_rank)
     finally:
         dist.destroy_process_group()
-
-
-def torchrun_rank() -> int:
-    """This process's rank by the environment alone; for those who decide whether to speak before joining.
-
-    Raises:
-        UsageError: The environment names a rank that is none.
-    """
-    return _from_environment("RANK", 0)
-
-
-def _from_environment(name: str, default: int | None) -> int:
-    text = os.environ.get(name, "" if default is None else str(default))
-    if not text.isdecimal() or (name == "WORLD_SIZE" and not int(text)):
-        raise UsageError(
-            f"${name} is {text!r}, not a number of processes; unset it, or start with torchrun, which sets it"
-        )
-    return int(text)
 
 
 @contextmanager

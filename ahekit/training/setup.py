@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
 from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
+from ahekit.training.run_weights import load_run_weights
+from ahekit.wording import counted
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -157,7 +161,7 @@ def prepare(
     spec = decide_views(spec, freezing)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
-    weights = built.pretrained() if pretrained and built.pretrained else None
+    weights = _first_weights(built, spec, tuple(folder.class_names)) if pretrained else None
     preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
     dataset = load_dataset(folder, preprocessing, progress=progress)
     splits = make_splits(
@@ -170,6 +174,7 @@ def prepare(
     )
     for note in splits.notes:
         announce(note)
+    spec = fit_accumulation(spec, len(splits.train), processes.world, announce)
     edition = recognize_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
@@ -198,8 +203,30 @@ def prepare(
     )
 
 
-def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], None] = lambda text: None) -> Setup:
+def fit_accumulation(spec: RunSpec, images: int, processes: int, announce: Callable[[str], None]) -> RunSpec:
+    """The spec with no more accumulation steps than an epoch has micro-batches, where nobody asked for their number."""
+    optim = spec.optim
+    most = max(math.ceil(images / (optim.batch_size * processes)), 1)
+    if "accumulation_steps" in optim.model_fields_set or optim.accumulation_steps <= most:
+        return spec
+    announce(
+        f"accumulation steps: {most} instead of {optim.accumulation_steps}, since {counted(images, 'training image')} "
+        f"fill no more micro-batches of {optim.batch_size}; --accum and --batch-size choose"
+    )
+    return spec.model_copy(update={"optim": optim.model_copy(update={"accumulation_steps": most})})
+
+
+def prepare_again(
+    run: Run,
+    *,
+    processes: Processes,
+    epochs: int | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Setup:
     """Bring a stored run's parts together again, with the splits it stored.
+
+    Args:
+        epochs: To train in all, where that isn't what the run's spec says.
 
     Raises:
         RunError: The dataset's images or classes are not those the run was made with.
@@ -210,9 +237,12 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
             f"{run.name}: trained by {manifest.processes} process(es), resumed by {processes.world}, which would be "
             f"another training; go on with `{resume_command(run.path, manifest.processes)}`"
         )
+    spec = run.spec
+    if epochs is not None:
+        spec = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": epochs})})
     # A run that was stopped before its first checkpoint starts from the pretrained weights again.
     setup = prepare(
-        run.spec,
+        spec,
         processes=processes,
         announce=announce,
         pretrained=not run.checkpoints(),
@@ -222,11 +252,19 @@ def prepare_again(run: Run, *, processes: Processes, announce: Callable[[str], N
     if manifest.data.fingerprint != setup.dataset.fingerprint:
         raise RunError(
             f"{run.name}: the images in {setup.dataset.root} are not those the run was made with; restore them, "
-            f"or start a new run with `ahekit train --spec {run.path / 'spec.yaml'}`"
+            "name the folder that holds them now with --data, or start a new run with "
+            f"`ahekit train --spec {run.path / 'spec.yaml'}`"
         )
     splits = splits_from_ids(manifest.splits.model_dump(), setup.dataset)
     prefix = plan_prefix(setup.spec, setup.built, setup.freezing, splits)
     return replace(setup, splits=splits, prefix=prefix)
+
+
+def _first_weights(built: BuiltModel, spec: RunSpec, class_names: tuple[str, ...]) -> LoadedWeights | None:
+    """Load what the spec says that the network starts from; None: from random weights."""
+    if spec.transfer.start_from is not None:
+        return load_run_weights(built, Run.open(Path(spec.transfer.start_from)), class_names)
+    return built.pretrained() if built.pretrained else None
 
 
 def overview(setup: Setup, processes: Processes) -> Table:
@@ -254,7 +292,7 @@ def overview(setup: Setup, processes: Processes) -> Table:
     ]
     if processes.world > 1:
         rows.insert(6, ("processes", str(processes.world)))
-    if setup.built.pretrained is not None:
+    if setup.built.pretrained is not None or setup.weights is not None:
         rows[3:3] = [("pretrained weights", _weights(setup)), ("pixels", _pixels(setup.dataset.preprocessing))]
     note = ""
     if optim.accumulation_steps > 1 and _has_batch_norm(setup.built):

@@ -12,7 +12,7 @@ import numpy as np
 from ahekit.data.classes import display_name
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.comparison import Difference
-from ahekit.evaluation.intervals import Interval, wilson_interval
+from ahekit.evaluation.intervals import Interval
 from ahekit.evaluation.metrics import ClassScores, confusion_counts, macro_scores, per_class, weighted_scores
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
@@ -118,7 +118,7 @@ def _difference(f1: Difference | None) -> tuple[Cell, ...]:
 def _intervals(predictions: Predictions, params: BootstrapParams) -> dict[str, list[Interval]]:
     resampled = resample(predictions, samples=params.resamples, seed=params.seed)
     classes = range(len(predictions.class_names))
-    return {figure: [resampled.interval(figure, index) for index in classes] for figure in CLASS_FIGURES}
+    return {figure: [resampled.class_interval(figure, index) for index in classes] for figure in CLASS_FIGURES}
 
 
 def _table(
@@ -134,29 +134,12 @@ def _table(
         means = (value for figure in CLASS_FIGURES for value in (average[figure], None))
         rows.append((name, *means, total))
     empty = [display_name(score.name) for score in scores if not score.support]
-    note = "Support: images of the class. 95%: stratified bootstrap over all images, one resampling for all figures."
+    note = (
+        "Support: images of the class. 95%: of recall Wilson's interval, of precision and F1 by a smoothed bootstrap."
+    )
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
-    note += _certainty(scores, by_figure["recall"])
     return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
-
-
-def _certainty(scores: list[ClassScores], intervals: list[Interval]) -> str:
-    """What an interval without width means: always or never found, a class leaves the bootstrap nothing to vary."""
-    bounds = []
-    for score, interval in zip(scores, intervals, strict=True):
-        if score.support and not _has_width(interval):
-            right = round(score.recall * score.support)
-            bounds.append(
-                f"{display_name(score.name)} ({right} of {score.support}) {wilson_interval(right, score.support)}"
-            )
-    if not bounds:
-        return ""
-    return f" An interval without width is no certainty; Wilson's interval of the recall is, of {listed(bounds)}."
-
-
-def _has_width(interval: Interval) -> bool:
-    return interval.high > interval.low
 
 
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
@@ -164,9 +147,9 @@ def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
     measured.sort(key=lambda pair: pair[0].f1)
     weakest, interval = measured[0]
     strongest = measured[-1][0]
-    sure = f", with 95% confidence between {interval.low:.3f} and {interval.high:.3f}" if _has_width(interval) else ""
     sentences = [
-        f"The weakest class is {display_name(weakest.name)}: F1 {weakest.f1:.3f}{sure} on its "
+        f"The weakest class is {display_name(weakest.name)}: F1 {weakest.f1:.3f}, with 95% confidence between "
+        f"{interval.low:.3f} and {interval.high:.3f}, on its "
         f"{counted(weakest.support, 'image')}. {_weakness(weakest)}"
     ]
     if len(measured) > 1:

@@ -84,11 +84,10 @@ def _row(name: str, resampled: Resampled, ranked: dict[str, Ranked]) -> tuple[Ce
 
 def _table(split: str, rows: dict[str, tuple[Cell, ...]], images: int) -> Table:
     note = (
-        f"95% intervals over draws of {counted(images, 'image')}, each class keeping its number. One resampling serves "
-        "every figure whose method is the largest bootstrap; ROC-AUC and average precision sort the images anew for "
-        "each draw, so theirs are DeLong's formula and a smaller bootstrap. The final metrics give accuracy by "
-        "Wilson's formula instead, which holds at 0 and 1 too. Another seed of training moves the figures "
-        "as well, and is not in the intervals."
+        f"95% intervals over draws of {counted(images, 'image')}. Shares of the images have Wilson's interval; what "
+        "rests on the confusion matrix shares one resampling of it, smoothed so that a class that is always right in "
+        "these images need not be so in others; ROC-AUC and average precision sort the images anew. Another seed of "
+        "training moves the figures as well, and is not in the intervals."
     )
     return Table(f"Figures and 95% intervals, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows.values()), note)
 
@@ -100,9 +99,9 @@ def _reading(rows: dict[str, tuple[Cell, ...]], images: int) -> str:
         if isinstance(row[2], float) and isinstance(row[3], float)
     }
     sentences = [
-        f"With {counted(images, 'image')} accuracy is known to within "
-        f"±{widths['accuracy'] / 2:.3f} and macro-F1 to within ±{widths['macro_f1'] / 2:.3f}: two networks whose "
-        "figures differ by less can't be told apart by these figures alone."
+        f"With {counted(images, 'image')} accuracy is known to within ±{widths['accuracy'] / 2:.3f} and macro-F1 to "
+        f"within ±{widths['macro_f1'] / 2:.3f}: two networks whose figures differ by less can't be told apart by these "
+        "figures alone."
     ]
     if "top3" in rows:
         sentences.append(f"The true class is among the {TOP} most likely in {rows['top3'][1]:.1%} of the images.")

@@ -67,7 +67,8 @@ def _figures(predictions: Predictions, params: LeakFree.Params) -> dict[str, lis
     for name in NAMES:
         if name in resampled.values:
             interval = resampled.interval(name)
-            figures[name] = [float(resampled.values[name]), interval.low, interval.high]
+            ends = [None, None] if interval is None else [interval.low, interval.high]
+            figures[name] = [float(resampled.values[name]), *ends]
     ranked = {"roc_auc": roc_auc(predictions), "average_precision": average_precision(predictions, seed=params.seed)}
     for name, figure in ranked.items():
         if figure.interval is not None:

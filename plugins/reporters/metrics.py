@@ -125,6 +125,8 @@ def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Ve
     images = int(counts.sum())
     correct = int(counts.trace())
     support = counts.sum(axis=1)
+    f1_interval = resampled.interval("macro_f1")
+    assert f1_interval is not None  # macro-F1 is finite wherever there is an image
     return _Verdict(
         split=split,
         images=images,
@@ -133,7 +135,7 @@ def _judge(split: str, predictions: Predictions, params: BootstrapParams) -> _Ve
         largest_class=predictions.class_names[int(support.argmax())],
         macro_f1=float(macro_f1(counts)),
         accuracy_interval=wilson_interval(correct, images),
-        f1_interval=resampled.interval("macro_f1"),
+        f1_interval=f1_interval,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,18 @@ def test_a_validator_that_exits_is_one_line(cli: Cli, tmp_path: Path) -> None:
     done = cli("--plugin", file, "model", "show", "odd", "--set", "width=4")
     assert (done.code, done.err) == (1, f"ahekit: model 'odd' of file {file} is broken: SystemExit: 4\n")
     assert cli("--plugin", file, "model", "show", "odd", "--set", "widht=4").code == 2
+
+
+def test_what_a_library_logs_is_a_warning_of_one_line_and_leaves_no_handler(cli: Cli, tmp_path: Path) -> None:
+    handlers = list(logging.getLogger().handlers)
+    file = tmp_path / "loud.py"
+    file.write_text(
+        "import logging\nlogging.getLogger('timm.models').warning('a name: %s', 'x\\x1b[31m\\ny')\n"
+        "logging.getLogger('timm.models').info('nothing to tell')\n"
+    )
+    done = cli("--plugin", file, "plugins")
+    assert done.code == 0
+    (line,) = done.err.splitlines()
+    assert line.startswith("warning: timm: a name: x")
+    assert "\x1b" not in line
+    assert logging.getLogger().handlers == handlers

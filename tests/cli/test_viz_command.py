@@ -35,7 +35,11 @@ def write_run(
 ) -> Run:
     """A cnn5 with few channels on pictures of 16 x 16; its best checkpoint and its last differ."""
     params = {"channels": list(channels), "hidden": [8]}
-    fields = {"model": {"name": "cnn5", "params": params}, "data": {"source": str(data), "image_size": 16}}
+    fields = {
+        "model": {"name": "cnn5", "params": params},
+        "data": {"source": str(data), "image_size": 16},
+        "train": {"average_decay": 0},
+    }
     spec = validate(RunSpec, fields)
     splits = {
         split: sorted(path.relative_to(data).as_posix() for path in (data / split).rglob("*.png"))
@@ -117,7 +121,21 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).save(gray)
 
     outcome = cli(
-        *("viz", "activations", "-l", "conv1", "--image", gray, "--image", gray, "--runs", runs, "--svg", "--json"),
+        *(
+            "viz",
+            "activations",
+            "-l",
+            "conv1",
+            "--image",
+            gray,
+            "--image",
+            gray,
+            "--runs",
+            runs,
+            "--format",
+            "png,svg",
+            "--json",
+        ),
         *("--show-units", "3", "--set", "show_units=2", "--out", tmp_path / "out"),
     )
 
@@ -479,7 +497,7 @@ def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path
     assert (outcome.code, outcome.err) == (0, "")
     (section,) = json.loads((run.path / "report" / "report.json").read_text())["sections"]
     maps, images = section["figures"]
-    assert [line[0] for line in maps["data"]["lines"]] == list(CLASSES)
+    assert [line[0] for line in maps["data"]["lines"]] == [f"true: {name}" for name in CLASSES]
     assert all(name.startswith(f"test/{label}/") for name, label in zip(maps["data"]["ids"], CLASSES, strict=True))
     assert [line[0] for line in images["data"]["lines"]] == list(CLASSES)
     assert section["values"]["activation_maps"]["method"].startswith("Grad-CAM of ")

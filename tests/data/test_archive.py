@@ -12,11 +12,13 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ahekit.data.archive import Limits, unpack
+from ahekit.data.installed import unpack_dataset
 from ahekit.errors import DataError
 
 FORMATS = ["zip", "tar", "gztar", "bztar", "xztar"]
@@ -69,6 +71,15 @@ def error_of(archive: Path, *, limits: Limits | None = None) -> str:
     assert "\n" not in message
     assert message.startswith(f"{archive}: ")
     return message.removeprefix(f"{archive}: ")
+
+
+def unpacked_or_refused(archive: Path) -> str:
+    """Nothing where the archive unpacks, else the one line that says why not; then nothing is left."""
+    out = archive.parent / "out"
+    with suppress(DataError):
+        unpack(archive, out)
+        return ""
+    return error_of(archive)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -286,6 +297,131 @@ def test_an_interrupted_unpacking_leaves_nothing(tmp_path: Path, kind: str, stop
     with pytest.raises(stop):
         unpack(archive, tmp_path / "out", advance=advance)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("depth", [65, 1500])
+def test_a_path_too_deep_to_be_removed_again_is_refused(tmp_path: Path, depth: int) -> None:
+    name = "d/" * depth + "1.jpg"
+    for archive in (
+        tar_of(tmp_path / "a.tar", (name, tarfile.REGTYPE, b"x")),
+        zip_of(tmp_path / "b.zip", (name, b"x")),
+    ):
+        message = error_of(archive)
+        assert f"holds a path of {depth + 1:,} folders ('d/d/" in message
+        assert len(message) < 300
+
+
+def test_a_folder_too_deep_is_refused_as_a_file_there_would_be(tmp_path: Path) -> None:
+    archive = tar_of(tmp_path / "a.tar", ("apse/" * 80, tarfile.DIRTYPE, b""))
+    assert "more than 64; pack it again" in error_of(archive)
+
+
+def test_a_name_longer_than_file_systems_take_is_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", ("apse/" + "ü" * 200 + ".jpg", b"x"))
+    assert "a name of more than 255 bytes" in error_of(archive)
+
+
+@pytest.mark.parametrize("name", ["C:1.jpg", "c:\\x\\1.jpg", "\\\\server\\share\\1.jpg"])
+def test_drives_and_shares_of_windows_are_outside_too(tmp_path: Path, name: str) -> None:
+    assert "would land outside its folder" in error_of(zip_of(tmp_path / "a.zip", (name, b"x")))
+
+
+@pytest.mark.parametrize("name", ["", ".", "./", "//"])
+def test_an_entry_without_a_name_is_refused_or_passed_over(tmp_path: Path, name: str) -> None:
+    archive = tar_of(tmp_path / "a.tar", (name or "x", tarfile.DIRTYPE, b""), ("apse/1.jpg", tarfile.REGTYPE, b"x"))
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"apse/1.jpg": b"x"}
+    assert "without a name" in error_of(tar_of(tmp_path / "b.tar", (".", tarfile.REGTYPE, b"x")))
+
+
+def test_names_that_differ_in_case_or_unicode_form_alone_are_both_kept(tmp_path: Path) -> None:
+    names = ["apse/A.jpg", "apse/a.jpg", "apse/\u00e9.jpg", "apse/e\u0301.jpg"]
+    archive = zip_of(tmp_path / "a.zip", *((name, name.encode()) for name in names))
+    # On a file system that can't tell them apart it is refused, as holding one of them twice.
+    refusal = unpacked_or_refused(archive)
+    assert "twice" in refusal or contents(tmp_path / "out") == {name: name.encode() for name in names}
+
+
+def pax(records: bytes, *, size: int | None = None) -> bytes:
+    """A tar with an extended header of these records before one file."""
+    header = tarfile.TarInfo("pax")
+    header.type = tarfile.XHDTYPE
+    header.size = len(records) if size is None else size
+    file = tarfile.TarInfo("apse/1.jpg")
+    padded = records + bytes(-len(records) % 512)
+    return header.tobuf(tarfile.USTAR_FORMAT) + padded + file.tobuf(tarfile.USTAR_FORMAT) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"999999999999999999999999 path=x\n",
+        b"9" * 5000 + b" path=x\n",
+        b"12 path=a/b",
+        b"0 path=x\n",
+        b"-5 path=x\n",
+        b"junk without a length\n",
+        b"16 size=-12345\n\n",
+        b"13 size=abc\n\n",
+        b"21 GNU.sparse.map=x,y\n",
+        b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n",
+        b"19 hdrcharset=\xff\xfe\n",
+        b"\xff" * 512,
+        b"20 path=" + b"\xff" * 11 + b"\n",
+        b"20 mtime=nan\n\n\n\n\n\n\n\n\n",
+    ],
+)
+def test_a_damaged_extended_header_is_one_line_or_does_no_harm(tmp_path: Path, records: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(pax(records))
+    assert unpacked_or_refused(tmp_path / "a.tar") or len(contents(tmp_path / "out")) == 1
+
+
+def test_a_chain_of_headers_without_end_is_damage(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    header.size = 2
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"x\0" + bytes(510)
+    (tmp_path / "a.tar").write_bytes(block * 5000 + bytes(1024))
+    assert "damaged" in error_of(tmp_path / "a.tar")
+
+
+def test_a_negative_size_is_damage(tmp_path: Path) -> None:
+    header = bytearray(tarfile.TarInfo("apse/1.jpg").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b"\xff" * 11 + b"\x00"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + bytes(1024))
+    assert "damaged" in error_of(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_zip_with_bytes_of_its_directory_changed_is_whole_or_one_line(tmp_path: Path, seed: int) -> None:
+    random.seed(seed)
+    archive = zip_of(tmp_path / "a.zip", *((f"apse/{number}.jpg", b"x" * 50) for number in range(4)))
+    content = bytearray(archive.read_bytes())
+    start = content.index(b"PK\x01\x02")
+    for _ in range(3):
+        content[random.randrange(start, len(content))] = random.randrange(256)
+    archive.write_bytes(bytes(content))
+    assert unpacked_or_refused(archive) or len(contents(tmp_path / "out")) <= 4
+
+
+def test_a_zip64_size_that_stands_nowhere_is_not_believed(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", ("apse/1.jpg", b"x"))
+    content = archive.read_bytes()
+    start = content.index(b"PK\x01\x02")
+    # The size is said to stand in an extra field, and that field is not there; what is counted is what unpacks.
+    archive.write_bytes(content[: start + 24] + b"\xff\xff\xff\xff" + content[start + 28 :])
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"apse/1.jpg": b"x"}
+
+
+def test_an_archive_of_archives_is_no_dataset(tmp_path: Path) -> None:
+    inner = zip_of(tmp_path / "inner.zip", ("apse/1.jpg", b"x"), ("dome/1.jpg", b"x"))
+    outer = zip_of(tmp_path / "outer.zip", ("inner.zip", inner.read_bytes()))
+    with pytest.raises(DataError, match="no images here") as caught:
+        unpack_dataset(outer, tmp_path / "out")
+    assert "archives within it (inner.zip); unpack it and give one of them" in str(caught.value)
 
 
 def test_a_full_disk_is_the_writers_error(tmp_path: Path) -> None:

@@ -38,8 +38,21 @@ def test_differences_and_exact_mcnemar_by_hand() -> None:
 def test_a_run_differs_from_itself_by_nothing() -> None:
     found = compare(FIRST, FIRST, samples=200)
 
-    assert (found.figures["macro_f1"].interval.low, found.figures["macro_f1"].interval.high) == (0, 0)
+    assert found.figures["macro_f1"].value == 0
     assert found.p_value == 1
+
+
+def test_a_difference_where_all_images_of_a_class_agree_has_a_width() -> None:
+    labels = [0] * 19 + [1] * 19
+    found = compare(made(labels, labels), made(labels, [0] * 19 + [2] * 19), samples=1000)
+
+    assert found.f1[1] is not None
+    assert found.f1[1].value == -1
+    assert found.f1[1].interval.low == -1
+    assert found.f1[1].interval.high > -0.99
+    for difference in found.figures.values():
+        assert difference.interval.high - difference.interval.low > 0.02
+        assert difference.interval.low <= difference.value <= difference.interval.high
 
 
 def test_pairing_narrows_the_interval_of_runs_that_err_alike() -> None:
@@ -56,7 +69,7 @@ def test_pairing_narrows_the_interval_of_runs_that_err_alike() -> None:
     )
 
     assert 0 < interval.low < 12 / 600 < interval.high < 0.04
-    assert interval.method == "paired stratified bootstrap, 10,000 resamples"
+    assert interval.method == "paired, Bonett and Price"
 
 
 def test_interval_of_the_difference_holds_in_about_95_of_100_draws() -> None:

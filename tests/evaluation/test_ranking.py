@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ahekit.evaluation import ranking
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.ranking import average_precision, roc_auc
 
@@ -59,6 +60,26 @@ def test_intervals_hold_in_about_95_of_100_draws() -> None:
     # Average precision is biased upward in small samples, and its bootstrap with it.
     assert 0.9 < held[0] / 200 < 0.99
     assert 0.86 < held[1] / 200 < 0.99
+
+
+def test_perfect_rankings_have_intervals_with_a_width() -> None:
+    labels = np.repeat(np.arange(3), [19, 19, 80])
+    perfect = Predictions(tuple(map(str, range(118))), labels, np.eye(3, dtype=np.float32)[labels] * 9, ("a", "b", "c"))
+
+    for ranked in (roc_auc(perfect), average_precision(perfect, samples=50)):
+        assert ranked.value == 1
+        assert ranked.interval is not None
+        assert ranked.interval.low < 0.99
+        assert ranked.interval.high == 1
+        assert ranked.interval.method.endswith("widened for perfect classes")
+
+
+def test_bound_of_a_perfect_area_solves_newcombes_equation() -> None:
+    low = ranking._perfect_area(19, 99)
+    spread = low * (1 - low) * (1 + 58 * ((1 - low) / (2 - low) + low / (1 + low))) / (19 * 99)
+
+    assert 1 - low == pytest.approx(1.959964 * np.sqrt(spread))
+    assert 0.9 < low < 0.99
 
 
 def test_one_class_alone_cannot_be_ranked() -> None:

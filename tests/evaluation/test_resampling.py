@@ -1,4 +1,4 @@
-"""Figures with their bootstrap: scikit-learn's values, one draw for all, and intervals that hold."""
+"""Figures with their intervals: scikit-learn's values, one draw for all, and intervals that hold."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from ahekit.evaluation import resampling
 from ahekit.evaluation.predictions import Predictions
-from ahekit.evaluation.resampling import in_top, kappa, resample
+from ahekit.evaluation.resampling import CLASS_FIGURES, in_top, kappa, resample
 
 
 def made(count: int = 120, classes: int = 5, *, seed: int = 0, strength: float = 1.5) -> Predictions:
@@ -46,18 +45,48 @@ def test_every_figure_rests_on_the_same_draw() -> None:
 
     assert draws["macro_f1"] == pytest.approx(draws["f1"].mean(axis=1))
     assert draws["balanced_accuracy"] == pytest.approx(draws["recall"].mean(axis=1))
-    assert np.corrcoef(draws["accuracy"], draws["log_loss"])[0, 1] < -0.4
 
 
-def test_images_drawn_in_groups_spread_as_images_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = made(2000)
-    single = resample(given, samples=2000)
-    monkeypatch.setattr(resampling, "_SINGLE_IMAGES", 100)
-    grouped = resample(given, samples=2000)
+def test_intervals_have_a_width_where_everything_is_right() -> None:
+    labels = np.repeat(np.arange(3), 19)
+    perfect = Predictions(tuple(map(str, range(57))), labels, np.eye(3, dtype=np.float32)[labels] * 9, ("a", "b", "c"))
 
-    for figure in ("accuracy", "macro_f1", "kappa", "top3", "log_loss"):
-        assert grouped.values[figure] == pytest.approx(single.values[figure])
-        assert grouped.draws[figure].std() == pytest.approx(single.draws[figure].std(), rel=0.08)
+    resampled = resample(perfect, samples=2000)
+
+    for figure in ("accuracy", "balanced_accuracy", "macro_f1", "kappa"):
+        interval = resampled.interval(figure)
+        assert interval is not None
+        assert interval.low < 0.97
+        assert interval.high == 1
+    for figure in CLASS_FIGURES:
+        interval = resampled.class_interval(figure, 0)
+        assert interval.low < 0.92
+        assert interval.high == 1
+    # 19 of 19 by Wilson: 19 / (19 + z²).
+    assert resampled.class_interval("recall", 0).low == pytest.approx(19 / (19 + 1.959964**2))
+
+
+def test_intervals_have_a_width_where_one_class_is_always_predicted() -> None:
+    labels = np.repeat(np.arange(3), 10)
+    constant = np.tile(np.array([1, 0, 0], dtype=np.float32), (30, 1))
+
+    resampled = resample(Predictions(tuple(map(str, range(30))), labels, constant, ("a", "b", "c")), samples=2000)
+
+    for figure in ("accuracy", "balanced_accuracy", "macro_f1", "kappa"):
+        interval = resampled.interval(figure)
+        assert interval is not None
+        assert interval.high - interval.low > 0.04
+    assert resampled.class_interval("f1", 1).low == 0
+    assert resampled.class_interval("f1", 1).high > 0.1
+
+
+def test_a_class_without_images_may_be_anything() -> None:
+    resampled = resample(Predictions(("1",), np.array([0]), np.eye(2, dtype=np.float32)[:1], ("a", "b")), samples=100)
+
+    assert (resampled.class_interval("f1", 1).low, resampled.class_interval("f1", 1).high) == (0, 1)
+    # One class alone agrees by chance, and one image has no spread.
+    assert resampled.interval("kappa") is None
+    assert resampled.interval("log_loss") is None
 
 
 def test_intervals_of_log_loss_and_kappa_hold_in_about_95_of_100_draws() -> None:
@@ -67,6 +96,7 @@ def test_intervals_of_log_loss_and_kappa_hold_in_about_95_of_100_draws() -> None
         found = resample(made(200, seed=seed), samples=300)
         for figure in held:
             interval = found.interval(figure)
+            assert interval is not None
             held[figure] += int(interval.low <= whole[figure] <= interval.high)
 
     for figure, count in held.items():

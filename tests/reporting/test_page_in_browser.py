@@ -1,17 +1,15 @@
-"""The page as a browser sees it: its script runs under its own policy, tables sort, figures have a size."""
+"""The page as a reader's browser has it: its script runs under its own policy, tables sort, figures have a size."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import draw_report
@@ -21,119 +19,140 @@ from ahekit.sections import Column, Table
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
-# Runs beside the page's own script, in a copy of the page without its policy.
-PROBE = """
-const out = {figures: [], sorted: {}};
-for (const img of document.images) out.figures.push([img.naturalWidth, img.getBoundingClientRect().height]);
-const table = document.querySelector("table");
-const column = (place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent.trim());
-[...table.tHead.rows[0].cells].forEach((head, place) => {
-  head.querySelector("button").click();
-  out.sorted[place] = [head.getAttribute("aria-sort"), column(place)];
-  head.querySelector("button").click();
-  out.sorted[place].push(head.getAttribute("aria-sort"), column(place));
-});
-document.body.dataset.probe = JSON.stringify(out);
-"""
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, for all tests of this file."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield running
+        running.close()
 
 
-@pytest.fixture
-def page(small_report: Report, tmp_path: Path) -> Path:
-    report, pictures = draw_report(small_report, ["light", "dark"])
-    file = tmp_path / "report.html"
-    file.write_text(render_html(report, pictures))
+def write_page(report: Report, folder: Path) -> Path:
+    drawn, pictures = draw_report(report, ["light", "dark"])
+    file = folder / "report.html"
+    file.write_text(render_html(drawn, pictures), encoding="utf-8")
     return file
 
 
 @pytest.fixture
-def probe(page: Path, tmp_path: Path) -> Path:
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
-    file = tmp_path / "probe.html"
-    file.write_text(text.replace("</body>", f"<script>{PROBE}</script></body>"))
-    return file
+def file(small_report: Report, tmp_path: Path) -> Path:
+    return write_page(small_report, tmp_path)
 
 
-def probed(probe: Path, folder: Path, *options: str) -> dict[str, Any]:
-    """What the probe saw."""
-    found = re.search(r'data-probe="([^"]*)"', opened(probe, folder, *options)[0])
-    assert found
-    seen: dict[str, Any] = json.loads(unescape(found[1]))
-    return seen
+@pytest.fixture
+def page(browser: Browser, file: Path) -> Iterator[Page]:
+    """The page of the small report, read on a screen of 1280 pixels."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.goto(file.as_uri())
+    yield opened
+    context.close()
 
 
-def opened(page: Path, folder: Path, *options: str) -> tuple[str, str, Path]:
-    """The page's elements after its script ran, what the browser logged, and its log of the network."""
-    log = folder / "net.json"
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-            *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--log-net-log={log}"),
-            *(*options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout, done.stderr, log
+def column(table: Locator, place: int) -> list[str]:
+    """The texts of a table's column, from the top."""
+    return [text.strip() for text in table.locator(f"tbody tr > :nth-child({place + 1})").all_inner_texts()]
+
+
+def heading(table: Locator, place: int) -> Locator:
+    return table.locator("thead th").nth(place)
 
 
 @needs_browser
-def test_page_runs_its_script_and_asks_the_network_for_nothing(page: Path, tmp_path: Path) -> None:
-    elements, messages, log = opened(page, tmp_path)
-
-    assert elements.count('<button type="button" title="Sort">') == 3
-    assert [line for line in messages.splitlines() if "CONSOLE" in line] == []
-    # What the page itself asks for has its own address, that of a file, as initiator; the browser's requests haven't.
-    assert not re.search(r'"initiator":"(file|null)[^"]*"[^{}]*"url":"https?:', log.read_text())
-
-
-@needs_browser
-def test_tables_sort_both_ways_and_figures_have_a_size(probe: Path, tmp_path: Path) -> None:
-    seen = probed(probe, tmp_path)
-    assert seen["figures"]
-    assert all(width > 50 and height > 50 for width, height in seen["figures"])
-    # Words from A; numbers from the largest, and what is empty last either way.
-    assert seen["sorted"]["0"][:2] == ["ascending", ["<b>altar</b>", "a_b|c*d*", "apse"]]
-    assert seen["sorted"]["1"] == ["descending", ["0.99", "–", "–"], "ascending", ["0.99", "–", "–"]]
-    assert seen["sorted"]["2"] == ["descending", ["1,200", "7", "0"], "ascending", ["0", "7", "1,200"]]
+def test_page_runs_its_script_and_asks_the_network_for_nothing(browser: Browser, file: Path) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(file.as_uri(), wait_until="networkidle")
+    assert page.locator("table thead button").count() == 3, "the script made the headings buttons"
+    context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [360, 1200])
-def test_page_is_never_wider_than_the_screen(small_report: Report, tmp_path: Path, width: int) -> None:
+def test_figures_have_a_size(page: Page) -> None:
+    shown = [image for image in page.locator("img").all() if image.is_visible()]
+    assert shown
+    for image in shown:
+        box = image.bounding_box()
+        assert box is not None
+        assert box["height"] > 50
+        assert image.evaluate("image => image.naturalWidth") > 50
+
+
+# Words from A; numbers from the largest, and what is empty last either way.
+@needs_browser
+@pytest.mark.parametrize(
+    ("place", "first", "then"),
+    [
+        (0, ("ascending", ["<b>altar</b>", "a_b|c*d*", "apse"]), ("descending", ["apse", "a_b|c*d*", "<b>altar</b>"])),
+        (1, ("descending", ["0.99", "–", "–"]), ("ascending", ["0.99", "–", "–"])),
+        (2, ("descending", ["1,200", "7", "0"]), ("ascending", ["0", "7", "1,200"])),
+    ],
+)
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_tables_sort_both_ways(
+    page: Page, by: str, place: int, first: tuple[str, list[str]], then: tuple[str, list[str]]
+) -> None:
+    table = page.locator("table").first
+    button = heading(table, place).locator("button")
+    for direction, texts in (first, then):
+        if by == "mouse":
+            button.click()
+        else:
+            button.press("Enter")
+        assert heading(table, place).get_attribute("aria-sort") == direction
+        assert column(table, place) == texts
+    sorted_by = [number for number in range(3) if heading(table, number).get_attribute("aria-sort")]
+    assert sorted_by == [place]
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_page_is_never_wider_than_the_screen(
+    browser: Browser, small_report: Report, tmp_path: Path, width: int
+) -> None:
     wide = Table("Wide", tuple(Column(f"A rather long heading {n}") for n in range(12)), (("word" * 9,) * 12,) * 30)
     section = replace(
         small_report.sections[0],
         tables=(wide, *small_report.sections[0].tables),
         figures=tuple(replace(figure, size=(9.0, 2.0)) for figure in small_report.sections[0].figures),
     )
-    report, pictures = draw_report(replace(small_report, sections=(section,)), ["light", "dark"])
-    # Chromium's window has a least width, a frame within it hasn't.
-    (tmp_path / "page.html").write_text(render_html(report, pictures))
-    frame = f'<iframe id="page" src="page.html" style="border: 0; width: {width}px; height: 900px"></iframe>'
-    script = """
-    document.getElementById("page").addEventListener("load", (event) => {
-      const root = event.target.contentDocument.documentElement;
-      const seen = {over: root.scrollWidth - root.clientWidth, width: root.clientWidth};
-      document.body.dataset.probe = JSON.stringify(seen);
-    });
-    """
-    (tmp_path / "frame.html").write_text(
-        f"<!doctype html><body><script>{script}</script></body>".replace("<script>", frame + "<script>")
-    )
-
-    seen = probed(tmp_path / "frame.html", tmp_path, "--allow-file-access-from-files")
-
-    assert seen["over"] <= 0
-    assert abs(seen["width"] - width) <= 20
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(write_page(replace(small_report, sections=(section,)), tmp_path).as_uri())
+    over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    context.close()
+    assert over <= 0
 
 
-def test_only_the_pages_own_script_may_run(page: Path) -> None:
-    text = page.read_text()
+@needs_browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_follows_the_reader_s_theme(browser: Browser, file: Path, theme: str) -> None:
+    context = browser.new_context(color_scheme="dark" if theme == "dark" else "light")
+    page = context.new_page()
+    page.goto(file.as_uri())
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red, green, blue = (int(value) for value in re.findall(r"\d+", colour)[:3])
+    context.close()
+    assert (red + green + blue > 3 * 200) is (theme == "light")
+
+
+def test_only_the_pages_own_script_may_run(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
 
     assert re.search(r"default-src 'none'; [^\"]*script-src 'sha256-[\w+/=]{44}'\"", text)
     assert text.count("<script>") == 1

@@ -23,7 +23,7 @@ from ahekit.reporting.files import report_files
 from ahekit.reporting.render_html import render_html
 from ahekit.reporting.render_json import render_json
 from ahekit.reporting.render_markdown import render_markdown
-from ahekit.sections import Figure, Section
+from ahekit.sections import Column, Figure, Section, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -272,3 +272,46 @@ def test_figure_that_is_wrong_before_it_is_drawn_names_its_plugin(
     entry = next(entry for entry in REPORTERS.entries() if entry.name == "classes")
     reason = f"reporter 'classes' of {entry.provider} is broken: figure {bad.name!r} can't be drawn: {fault}"
     assert Missing("classes", reason) in report.missing
+
+
+EVIL = 'a|b`c`<b>d</b>\x1b[2J\x07\x9b31m\u202e\u2066x\n# y $z$ &lt; "q"'
+
+
+def hostile(report: Report) -> Report:
+    """The report with one name everywhere, of all that a name may do."""
+    table = Table(EVIL, (Column(EVIL), Column(EVIL)), ((EVIL, EVIL),), EVIL)
+    figure = replace(report.sections[0].figures[0], title=EVIL, alt=EVIL, caption=EVIL)
+    section = replace(report.sections[0], title=EVIL, reading=EVIL, tables=(table,), figures=(figure,), verdict=EVIL)
+    missing = (Missing(EVIL, EVIL),)
+    return replace(report, title=EVIL, subtitle=EVIL, facts=((EVIL, EVIL),), sections=(section,), missing=missing)
+
+
+@pytest.mark.parametrize("file", ["report.html", "report.md", "report.json"])
+def test_no_rendering_keeps_control_or_direction_marks_of_names(small_report: Report, file: str) -> None:
+    _, files = report_files(hostile(small_report), ["html", "md", "json"])
+    text = files[file].decode()
+
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_names_are_no_markup_in_markdown(small_report: Report) -> None:
+    _, files = report_files(hostile(small_report), ["md"])
+    lines = files["report.md"].decode().splitlines()
+
+    # Headings are our own: a line break in a name begins none.
+    assert [line.split()[0] for line in lines if line.startswith("#")] == ["#", "##", "##"]
+    rows = [line for line in lines if line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3]
+    unescaped = re.compile(r"(?<!\\)[`<>$]")
+    assert not [line for line in lines if unescaped.search(line.removeprefix("> ").removeprefix("!"))]
+    assert r"- **a\|b\`c\`" in files["report.md"].decode()
+
+
+@pytest.mark.parametrize("text", ["- no list", "1. no list", "12) no list", "+ no list", "=== no heading"])
+def test_a_paragraph_stays_one_whatever_it_begins_with(small_report: Report, text: str) -> None:
+    section = replace(small_report.sections[0], reading=text)
+
+    markdown = render_markdown(replace(small_report, sections=(section,)), "figures")
+
+    assert text not in markdown.splitlines()
+    assert text in markdown.replace("\\", "").splitlines()

@@ -62,10 +62,22 @@ def test_the_guide_s_package_is_trained_looked_into_and_reported(
         assert (listed[kind, name]["provider"], listed[kind, name]["state"]) == ("survey-tools 1.0", "ok")
     runs = tmp_path / "runs"
     done = train(
-        cli, "train", "--model", "small-net", "--set", "model.params.width=4", "--data", pictures, "--runs", runs
+        cli,
+        "train",
+        "--model",
+        "small-net",
+        "--set",
+        "model.params.width=4",
+        "--data",
+        pictures,
+        "--runs",
+        runs,
+        "--monitor",
+        "top2",
     )
     assert (done.code, done.err) == (0, "")
     (run,) = runs.iterdir()
+    assert '"top2": ' in (run / "history.jsonl").read_text(encoding="utf-8")
     done = cli("viz", "score-cam", "--target", "vs:arch", "--run", run)
     assert (done.code, done.err) == (0, "")
     assert list((run / "figures").glob("score-cam-*.png"))
@@ -74,7 +86,7 @@ def test_the_guide_s_package_is_trained_looked_into_and_reported(
     assert (done.code, done.err) == (0, "")
     done = cli("report", run, "--only", "second-guess", "--format", "console")
     assert done.code == 0
-    assert "by one of the first 2" in " ".join(done.out.split())
+    assert "one of the first 2 for" in " ".join(done.out.split())
 
 
 def test_the_guide_s_tests_pass(package: dict[str, str], tmp_path: Path) -> None:

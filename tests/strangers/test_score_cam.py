@@ -64,7 +64,8 @@ def stranger(install: Callable[..., None], no_plugin_files: None) -> None:
 def run(tmp_path: Path, no_plugin_files: None) -> Run:
     """Of the network of colours, with its weights in a checkpoint."""
     MODELS.register("colours")(Colours)
-    spec = validate(RunSpec, {"model": {"name": "colours"}, "data": {"source": str(tmp_path), "image_size": 8}})
+    data = {"source": str(tmp_path), "image_size": 8}
+    spec = validate(RunSpec, {"model": {"name": "colours"}, "data": data, "train": {"average_decay": 0}})
     run = Run.create(tmp_path / "runs", spec, {"class_names": list(CLASSES), "splits": {}})
     weights = Colours().build(NoParams(), num_classes=3, image_size=8).module.state_dict()
     run.add_checkpoint("step-00000001-epoch-0001", partial(write_weights, weights))

@@ -134,7 +134,7 @@ def test_bn_batch_lets_the_statistics_of_frozen_stages_move_and_nothing_else() -
 
 def test_a_pattern_freezes_parameters_and_the_statistics_of_their_norms() -> None:
     built = network()
-    spec = TransferSpec(freeze_pattern=("2.*",))
+    spec = TransferSpec(freeze_pattern=("stage2.*",))
     Freezer(built.module, plan_freezing(built, spec, epochs=1)).enter(1)
     before = state(built, NAMES)
     train(built.module)
@@ -168,7 +168,7 @@ def test_rates_fall_from_the_head_to_the_stem() -> None:
     def by_stage(built: BuiltModel, spec: TransferSpec, lr: float) -> list[float]:
         rates = learning_rates(built, spec, lr)
         assert list(rates) == [name for name, _ in built.module.named_parameters()]
-        return [rates[f"{place}.0.weight"] for place in range(5)] + [rates["5.2.bias"]]
+        return [rates[f"{name}.0.weight"] for name in NAMES[:-1]] + [rates["head.2.bias"]]
 
     built = network()
     assert by_stage(built, TransferSpec(), 0.1) == [0.1] * 6
@@ -184,7 +184,7 @@ def test_each_rate_is_a_group_or_two_the_head_s_first() -> None:
     module = network().module
     for parameter in module[0].parameters():  # type: ignore[index]
         parameter.requires_grad_(False)
-    rates = {name: float(name[0]) + 1 for name, _ in module.named_parameters()}
+    rates = {name: 1.0 + NAMES.index(name.split(".")[0]) for name, _ in module.named_parameters()}
     groups = rated_groups(module, rates, weight_decay=0.1)
     assert [group["lr"] for group in groups] == [6, 6, 5, 5, 4, 4, 3, 3, 2, 2]
     assert [group["weight_decay"] for group in groups] == [0.0, 0.1] * 5

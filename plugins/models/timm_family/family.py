@@ -148,7 +148,7 @@ def _loader(name: str, tag: str | None, weights: str) -> Callable[[nn.Module], L
         return partial(_load_file, path=Path(weights))
     config = _config(name, tag)
     if config.get("url") and not config.get("hf_hub_id"):
-        return partial(load_from_url, name=name, url=str(config["url"]))
+        return partial(_load_url, name=name, url=str(config["url"]))
     if not config.get("hf_hub_id"):
         raise UsageError(f"{name} has no pretrained weights on the hub; use --weights FILE or --weights none")
     return partial(
@@ -162,3 +162,7 @@ def _loader(name: str, tag: str | None, weights: str) -> Callable[[nn.Module], L
 def _load_file(backbone: nn.Module, *, path: Path) -> LoadedWeights:
     weights: LoadedWeights = load_from_file(backbone, path=path, convert=convention(backbone))
     return weights
+
+
+def _load_url(backbone: nn.Module, *, name: str, url: str) -> LoadedWeights:
+    return load_from_url(backbone, name=name, url=url, convert=convention(backbone))
