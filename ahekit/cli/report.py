@@ -106,23 +106,23 @@ def report(
     if open_page and "html" not in chosen:
         raise UsageError("--open opens the page; have html among the formats of --format")
     params = reporter_params(assignments or ())
-    found = [
+    chosen_runs = [
         find_run(runs_root(runs), name, is_fit=has_epochs, fit="has trained an epoch yet") for name in names or (None,)
     ]
     if data is not None:
-        found = [with_data(run, data) for run in found]
-    records = [replace(run.record(), look=partial(look_into, run)) for run in found]
+        chosen_runs = [with_data(run, data) for run in chosen_runs]
+    records = [replace(run.record(), look=partial(look_into, run)) for run in chosen_runs]
     if len(records) > 1:
-        made = build_comparison(records, only=only or (), skip=skip or (), params=params)
+        outcome = build_comparison(records, only=only or (), skip=skip or (), params=params)
     else:
-        made = build_report(records[0], only=only or (), skip=skip or (), params=params)
+        outcome = build_report(records[0], only=only or (), skip=skip or (), params=params)
     folder = "/".join(filter(None, ["comparison" if len(records) > 1 else "", selection(only or ())]))
-    made, written = write_report(made, found[0], chosen, out=out, folder=folder)
+    outcome, written = write_report(outcome, chosen_runs[0], chosen, out=out, folder=folder)
     if "console" in chosen:
-        show(made, full=full or bool(only))
+        show(outcome, full=full or bool(only))
     if json:
-        console.show_json(jsonlib.loads(render_json(made)))
-    for missing in made.missing:
+        console.show_json(jsonlib.loads(render_json(outcome)))
+    for missing in outcome.missing:
         console.warn(f"{missing.section}: {missing.reason}")
     for path in written:
         is_last = path == written[-1]

@@ -274,14 +274,23 @@ def damage_everything(run: Run) -> None:
     [
         (damage_history, []),
         (damage_predictions, []),
-        (damage_manifest, ["run: manifest.json is missing or can't be read", "protocol: manifest.json"]),
-        (damage_status, ["run: interrupted"]),
+        (
+            damage_manifest,
+            [
+                "run: manifest.json: isn't JSON",
+                "run: manifest.json is missing or can't be read",
+                "protocol: manifest.json",
+            ],
+        ),
+        (damage_status, ["run: interrupted", "run: status.json: can't be read"]),
         (
             damage_everything,
             [
                 "run: interrupted",
-                "run: manifest.json",
-                "run: {run}/history.jsonl, line 1: not a row",
+                "run: manifest.json: isn't JSON",
+                "run: status.json: can't be read",
+                *(f"run: history.jsonl, row {number}: left out" for number in (1, 2)),
+                "run: manifest.json is missing or can't be read",
                 *("metrics:", "curves:", "classes:", "confusion:", "calibration:", "intervals:", "mistakes:"),
                 "protocol: manifest.json",
             ],
@@ -299,7 +308,7 @@ def test_damaged_run_is_reported_with_what_is_missing(
 
     assert outcome.code == 0
     for line in warnings:
-        assert f"warning: {line.format(run=run.path)}" in outcome.err
+        assert f"warning: {line}" in outcome.err
     assert len(outcome.err.splitlines()) == len(warnings)
     assert (run.path / "report" / "report.json").is_file()
 
