@@ -109,7 +109,8 @@ def _draw_differences(figure: MplFigure, *, differences: Differences, labels: Se
             colour=f"C{number % 6}",
             marker=MARKERS[number % len(MARKERS)],
         )
-        for number, (run, row) in enumerate(differences.items())
+        # The first run, which the others differ from, keeps the first colour to itself, as in every figure of runs.
+        for number, (run, row) in enumerate(differences.items(), start=1)
     ]
     axes = draw_dots(figure, labels, series, side_by_side=True)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=1, zorder=0)

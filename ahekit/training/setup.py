@@ -36,6 +36,7 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_run_weights
+from ahekit.validation import differences
 from ahekit.wording import counted
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
@@ -54,6 +55,7 @@ class Setup:
     edition: str | None = None
     weights: LoadedWeights | None = None
     prefix: PrefixPlan | None = None
+    asked: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=offered_metrics)
 
     @property
@@ -114,6 +116,7 @@ class Setup:
             "versions": {package: version(package) for package in VERSIONED},
             "hardware": hardware(),
             "parameters": parameter_counts(self.built),
+            "asked": list(self.asked),
             "weights": None if self.weights is None else asdict(self.weights),
             "metrics": [note.model_dump() for note in self.metrics.notes],
             "processes": 1 if processes is None else processes.world,
@@ -141,6 +144,7 @@ def prepare(
         AhekitError: Whatever the spec asks for that can't be.
     """
     processes = processes or Processes()
+    asked = tuple(differences(RunSpec(recipe=spec.recipe), spec))  # before anything is resolved
     metrics = offered_metrics()
     metrics.get(spec.train.monitor)  # said before anything slow is begun
     source = resolve(spec.data.source, announce=announce)
@@ -198,6 +202,7 @@ def prepare(
         compute,
         edition=str(edition) if edition else None,
         weights=weights,
+        asked=asked,
         prefix=plan_prefix(resolved, built, freezing, splits),
         metrics=metrics,
     )
