@@ -485,7 +485,7 @@ def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class
     )
     outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
     assert outcome.code == 1
-    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} is broken: it returned a int, not a Visualization\n"
+    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} is broken: it returned an int, not a Visualization\n"
 
 
 def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path, class_folder: Path) -> None:
@@ -495,13 +495,14 @@ def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path
     outcome = cli("report", run.path, "--only", "inside", "--format", "json,html,png")
 
     assert (outcome.code, outcome.err) == (0, "")
-    (section,) = json.loads((run.path / "report" / "report.json").read_text())["sections"]
+    folder = run.path / "report" / "only-inside"
+    (section,) = json.loads((folder / "report.json").read_text())["sections"]
     maps, images = section["figures"]
     assert [line[0] for line in maps["data"]["lines"]] == [f"true: {name}" for name in CLASSES]
     assert all(name.startswith(f"test/{label}/") for name, label in zip(maps["data"]["ids"], CLASSES, strict=True))
     assert [line[0] for line in images["data"]["lines"]] == list(CLASSES)
     assert section["values"]["activation_maps"]["method"].startswith("Grad-CAM of ")
-    assert (run.path / "figures" / "inside-maps.png").is_file()
+    assert (folder / "figures" / "inside-maps.png").is_file()
 
 
 def test_report_says_why_a_network_cannot_be_looked_into(cli: Cli, runs: Path, class_folder: Path) -> None:
