@@ -43,7 +43,8 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
         UnknownNameError: It has none of that name.
         CheckpointError: The weights can't be read or don't fit.
     """
-    spec, class_names = run.spec, run.manifest.class_names
+    spec = run.spec
+    class_names = run.manifest.class_names
     if not class_names:
         raise RunError(f"{run.name}: manifest.json is missing or names no classes; restore it")
     folder = find_checkpoint(run, checkpoint)

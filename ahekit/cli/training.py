@@ -143,10 +143,10 @@ def find_rate(spec: RunSpec, *, json: bool) -> None:
 
     setup = prepare_with_progress(spec)
     with console.progress("range test", 100) as advance:
-        found = find_learning_rate(setup, steps=100, advance=advance)
-    console.show_table(range_table(found))
+        measured = find_learning_rate(setup, steps=100, advance=advance)
+    console.show_table(range_table(measured))
     if json:
-        console.show_json(vars(found))
+        console.show_json(vars(measured))
 
 
 def prepare_with_progress(spec: RunSpec, processes: Processes | None = None) -> Setup:
@@ -205,7 +205,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
     if status.reason:
         console.say(f"Training {status.reason}.")
-    best, monitor = status.best, setup.metric
+    best = status.best
+    monitor = setup.metric
     if best.epoch:
         value = best.val.get(monitor.name)
         measured = "" if value is None else f" ({value:.4f})"

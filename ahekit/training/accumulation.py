@@ -65,7 +65,9 @@ def accumulate(
         autocast: Context of the forward passes.
         no_sync: Context for all but the last micro-batch, under which gradients are not exchanged between processes.
     """
-    loss_sum, predicted, labels = torch.zeros((), dtype=torch.float64), [], []
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    predicted = []
+    labels = []
     for batch, is_last in _mark_last(micro_batches):
         with nullcontext() if is_last else no_sync():
             with autocast():

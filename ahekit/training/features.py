@@ -37,7 +37,8 @@ from ahekit.hooks import evaluating
 from ahekit.training.prefix import GIB, PrefixPlan
 from ahekit.training.setup import Setup
 
-PART, STORE_VERSION = "features", 1
+PART = "features"
+STORE_VERSION = 1
 BLOCK = 64
 """Images that go through the prefix at a time; what is lost when the process dies."""
 SPARED_BYTES = GIB
@@ -83,8 +84,8 @@ class Features:
         """Those of the images whose outputs in a view aren't there yet."""
         done = np.zeros(len(self.pixels.keys), dtype=np.uint8)
         with suppress(OSError):
-            found = np.fromfile(self.folder / f"{self.files[view]}.done", dtype=np.uint8)[: len(done)]
-            done[: len(found)] = found
+            stored = np.fromfile(self.folder / f"{self.files[view]}.done", dtype=np.uint8)[: len(done)]
+            done[: len(stored)] = stored
         left: Indices = indices[done[indices] == 0]
         return left
 
@@ -94,7 +95,8 @@ class Features:
         Plain writes, since a full disk under a memory map would kill the process.
         """
         rows = outputs.permute(0, 2, 3, 1) if outputs.ndim == 4 else outputs
-        content, size = rows.contiguous().numpy(), self.plan.bytes_per_view
+        content = rows.contiguous().numpy()
+        size = self.plan.bytes_per_view
         for place, row in zip(indices.tolist(), content, strict=True):
             os.pwrite(store.fileno(), row.data, place * size)
         os.fsync(store.fileno())
@@ -115,7 +117,8 @@ def open_features(setup: Setup, plan: PrefixPlan, prefix: nn.Module, *, cache: P
         prefix: On the run's device.
         cache: The cache's folder; by default that of `cache_home()`.
     """
-    dataset, spec = setup.dataset, setup.spec
+    dataset = setup.dataset
+    spec = setup.spec
     folder = (cache or cache_home()) / PART / _key(setup, plan, prefix)
     pixels = PixelViews(dataset.images, sample_keys(dataset.ids), spec.augment, dataset.preprocessing, spec.seed)
     draws = hashlib.sha256(f"{spec.augment.model_dump_json()}/{spec.seed}".encode()).hexdigest()[:12]
@@ -133,8 +136,10 @@ def compute_features(features: Features, setup: Setup, prefix: nn.Module) -> Ite
         DataError: The disk has no room, or can't be written.
         TrainingError: An output isn't finite in the precision in which it is kept.
     """
-    size, budget = features.plan.bytes_per_view, int(setup.spec.transfer.feature_cache_gb * GIB)
-    wanted, done = _wanted(features.plan, setup), 0
+    size = features.plan.bytes_per_view
+    budget = int(setup.spec.transfer.feature_cache_gb * GIB)
+    wanted = _wanted(features.plan, setup)
+    done = 0
     with ExitStack() as stack:
         whole = sum(map(len, wanted.values())) * size
         stack.enter_context(explained_disk_errors(features.cache, needed=whole, part=PART))
@@ -154,7 +159,8 @@ def compute_features(features: Features, setup: Setup, prefix: nn.Module) -> Ite
 def _compute_view(
     features: Features, view: str, indices: Indices, compute: Compute, prefix: nn.Module
 ) -> Iterator[int]:
-    count, stem = len(features.pixels.keys), features.folder / features.files[view]
+    count = len(features.pixels.keys)
+    stem = features.folder / features.files[view]
     with ExitStack() as stack:
         opened = []
         for suffix, size in ((".bin", count * features.plan.bytes_per_view), (".done", count)):

@@ -119,7 +119,8 @@ class Freezer:
     """Keeps a network's frozen part frozen, epoch by epoch."""
 
     def __init__(self, module: nn.Module, plan: Freezing) -> None:
-        self._module, self._plan = module, plan
+        self._module = module
+        self._plan = plan
         self._trained = [
             parameter for parameter, trained in ever_trained(module, plan) if trained and parameter.requires_grad
         ]
@@ -134,7 +135,8 @@ class Freezer:
 
     def enter(self, epoch: int) -> bool:
         """Freeze what an epoch doesn't train; returns whether that differs from the epoch before."""
-        frozen, before = self._plan.frozen_stages(epoch), self._frozen
+        frozen = self._plan.frozen_stages(epoch)
+        before = self._frozen
         if frozen == before:
             return False
         self._frozen = frozen
@@ -204,7 +206,8 @@ def recalibrate(module: nn.Module, plan: Freezing, batches: Iterable[Tensor]) ->
     module.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum, norm.training = None, True
+        norm.momentum = None
+        norm.training = True
     try:
         with torch.no_grad():
             for images in batches:
@@ -218,7 +221,8 @@ def recalibrate(module: nn.Module, plan: Freezing, batches: Iterable[Tensor]) ->
 
 def freezing_table(built: BuiltModel, plan: Freezing, spec: TransferSpec, optim: OptimSpec) -> Table:
     """Each stage: frozen or not, how its BatchNorm works, its learning rate and parameters."""
-    rates, rows = learning_rates(built, spec, optim.lr), []
+    rates = learning_rates(built, spec, optim.lr)
+    rows = []
     names = {id(parameter): name for name, parameter in built.module.named_parameters()}
     for name, units in built.stages.items():
         opens = plan.opens[name]

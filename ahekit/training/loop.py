@@ -66,7 +66,8 @@ def fit(
         RunError: The run's folder can't be written.
         CheckpointError: No checkpoint can be gone on from.
     """
-    processes, stop = processes or Processes(), stop or StopRequest()
+    processes = processes or Processes()
+    stop = stop or StopRequest()
     session = start(setup, processes, fresh=not (resume and run.checkpoints()))
     if resume:
         _go_back(session, run, warn)
@@ -182,7 +183,8 @@ def _compute_prefix(session: Session, watcher: Watcher, stop: StopRequest) -> No
 
 def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher, stop: StopRequest, warn: Warn) -> None:
     """Train epoch by epoch until the position has its ending, or somebody asks to stop."""
-    spec, position = session.setup.spec, session.position
+    spec = session.setup.spec
+    position = session.position
     if clock.poll(stop).asked:
         return
     warned: set[str] = set()
@@ -228,7 +230,9 @@ def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher,
 
 def _ending(session: Session, *, is_late: bool) -> Ending | None:
     """Whether training is over after an epoch, and why."""
-    train, position, total = session.setup.spec.train, session.position, session.total_steps
+    train = session.setup.spec.train
+    position = session.position
+    total = session.total_steps
     reason = None
     if position.step >= total:
         reason = ""
@@ -252,7 +256,8 @@ def _measure_epoch(session: Session, warned: set[str], warn: Warn) -> dict[str, 
     Args:
         warned: Names of metrics that the user was already warned of.
     """
-    setup, position = session.setup, session.position
+    setup = session.setup
+    position = session.position
     row: dict[str, Any] = {
         "type": "epoch",
         "epoch": position.epoch,
@@ -287,7 +292,8 @@ def _predictions(setup: Setup, indices: NDArray[np.int64], logits: NDArray[np.fl
 
 def _predict(session: Session, run: Run) -> None:
     """Store predictions on every split by the weights that did best on validation."""
-    setup, best = session.setup, session.position.best
+    setup = session.setup
+    best = session.position.best
     if best.checkpoint:
         session.use_checkpoint(run.path / "checkpoints" / best.checkpoint)
     for name in ("train", "val", "test"):

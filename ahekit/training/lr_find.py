@@ -16,7 +16,8 @@ from ahekit.training.processes import Processes
 from ahekit.training.setup import Setup
 from ahekit.training.steps import train_steps
 
-LOWEST, HIGHEST = 1e-6, 1.0
+LOWEST = 1e-6
+HIGHEST = 1.0
 SMOOTHING = 0.8
 BURST = 3.0
 

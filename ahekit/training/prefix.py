@@ -64,7 +64,8 @@ def decide_views(spec: RunSpec, plan: Freezing) -> RunSpec:
     Raises:
         UsageError: Fixed views are asked for where no prefix stays frozen, or with mixing.
     """
-    transfer, cut = spec.transfer, plan.cut
+    transfer = spec.transfer
+    cut = plan.cut
     if transfer.views is None:
         only_head = cut == list(plan.opens)[-1] and not spec.mix.probability
         return _with_views(spec, HEAD_VIEWS if only_head else 0)
@@ -93,8 +94,9 @@ def plan_prefix(spec: RunSpec, built: BuiltModel, plan: Freezing, splits: Splits
         return None
     views = view_names(transfer.views, spec.augment)
     measured = (PLAIN, MIRROR) if spec.evaluation.flip_average else (PLAIN,)
-    train, others = len(splits.train), len(splits.val) + len(splits.test)
-    found = PrefixPlan(
+    train = len(splits.train)
+    others = len(splits.val) + len(splits.test)
+    planned = PrefixPlan(
         stage=plan.cut,
         shape=_shape(built, plan.cut, spec.model.name),
         dtype=torch.float16 if transfer.feature_precision == "half" else torch.float32,
@@ -102,14 +104,14 @@ def plan_prefix(spec: RunSpec, built: BuiltModel, plan: Freezing, splits: Splits
         measured=measured,
         passes=train * len({*views, *measured}) + others * len(measured),
     )
-    needed = found.passes * found.bytes_per_view
+    needed = planned.passes * planned.bytes_per_view
     if needed > transfer.feature_cache_gb * GIB:
         raise UsageError(
-            f"transfer.feature_cache_gb: what the frozen stages make of {found.passes:,} views takes "
+            f"transfer.feature_cache_gb: what the frozen stages make of {planned.passes:,} views takes "
             f"{needed / GIB:.2f} GiB, allowed are {transfer.feature_cache_gb:g}; raise --feature-cache-gb, take fewer "
             "--views, freeze further, or keep nothing with --views 0"
         )
-    return found
+    return planned
 
 
 def _with_views(spec: RunSpec, views: int) -> RunSpec:

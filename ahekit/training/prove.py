@@ -79,10 +79,13 @@ def prove_accumulation(setup: Setup, *, advance: Callable[[], None] = lambda: No
     if steps < 2:
         raise UsageError("optim.accumulation_steps: 1 accumulates nothing; prove it with --accum 2 or more")
     size = max(2, min(setup.spec.optim.batch_size, LARGEST_BATCH // steps, len(setup.splits.train) // steps))
-    even, ragged = (size,) * steps, (*(size,) * (steps - 1), max(1, size // 3))
-    plain, weighted = _case(setup, sum(even), "none"), _case(setup, sum(even), "balanced")
+    even = (size,) * steps
+    ragged = (*(size,) * (steps - 1), max(1, size // 3))
+    plain = _case(setup, sum(even), "none")
+    weighted = _case(setup, sum(even), "balanced")
     frozen = copy.deepcopy(setup.built.module).eval()
-    double, precision = copy.deepcopy(frozen).double(), setup.spec.runtime.precision
+    double = copy.deepcopy(frozen).double()
+    precision = setup.spec.runtime.precision
     batch_norm = _without_dropout(copy.deepcopy(setup.built.module).train()).double()
     checks = []
     for name, module, case, sizes, run in (
@@ -194,5 +197,6 @@ def _without_dropout(module: nn.Module) -> nn.Module:
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:
-    first, last = sizes[0], sizes[-1]
+    first = sizes[0]
+    last = sizes[-1]
     return f"{len(sizes)} x {first}" if first == last else f"{len(sizes) - 1} x {first} + {last}"

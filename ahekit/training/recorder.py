@@ -17,7 +17,8 @@ class Recorder:
     """Writes a session's progress into its run folder; only the main process writes, all have to call."""
 
     def __init__(self, run: Run, session: Session) -> None:
-        self._run, self._session = run, session
+        self._run = run
+        self._session = session
         self._rows: list[Mapping[str, Any]] = []
 
     def add(self, row: Mapping[str, Any]) -> None:

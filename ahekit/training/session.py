@@ -155,12 +155,14 @@ class Session:
         Yields:
             Images done and their number. Broken off, it goes on there the next time.
         """
-        plan, prefix = self.setup.prefix, self.part.prefix
+        plan = self.setup.prefix
+        prefix = self.part.prefix
         if plan is None or prefix is None:
             return
         features = open_features(self.setup, plan, prefix)
         yield from compute_features(features, self.setup, prefix)
-        self.features, self.model = features, self.processes.wrap(self.part.module)
+        self.features = features
+        self.model = self.processes.wrap(self.part.module)
         self.batches = self.setup.batches(self.processes, draw=features.draw)
 
     @property
@@ -221,7 +223,8 @@ class Session:
         return logits
 
     def _own_logits(self, indices: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float32]:
-        setup, size = self.setup, self.setup.spec.evaluation.batch_size
+        setup = self.setup
+        size = self.setup.spec.evaluation.batch_size
         if self.features is None:
             prefix = [] if self.part.prefix is None else [self.part.prefix]
             return predict_logits(
@@ -233,7 +236,8 @@ class Session:
                 batch_size=size,
                 flip_average=flip_average,
             )
-        named, views = self.features.named, (PLAIN, MIRROR) if flip_average else (PLAIN,)
+        named = self.features.named
+        views = (PLAIN, MIRROR) if flip_average else (PLAIN,)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         return predict_views(
             self.measured, (tuple(named(part, view) for view in views) for part in parts), setup.compute
@@ -285,14 +289,16 @@ def start(setup: Setup, processes: Processes, *, fresh: bool = False) -> Session
     Args:
         fresh: The weights are the ones the run starts from, not about to be replaced by a checkpoint's.
     """
-    spec, plan = setup.spec, setup.freezing
+    spec = setup.spec
+    plan = setup.freezing
     module = setup.built.module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
     module.train()
     freezer = Freezer(module, plan)
     freezer.trainable()
     if fresh and spec.transfer.bn == "recalibrate":
         recalibrate(module, plan, _plain_batches(setup))
-    average, part = None, trained_part(setup.built, plan)
+    average = None
+    part = trained_part(setup.built, plan)
     if spec.train.average_decay:
         averaging = partial(_average, decay=spec.train.average_decay)
         average = AveragedModel(copy.deepcopy(part.module), multi_avg_fn=averaging, use_buffers=True)
@@ -317,7 +323,8 @@ def start(setup: Setup, processes: Processes, *, fresh: bool = False) -> Session
 
 def _groups(setup: Setup, module: nn.Module) -> list[dict[str, object]]:
     """The optimizer's parameter groups: by layer where layers have rates of their own."""
-    optim, transfer = setup.spec.optim, setup.spec.transfer
+    optim = setup.spec.optim
+    transfer = setup.spec.transfer
     if transfer.backbone_lr is None and transfer.layer_decay is None:
         return parameter_groups(module, weight_decay=optim.weight_decay, decay_all=optim.decay_all)
     rates = learning_rates(setup.built, transfer, optim.lr)
@@ -326,7 +333,8 @@ def _groups(setup: Setup, module: nn.Module) -> list[dict[str, object]]:
 
 def _plain_batches(setup: Setup) -> Iterator[Tensor]:
     """Training images without augmentation, as many as are re-measured each epoch."""
-    indices, size = setup.train_subset, setup.spec.evaluation.batch_size
+    indices = setup.train_subset
+    size = setup.spec.evaluation.batch_size
     for place in range(0, len(indices), size):
         pixels = setup.dataset.images[indices[place : place + size]]
         yield setup.compute.prepare(normalize(pixels, setup.dataset.preprocessing))

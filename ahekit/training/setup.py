@@ -274,8 +274,10 @@ def _first_weights(built: BuiltModel, spec: RunSpec, class_names: tuple[str, ...
 
 def overview(setup: Setup, processes: Processes) -> Table:
     """The run's first table: what will be trained, on what, in which steps."""
-    spec, optim = setup.spec, setup.spec.optim
-    batches, counts = setup.batches(processes), parameter_counts(setup.built)
+    spec = setup.spec
+    optim = setup.spec.optim
+    batches = setup.batches(processes)
+    counts = parameter_counts(setup.built)
     images = " / ".join(f"{len(split):,}" for split in (setup.splits.train, setup.splits.val, setup.splits.test))
     share = "" if counts["trainable"] == counts["total"] else f" of {counts['total']:,}"
     rows: list[tuple[str, str]] = [

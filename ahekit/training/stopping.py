@@ -30,7 +30,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.asked, request.signal = True, number
+        request.asked = True
+        request.signal = number
         for which, handler in earlier.items():
             signal.signal(which, handler)
 
@@ -72,7 +73,9 @@ class Clock:
 
     def __init__(self, processes: Processes, *, before: float, limit: float, between: float) -> None:
         self._processes = processes
-        self._before, self._limit, self._between = before, limit, between
+        self._before = before
+        self._limit = limit
+        self._between = between
         self._started = self._saved = time.monotonic()
 
     def poll(self, stop: StopRequest) -> Polled:

@@ -356,7 +356,10 @@ def test_a_strangers_options_are_read_before_and_after_its_name(
         (("gradcam", "--filter", "3"), "no option --filter; "),
         (("gradcam", "--set", "filter=3"), "gradcam.filter: no field named 'filter'"),
         (("kernels", "--check"), "no option --check; did you mean --checkpoint"),
-        (("gradcam", "--targt", "beam"), "no option --targt; did you mean --target or --data? `ahekit viz gradcam --help`"),
+        (
+            ("gradcam", "--targt", "beam"),
+            "no option --targt; did you mean --target or --data? `ahekit viz gradcam --help`",
+        ),
         (("--target", "beam"), "no option --target; did you mean --image or --set? `ahekit viz activations --help`"),
         (("occlusion", "--window", "x"), "invalid value for '--window': must be a valid integer"),
         (("embedding", "--method", "umap"), "invalid value for '--method': 'umap' is not one of 'tsne', 'pca'"),
@@ -485,7 +488,8 @@ def test_plugin_that_returns_something_else_is_named(cli: Cli, runs: Path, class
     )
     outcome = cli("viz", "odd", "--plugin", file, "--runs", runs)
     assert outcome.code == 1
-    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} is broken: it returned an int, not a Visualization\n"
+    problem = "is broken: it returned an int, not a Visualization"
+    assert outcome.err == f"ahekit: visualizer 'odd' of file {file} {problem}\n"
 
 
 def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path, class_folder: Path) -> None:

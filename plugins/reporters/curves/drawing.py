@@ -82,7 +82,8 @@ def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[floa
     """A share from the tenth below its lowest up to 1; a loss, or what else is never negative, from 0 up."""
     values = np.concatenate(list(lines.values()))
     values = values[np.isfinite(values)]
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min())
+    high = float(values.max())
     if metric != "loss" and high <= 1 and low >= -1:
         return max(-1.0 if low < 0 else 0.0, float(np.floor(low * 10) / 10)), 1.0
     if low >= 0:

@@ -32,8 +32,12 @@ def _score(name: str) -> Callable[[Predictions], float]:
     return lambda predictions: macro_scores(_counts(predictions))[name]
 
 
+def _log_loss(predictions: Predictions) -> float:
+    return float(log_losses(predictions.logits, predictions.labels).mean())
+
+
 METRICS = (
-    Metric("loss", "lower", lambda found: float(log_losses(found.logits, found.labels).mean()), "log loss"),
+    Metric("loss", "lower", _log_loss, "log loss"),
     Metric("accuracy", "higher", _score("accuracy"), "accuracy"),
     Metric("precision", "higher", _score("precision"), "macro precision"),
     Metric("recall", "higher", _score("recall"), "macro recall"),

@@ -193,7 +193,8 @@ def _drawn(curves: _Curves) -> list[str]:
 
 
 def _reading(record: RunRecord, curves: _Curves) -> str:
-    on, accuracy = SPLIT_NAMES[curves.judge], curves.trends["accuracy"]
+    on = SPLIT_NAMES[curves.judge]
+    accuracy = curves.trends["accuracy"]
     if len(curves.epochs) < _FEW_EPOCHS:
         return (
             f"After {counted(len(curves.epochs), 'epoch')} {on} accuracy is {accuracy.last:.3f}; "

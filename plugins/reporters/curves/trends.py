@@ -64,7 +64,9 @@ def trend(
     known = np.isfinite(values)
     if not known.any():
         return None
-    places, values, train = np.array(numbers)[known], values[known], train[known]
+    places = np.array(numbers)[known]
+    values = values[known]
+    train = train[known]
     sign = -1.0 if lower_is_better else 1.0
     smooth = smoothed(sign * values)
     settled = int(np.argmax(smooth >= smooth.max() - tolerance))
@@ -98,7 +100,8 @@ def overfit(train_loss: Curve, test_loss: Curve, gap: float | None, *, error: fl
     "gap": it hasn't, but train accuracy is above test by more than 0.03 and more than two standard errors `error`.
     """
     known = np.isfinite(train_loss) & np.isfinite(test_loss)
-    train, test = smoothed(train_loss[known]), smoothed(test_loss[known])
+    train = smoothed(train_loss[known])
+    test = smoothed(test_loss[known])
     if len(test):
         lowest = int(test.argmin())
         if test[-1] > test[lowest] * (1 + _LOSS_RISE) and train[-1] < train[lowest]:
