@@ -215,6 +215,7 @@ class Manifest(Note):
 
     Attributes:
         class_names: In the order of the logits.
+        asked: Fields of the spec that were asked to depart from the recipe; a run of before that was noted has None.
         metrics: Measured at each epoch's end; a run of before metrics were noted has none here.
         processes: That trained the run together.
         extended: Each time that a finished run was trained on.
@@ -227,6 +228,7 @@ class Manifest(Note):
     versions: dict[str, str] = {}
     hardware: HardwareNote = HardwareNote()
     parameters: ParametersNote = ParametersNote()
+    asked: Names | None = None
     weights: WeightsNote | None = None
     metrics: Annotated[tuple[MetricNote, ...], Field(strict=False)] = ()
     processes: Count | None = None

@@ -25,6 +25,18 @@ class Preprocessing:
     fit: Fit = "stretch"
     crop_fraction: float = 1.0
 
+    def input_box(self, width: float, height: float) -> tuple[float, float, float, float]:
+        """What of a picture the input's square covers: left, top, right and bottom in the picture's pixels.
+
+        The square of "pad" reaches beyond the picture, that of "crop" leaves some of it out.
+        """
+        if self.fit == "stretch":
+            return 0.0, 0.0, width, height
+        side = max(width, height) if self.fit == "pad" else min(width, height) * self.crop_fraction
+        left = (width - side) / 2
+        top = (height - side) / 2
+        return left, top, left + side, top + side
+
     def overlaid(self, *, fit: Fit | None, interpolation: Interpolation | None) -> Preprocessing:
         """This one with the fit and the interpolation that a run chose; None leaves the model's own."""
         return replace(self, fit=fit or self.fit, interpolation=interpolation or self.interpolation)

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ahekit import plugin_files
-from ahekit.errors import PluginError, UnknownNameError
+from ahekit.errors import PluginError, UnknownNameError, UsageError
 from ahekit.guard import Origin, reason_of
 from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin
 from ahekit.wording import kind_of
@@ -164,6 +164,7 @@ class Registry(Generic[P]):
 
         Raises:
             UnknownNameError: Neither a plugin nor a family knows the name.
+            UsageError: It is a family's.
             PluginError: It doesn't import or breaks its contract, two provide it, or a plugin file doesn't load.
         """
         return self.look_up(name)[1]
@@ -181,6 +182,10 @@ class Registry(Generic[P]):
             raise _clash(self.kind, name, matches)
         if matches:
             return matches[0], cast(P, self.load(matches[0]))
+        if any(entry.name == name for entry in entries):
+            raise UsageError(
+                f"{name} stands for many {self.kind}s; name one of them; `ahekit plugins show {name!r}` tells"
+            )
         return self._resolve(name, [entry for entry in entries if entry.is_family])
 
     def load(self, entry: Entry) -> Any:

@@ -29,12 +29,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; None and NaN are empty cells, rendered as a dash."""
+    """Rows of cells; None and NaN are empty cells, rendered as a dash.
+
+    Attributes:
+        totals: How many of the last rows sum up the others, such as averages: they stay last when the page is sorted.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    totals: int = 0
 
 
 @dataclass(frozen=True)

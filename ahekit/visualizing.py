@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from PIL import Image
 from ahekit.catalog import resolve
 from ahekit.data.augment import normalize
 from ahekit.data.dataset import load_dataset
-from ahekit.data.decode import decode, fit
+from ahekit.data.decode import DecodeError, fit, quiet_pillow, read, to_rgb
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
@@ -36,15 +36,20 @@ from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import SplitImages, VisualizerInput, VisualizerPlugin
+from ahekit.protocols import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import VISUALIZERS
-from ahekit.reporting.style import render_figure
+from ahekit.reporting.style import Form, render_figure
+from ahekit.reporting.table_files import csv_of, latex_of
 from ahekit.run import Run, check_classes
-from ahekit.sections import Animation, Visualization
+from ahekit.sections import Animation, Column, Table, Visualization
 from ahekit.trained import Trained, load_trained
 from ahekit.validation import validate
 
+FileForm = Literal["png", "svg", "pdf", "csv", "tex"]
+FIGURE_FORMS: tuple[Form, ...] = get_args(Form)
+
 _TITLE_POINTS = 12  # of a heading, as the figures' style sets it
+_ORIGINAL_SIDE = 480  # pixels of a picture that figures show: more than a tile has, in print too
 _CHARACTER_WIDTH = 0.58  # of the mean character, as a share of the type's size
 
 
@@ -57,12 +62,14 @@ class Pictures:
         ids: A name for each.
         labels: True class index of each, -1 where unknown.
         notes: What the user should know of how they were chosen.
+        originals: The pictures themselves, for figures to show; none: figures show `pixels`.
     """
 
     pixels: NDArray[np.uint8]
     ids: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    originals: tuple[Original, ...] = ()
 
 
 def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictures:
@@ -71,7 +78,8 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictur
     Raises:
         DataError: A file can't be read or used as an image.
     """
-    return Pictures(_decoded(paths, preprocessing), tuple(map(str, paths)), (-1,) * len(paths))
+    pixels, originals = _decoded(paths, preprocessing)
+    return Pictures(pixels, tuple(map(str, paths)), (-1,) * len(paths), originals=originals)
 
 
 def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
@@ -96,11 +104,13 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
     if not chosen:
         raise RunError(f"{run.name}: none of its test images is there any more; give pictures with --image")
     notes = (f"no test image of {', '.join(missing)}",) if missing else ()
+    pixels, originals = _decoded([sample.path for sample in chosen.values()], trained.built.preprocessing)
     return Pictures(
-        _decoded([sample.path for sample in chosen.values()], trained.built.preprocessing),
+        pixels,
         tuple(sample.id for sample in chosen.values()),
         tuple(trained.class_names.index(name) for name in chosen),
         notes,
+        originals,
     )
 
 
@@ -161,6 +171,7 @@ def look(
         pixels=pictures.pixels,
         image_ids=pictures.ids,
         labels=pictures.labels,
+        originals=pictures.originals,
         layers={layer: resolve_layer(trained.built, layer) for layer in layers},
         seed=seed,
         progress=progress,
@@ -240,22 +251,38 @@ def visualization_files(
     *,
     name: str,
     layers: Collection[str] = (),
-    svg: bool = False,
+    formats: Sequence[FileForm] = ("png",),
+    plain_title: bool = False,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> dict[str, bytes]:
-    """A visualization as files by name: a PNG (and an SVG) for each figure, animations, and all arrays in one `.npz`.
+    """A visualization as files by name: figures and tables in the formats asked for, animations, arrays as `.npz`.
 
-    Each figure's heading names the run and its checkpoint. Beside the visualizer's arrays stand `class_names` and,
-    where pictures were looked at, their `image_ids` and `labels`.
+    Beside the visualizer's arrays stand `class_names` and, where pictures were looked at, their `image_ids` and
+    `labels`. As "csv" there are, beside the tables, the predictions of single images where they were made.
+
+    Args:
+        formats: Of figures "png", "svg" and "pdf"; of tables "csv" and "tex".
+        plain_title: Figures are headed by their titles alone, without the run and its checkpoint.
+        tell: Called with what the user should know of the figures.
     """
-    forms: tuple[Literal["png", "svg"], ...] = ("png", "svg") if svg else ("png",)
-    origin = f"{trained.run.name}, {trained.checkpoint.name}"
-    files = {
-        f"{_file_name(f'{name}-{figure.name}')}.{form}": render_figure(
-            figure, form=form, heading=_heading(figure.title, origin, figure.size[0])
-        )
-        for figure in visualization.figures
-        for form in forms
-    }
+    origin = "" if plain_title else f"{trained.run.name}, {trained.checkpoint.name}"
+    files = {}
+    for figure in visualization.figures:
+        heading = _heading(figure.title, origin, figure.size[0])
+        for form in FIGURE_FORMS:
+            if form in formats:
+                file = f"{_file_name(f'{name}-{figure.name}')}.{form}"
+                # Missing letters are the same in every form.
+                files[file] = render_figure(figure, form=form, heading=heading, tell=tell)
+                tell = _quiet
+    stem = _file_name("-".join([name, *layers]))
+    tables = {f"{stem}-{_file_name(table.title.partition(':')[0].lower())}": table for table in visualization.tables}
+    if "csv" in formats:
+        images = _images_table(visualization, trained, pictures)
+        with_images = tables | ({f"{stem}-images": images} if images else {})
+        files |= {f"{file}.csv": csv_of(table) for file, table in with_images.items()}
+    if "tex" in formats:
+        files |= {f"{file}.tex": latex_of(table) for file, table in tables.items()}
     for animation in visualization.animations:
         files[f"{_file_name(f'{name}-{animation.name}')}.{animation.form}"] = render_animation(animation)
     arrays: dict[str, Any] = {"class_names": np.array(trained.class_names)}
@@ -263,8 +290,27 @@ def visualization_files(
         arrays |= _named(pictures)
     content = io.BytesIO()
     np.savez_compressed(content, **(arrays | {key: np.asarray(array) for key, array in visualization.arrays.items()}))
-    files[f"{_file_name('-'.join([name, *layers]))}.npz"] = content.getvalue()
+    files[f"{stem}.npz"] = content.getvalue()
     return files
+
+
+def _quiet(note: str) -> None:
+    """Say nothing again."""
+
+
+def _images_table(visualization: Visualization, trained: Trained, pictures: Pictures | None) -> Table | None:
+    """The network's prediction for each picture looked at, with the probability of every class."""
+    logits = visualization.arrays.get("logits")
+    if pictures is None or logits is None:
+        return None
+    probabilities = softmax(np.asarray(logits, dtype=np.float64))
+    names = trained.class_names
+    rows = [
+        (image, names[label] if label >= 0 else None, names[int(row.argmax())], *map(float, row))
+        for image, label, row in zip(pictures.ids, pictures.labels, probabilities, strict=True)
+    ]
+    columns = ("image", "true", "predicted", *names)
+    return Table("Images", tuple(Column(column) for column in columns), tuple(rows))
 
 
 def render_animation(animation: Animation) -> bytes:
@@ -278,7 +324,7 @@ def render_animation(animation: Animation) -> bytes:
 
 def _heading(title: str, origin: str, width: float) -> str:
     columns = int(width * 72 / (_TITLE_POINTS * _CHARACTER_WIDTH)) - 1
-    return "\n".join(line for text in (title, origin) for line in _evenly_wrapped(text, columns))
+    return "\n".join(line for text in (title, origin) if text for line in _evenly_wrapped(text, columns))
 
 
 def _evenly_wrapped(text: str, columns: int) -> list[str]:
@@ -292,5 +338,17 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)
 
 
-def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    return np.stack([decode(path, preprocessing) for path in paths])
+def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], tuple[Original, ...]]:
+    """The network's input of each picture, and the pictures for figures to show."""
+    pixels = []
+    originals = []
+    for path in paths:
+        try:
+            with quiet_pillow():
+                image = to_rgb(read(path))
+        except DecodeError as error:
+            raise type(error)(error.reason, path) from error.__cause__
+        pixels.append(fit(image, preprocessing))
+        image.thumbnail((_ORIGINAL_SIDE, _ORIGINAL_SIDE))
+        originals.append(Original(np.asarray(image), preprocessing.input_box(*image.size)))
+    return np.stack(pixels), tuple(originals)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ahekit.cli import COMMANDS, GROUPS
+from ahekit.cli import NAMES
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "safetensors", "jinja2")
 
@@ -44,7 +44,7 @@ def command(*args: str) -> str:
         pytest.param(["import ahekit", "import ahekit.cli"], id="import"),
         pytest.param(["from ahekit import RunSpec, Run, Table, BuiltModel, MODELS"], id="light public names"),
         pytest.param(["import ahekit; ahekit.resolve_spec(assignments=['model.params.pool=avg'])"], id="specs"),
-        pytest.param([command("--help"), *(command(name, "--help") for name in (*COMMANDS, *GROUPS))], id="help"),
+        pytest.param([command("--help"), *(command(name, "--help") for name in NAMES)], id="help"),
         pytest.param(
             [command("--version"), command("plugins"), command("plugins", "--json"), command("runs")], id="lists"
         ),

@@ -132,6 +132,15 @@ def test_a_path_too_long_for_its_column_is_folded_not_lost(capsys: pytest.Captur
     assert "".join(line.removeprefix("file").strip() for line in lines) == path
 
 
+def test_names_of_runs_and_files_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("20261126-160219-cnn5-c80c", "test/flying_buttress/6023415_51f9a.jpg")
+    columns = (Column("run"), Column("file"), Column("what is said of it"), *numbers("loss", "F1"))
+    console.show_table(Table("", columns, ((*names, "predicted an apse where a vault is true", 0.5, 0.25),)))
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_row_names_stay_whole_beside_a_long_text_among_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     rows = (("best validation macro-F1", 3), ("folder", "/".join(["folder"] * 30)))
     console.show_table(Table("", (Column("what"), Column("value")), rows))
@@ -237,7 +246,8 @@ def test_a_terminal_shows_rate_time_left_loss_and_validation_f1(
         display.epoch(EPOCH)
         clock(2)
         display.step(step(41, epoch=2))
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()[-1]
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rstrip().splitlines()[-1]
+    assert terminal.getvalue().endswith("\x1b[2K"), "the bar is gone at the end"
     for part in ("epoch 2/2", "51%", "128 images/s", "1:18 left", "loss 1.500", "val F1 0.450"):
         assert part in last
     assert len(last.split("\r")[-1]) <= 80

@@ -41,13 +41,16 @@ MAY_IMPORT = {
     "models": "errors hooks preprocessing protocols backbones registry validation wording",
     "backbones.params": "protocols",
     "backbones": "errors hooks preprocessing protocols backbones.params",
-    "figures": "errors preprocessing sections protocols evaluation data data.classes wording",
+    # What is installed, for whoever draws.
+    "figures.fonts": "",
+    "figures": "errors figures.fonts preprocessing sections protocols evaluation data data.classes wording",
     "inspection": "errors hooks preprocessing sections protocols evaluation figures data data.classes data.random",
     "inspection.synthesis": "hooks preprocessing",
     "run": "errors files spec notes validation evaluation data catalog",
-    "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation wording",
+    "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation "
+    "figures.fonts wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run",
+    "data.editions data.random evaluation protocols models registry run wording",
     "trained": "errors hooks compute spec notes protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection run reporting trained",
@@ -61,7 +64,8 @@ MAY_IMPORT = {
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
     "ahekit_plugins": "errors preprocessing sections protocols hooks spec notes validation compute data data.classes "
-    "data.editions data.random evaluation backbones backbones.params figures inspection inspection.synthesis wording",
+    "data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
+    "inspection.synthesis wording",
 }
 
 # Modules that load on every start of the command line.

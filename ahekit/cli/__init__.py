@@ -14,11 +14,18 @@ import typer
 from ahekit import __version__, console
 from ahekit.cli.groups import RootGroup
 
-COMMANDS = ("train", "finetune", "resume", "report", "viz")
-"""`ahekit.cli.<name>` holds a function of that name, and a class `Command` where it reads its arguments its own way."""
+PANELS = {
+    "Train a network": ("train", "finetune", "resume"),
+    "See how good it is, and why": ("report", "viz"),
+    "Look after data, runs and parts": ("data", "runs", "model", "plugins", "prove"),
+}
+"""The help page's panels, by what a person wants to do.
 
-GROUPS = ("data", "model", "prove", "runs", "plugins")
-"""`ahekit.cli.<name>` holds a Typer `app` with subcommands."""
+`ahekit.cli.<name>` holds a Typer `app` with subcommands, or a function of that name, and then a class `Command` where
+it reads its arguments its own way.
+"""
+
+NAMES = tuple(name for names in PANELS.values() for name in names)
 
 app = typer.Typer(
     cls=RootGroup,
@@ -42,8 +49,7 @@ def root(
         typer.Option(
             "--plugin",
             metavar="PATH.py",
-            help="Load the plugins of a Python file; may be given several times, before or after the command. "
-            "$AHEKIT_PLUGINS names more.",
+            help="Load a file's plugins; repeatable, anywhere on the line. $AHEKIT_PLUGINS names more.",
         ),
     ] = None,
     version: Annotated[
@@ -54,8 +60,11 @@ def root(
     """Classify pictures of architectural heritage elements, and see why."""
 
 
-for name in COMMANDS:
-    module = import_module(f"ahekit.cli.{name}")
-    app.command(name, cls=getattr(module, "Command", None))(getattr(module, name))
-for name in GROUPS:
-    app.add_typer(import_module(f"ahekit.cli.{name}").app, name=name)
+for panel, names in PANELS.items():
+    for name in names:
+        module = import_module(f"ahekit.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, rich_help_panel=panel)
+        else:
+            command_class = getattr(module, "Command", None)
+            app.command(name, cls=command_class, rich_help_panel=panel)(getattr(module, name))

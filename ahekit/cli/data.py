@@ -59,7 +59,7 @@ def info(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FOLDER|ARCHIVE]",
+            metavar="NAME|FOLDER|ARCHIVE",
             help="Dataset. Without it: the one that training would use.",
             autocompletion=complete_installed,
         ),

@@ -49,7 +49,7 @@ def parameter(
     info = typer.Option(
         declaration,
         help=console.as_markup(help if help is not None else sentence(field, default)),
-        metavar=metavar or placeholder or None,
+        metavar=placeholder if metavar is None else metavar,
         rich_help_panel=panel,
         autocompletion=complete,
         show_default=False,

@@ -49,7 +49,7 @@ def finetune(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Fine-tune a pretrained network, and keep the weights that do best on validation.
+    """Fine-tune a pretrained network, frozen as far as you like.
 
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """

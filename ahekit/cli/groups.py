@@ -35,6 +35,8 @@ class RootGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, those of `--plugin` first: completion and help know the plugins too."""
+        if not ctx.resilient_parsing:
+            _say_types_in_words(self, ctx)
         rest: list[str] = super().parse_args(ctx, _plugins_first(args))
         from_environment = os.environ.get("AHEKIT_PLUGINS", "").split(os.pathsep)
         plugin_files.announce([*filter(None, from_environment), *(ctx.params.get("plugin") or ())])
@@ -76,6 +78,20 @@ def one_line(problem: Any) -> str:
         return message
     end = "" if message.endswith("?") else ";"
     return f"{message}{end} `{ctx.command_path} --help` lists what it takes"
+
+
+def _say_types_in_words(command: Any, ctx: Any) -> None:
+    """Keep Python's names of types (`<bool>`, `<list[str]>`) from the help pages of a command and those below it.
+
+    A flag takes no value; an argument's metavar says what it is.
+    """
+    for each in [*command.params, command.get_help_option(ctx)]:
+        if each.param_type_name == "argument":
+            each.display_type_rich = lambda ctx: ""
+        elif each.is_flag and each.metavar is None:
+            each.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _say_types_in_words(inner, ctx)
 
 
 def _plugins_first(args: list[str]) -> list[str]:

@@ -1,13 +1,27 @@
-"""Files that a command makes: in the run's folder, or in the one that `--out` names."""
+"""What a command makes: tables that fit a screen, files in the run's folder or in the one that `--out` names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ahekit.errors import RunError
 from ahekit.files import write_atomic
 from ahekit.run import Run
+from ahekit.sections import Table
+
+ROWS = 20
+"""Of a table in the terminal."""
+
+
+def shortened(table: Table, where: str) -> Table:
+    """A table's first rows, with a note of how many more there are, and where."""
+    left = len(table.rows) - ROWS
+    if left <= ROWS // 4:  # for so few it isn't worth looking elsewhere
+        return table
+    note = f"{left:,d} more rows: {where}. {table.note}".strip()
+    return replace(table, rows=table.rows[:ROWS], note=note)
 
 
 def write_files(files: Mapping[str, bytes], run: Run, out: Path | None) -> list[Path]:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.cli.output import write_files
+from ahekit.cli.output import shortened, write_files
 from ahekit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import FileFormat
     from ahekit.run import Run
-    from ahekit.sections import Table, Visualization
+    from ahekit.sections import Visualization
 
-FORMATS = ("console", "html", "md", "json", "png")
+FORMATS = ("console", "html", "md", "json", "csv", "latex", "svg", "png", "pdf")
+_USUAL = ("console", "html", "md", "json")
 _LINE_WIDTH = 100  # of prose; tables take the whole terminal
-_ROWS = 20  # of a table in the terminal
+_LONGEST_FOLDER = 100  # characters
 
 
 def complete_reporters(incomplete: str) -> list[str]:
@@ -39,7 +41,7 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Runs by path, name or part of a name; several are compared with the first. Without any: the newest.",
             show_default=False,
             autocompletion=options.complete_runs,
@@ -47,8 +49,12 @@ def report(
     ] = None,
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="LIST", help="Any of console, html, md, json and png, separated by commas."),
-    ] = ",".join(FORMATS),
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help=f"What to make: any of {', '.join(FORMATS)}, separated by commas.",
+        ),
+    ] = ",".join(_USUAL),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +65,10 @@ def report(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="REPORTER", help="Only this section; repeatable.", autocompletion=complete_reporters
+            "--only",
+            metavar="REPORTER",
+            help="Only this section, in full, in files of its own; repeatable.",
+            autocompletion=complete_reporters,
         ),
     ] = None,
     skip: Annotated[
@@ -76,36 +85,48 @@ def report(
             help="Set a reporter's parameter, as in confusion.pairs=20; repeatable.",
         ),
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every section in the terminal, not the first table alone.")
+    ] = False,
     data: options.MovedData = None,
     runs: options.Runs = None,
     quiet: options.Quiet = False,
+    json: options.Json = False,
 ) -> None:
-    """Report on a run, or compare several: tables in the terminal; one page, Markdown, JSON and figures as files."""
+    """Say how good a run is and how sure that is, or compare several.
+
+    A screen in the terminal; a page, Markdown, JSON and figures as files.
+    """
     from ahekit.reporting.build import build_comparison, build_report
+    from ahekit.reporting.render_json import render_json
     from ahekit.run import find_run, runs_root, with_data
 
-    console.configure(quiet=quiet)
+    console.configure(quiet=quiet, json=json)
     chosen = parse_formats(formats)
     if open_page and "html" not in chosen:
         raise UsageError("--open opens the page; have html among the formats of --format")
     params = reporter_params(assignments or ())
-    found = [
+    chosen_runs = [
         find_run(runs_root(runs), name, is_fit=has_epochs, fit="has trained an epoch yet") for name in names or (None,)
     ]
     if data is not None:
-        found = [with_data(run, data) for run in found]
-    records = [replace(run.record(), look=partial(look_into, run)) for run in found]
+        chosen_runs = [with_data(run, data) for run in chosen_runs]
+    records = [replace(run.record(), look=partial(look_into, run)) for run in chosen_runs]
     if len(records) > 1:
-        made = build_comparison(records, only=only or (), skip=skip or (), params=params)
+        outcome = build_comparison(records, only=only or (), skip=skip or (), params=params)
     else:
-        made = build_report(records[0], only=only or (), skip=skip or (), params=params)
-    made, written = write_report(made, found[0], chosen, out=out, folder="comparison" if len(found) > 1 else "")
+        outcome = build_report(records[0], only=only or (), skip=skip or (), params=params)
+    folder = "/".join(filter(None, ["comparison" if len(records) > 1 else "", selection(only or ())]))
+    outcome, written = write_report(outcome, chosen_runs[0], chosen, out=out, folder=folder)
     if "console" in chosen:
-        show(made)
-    _show_missing(made)
+        show(outcome, full=full or bool(only))
+    if json:
+        console.show_json(jsonlib.loads(render_json(outcome)))
+    for missing in outcome.missing:
+        console.warn(f"{missing.section}: {missing.reason}")
     for path in written:
         is_last = path == written[-1]
-        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or 'figures'}: {path}")
+        console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or path.name}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
 
@@ -137,6 +158,8 @@ def reporter_params(assignments: Iterable[str]) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
     for assignment in assignments:
+        if "=" not in assignment:
+            raise UsageError(f"--set {assignment}: write REPORTER.FIELD=VALUE, as in --set confusion.pairs=20")
         name, dot, inner = assignment.partition(".")
         if dot and name in REPORTERS.names():
             values = {name: parse_assignment(inner, REPORTERS.get(name).Params)}
@@ -156,7 +179,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     for name in chosen:
         if name not in FORMATS:
             raise UnknownNameError("report format", name, FORMATS)
-    return chosen or FORMATS
+    return chosen or _USUAL
 
 
 def write_report(
@@ -180,40 +203,47 @@ def write_report(
     report, files = report_files(report, wanted, **({} if out else inside))
     write_files(files, run, out)
     base = out or run.path
-    pages = [base / name for name in files if not name.endswith(".png")]
-    pictures = base / "figures" if out or not folder else base / "report" / folder / "figures"
-    return report, [*([pictures] if len(pages) < len(files) else []), *reversed(pages)]
+    folders = sorted({(base / name).parent for name in files if PurePosixPath(name).stem != "report"})
+    pages = [base / name for name in files if PurePosixPath(name).stem == "report"]
+    return report, [*folders, *reversed(pages)]
 
 
-def show(report: Report) -> None:
-    """The report's title, facts and sections in the terminal; its figures are files."""
+def selection(only: Collection[str]) -> str:
+    """A folder name for a report on some sections, whose files don't take the place of the whole one's."""
+    name = "-".join(["only", *dict.fromkeys(only)])
+    if not only:
+        return ""
+    return name if len(name) <= _LONGEST_FOLDER else f"only-{len(only)}-sections"
+
+
+def show(report: Report, *, full: bool) -> None:
+    """The report in the terminal; its figures are files.
+
+    Args:
+        full: Every section with its text and tables; else what it comes to and the first table, on one screen.
+    """
     width = min(shutil.get_terminal_size().columns, _LINE_WIDTH)
-    console.say(report.title)
+    console.say(report.title, *_wrapped(report.subtitle, width))
+    if report.caveat:
+        console.say(*_wrapped(report.caveat, width))
     if report.verdict:
-        console.say(*_wrapped(report.verdict, width), "")
+        console.say("", *_wrapped(report.verdict, width))
+    console.say("")
+    if not full:
+        tables = [table for section in report.sections for table in section.tables]
+        if tables:
+            console.show_table(replace(shortened(tables[0], "--full shows them"), note=""))
+        titles = "; ".join(section.title for section in report.sections)
+        console.say(*_wrapped(f"Sections of the page, and here with --full: {titles}.", width), "")
+        return
     label_width = max((len(label) for label, _ in report.facts), default=0)
     for label, value in report.facts:
         console.say(*_wrapped(value, width, lead=f"  {label:<{label_width}}  "))
     console.say("")
     for section in report.sections:
-        console.say(section.title.upper())
-        console.say(*_wrapped(section.reading, width), "")
+        console.say(section.title.upper(), *_wrapped(section.reading, width), "")
         for table in section.tables:
-            console.show_table(shortened(table))
-
-
-def shortened(table: Table, most: int = _ROWS) -> Table:
-    """A table's first rows, with a note of how many more the other formats have."""
-    left = len(table.rows) - most
-    if left <= most // 4:  # for so few it isn't worth opening a page
-        return table
-    note = f"{left:,d} more rows are in the other formats. {table.note}".strip()
-    return replace(table, rows=table.rows[:most], note=note)
-
-
-def _show_missing(report: Report) -> None:
-    for missing in report.missing:
-        console.warn(f"{missing.section}: {missing.reason}")
+            console.show_table(shortened(table, "the other formats have them"))
 
 
 def _wrapped(text: str, width: int, *, lead: str = "") -> list[str]:

@@ -124,9 +124,11 @@ def named_run(weights: str, root: Path) -> Run | None:
 
 def prove(spec: RunSpec, *, json: bool) -> None:
     """Measure and show how exact accumulation is; exit 1 when a check fails."""
-    from ahekit.training.prove import proof_table, prove_accumulation
+    from ahekit.training.prove import COMPARISONS, proof_table, prove_accumulation
 
-    checks = prove_accumulation(prepare_with_progress(spec))
+    setup = prepare_with_progress(spec)
+    with console.progress("comparing gradients", COMPARISONS) as advance:
+        checks = prove_accumulation(setup, advance=advance)
     console.show_table(proof_table(checks))
     if json:
         for check in checks:

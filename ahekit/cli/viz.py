@@ -11,14 +11,14 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.cli.output import write_files
+from ahekit.cli.output import shortened, write_files
 from ahekit.cli.plugin_options import PluginCommand, parameters
 from ahekit.registry import VISUALIZERS
 
 if TYPE_CHECKING:
     from ahekit.sections import Table
     from ahekit.trained import Trained
-    from ahekit.visualizing import Pictures
+    from ahekit.visualizing import FileForm, Pictures
 
 
 class Command(PluginCommand):
@@ -83,8 +83,19 @@ def viz(
             autocompletion=options.complete_runs,
         ),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Tables with all their rows.")] = False,
     data: options.MovedData = None,
-    svg: Annotated[bool, typer.Option("--svg", help="Write each figure as SVG too.")] = False,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Any of png, svg, pdf (figures), csv and tex (tables, and as csv predictions), separated by commas.",
+        ),
+    ] = "png",
+    plain_title: Annotated[
+        bool, typer.Option("--plain-title", help="Head figures by their titles alone, without the run's name.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Where files go. Without it: the run's own figures folder."),
@@ -95,13 +106,14 @@ def viz(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Look inside a trained network: write figures and arrays, and say where they are."""
+    """Look inside a trained network: figures and their arrays."""
     console.configure(quiet=quiet, json=json)
     params = parameters(context, assignments or ())
     from ahekit.run import runs_root
     from ahekit.trained import find_trained
     from ahekit.visualizing import look, visualization_files
 
+    forms = parse_forms(formats)
     root = runs_root(runs)
     compute = device or "auto"
     trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
@@ -120,10 +132,17 @@ def viz(
             judge=second,
         )
     for table in view.tables:
-        console.show_table(table)
+        console.show_table(table if full else shortened(table, "--full shows them, --json lists them"))
     for note in (*(pictures.notes if pictures else ()), *view.notes):
         console.say(note)
-    files = visualization_files(view, trained, pictures, name=name, layers=layers or (), svg=svg)
+    files = visualization_files(
+        *(view, trained, pictures),
+        name=name,
+        layers=layers or (),
+        formats=forms,
+        plain_title=plain_title,
+        tell=console.say,
+    )
     folder = "" if out else "figures/"
     paths = write_files({folder + file: content for file, content in files.items()}, trained.run, out)
     for path in paths:
@@ -139,6 +158,24 @@ def viz(
                 "tables": [as_json(table) for table in view.tables],
             }
         )
+
+
+def parse_forms(text: str) -> tuple[FileForm, ...]:
+    """The formats named in a comma-separated list.
+
+    Raises:
+        UnknownNameError: One of them isn't written.
+    """
+    from typing import get_args
+
+    from ahekit.errors import UnknownNameError
+    from ahekit.visualizing import FileForm
+
+    forms = {form.strip() for form in text.split(",") if form.strip()}
+    for form in sorted(forms):
+        if form not in get_args(FileForm):
+            raise UnknownNameError("format", form, get_args(FileForm), listed=get_args(FileForm))
+    return tuple(form for form in get_args(FileForm) if form in forms)
 
 
 def as_json(table: Table) -> dict[str, Any]:

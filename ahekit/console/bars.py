@@ -57,7 +57,9 @@ def training_display(*, total_steps: int, epochs: int) -> Iterator[TrainingDispl
         return
     percent = TextColumn("{task.percentage:>3.0f}%")
     numbers = [TextColumn(f"{{task.fields[{name}]}}") for name in ("rate", "left", "loss", "f1")]
-    with _live(TextColumn("{task.description}"), BarColumn(bar_width=None), percent, *numbers, expand=True) as bar:
+    with _live(
+        TextColumn("{task.description}"), BarColumn(bar_width=None), percent, *numbers, expand=True, transient=True
+    ) as bar:
         bar.add_task("starting", total=total_steps, rate="", left="", loss="", f1="")
         yield TrainingDisplay(total_steps=total_steps, epochs=epochs, bar=bar)
 
@@ -82,14 +84,18 @@ class TrainingDisplay:
     def prefix(self, done: int, total: int) -> None:
         """Take in how far the frozen part of the network was computed, before the first step."""
         now = monotonic()
-        rate = f"{done / max(now - self._begun, 1e-9):.0f} views/s"
+        seconds = max(now - self._begun, 1e-9)
+        rate = f"{done / seconds:.0f} views/s"
+        left = f"{_duration(seconds / max(done, 1) * (total - done))} left"
         if self._bar is not None:
-            task, more = self._bar.task_ids[0], done < total
-            self._bar.update(task, total=total if more else self._total_steps, completed=done if more else 0)
-            self._bar.update(task, description="frozen part" if more else "starting", rate=rate if more else "")
+            task = self._bar.task_ids[0]
+            if done < total:
+                self._bar.update(task, total=total, completed=done, description="frozen part", rate=rate, left=left)
+            else:
+                self._bar.update(task, total=self._total_steps, completed=0, description="starting", rate="", left="")
         elif now - self._spoken >= PLAIN_INTERVAL:
             self._spoken = now
-            say(f"computing the frozen part: {done:,d} of {total:,d} views, {rate}")
+            say(f"computing the frozen part: {done:,d} of {total:,d} views, {rate}, {left}")
         if done == total:
             self._begun = now
 

@@ -14,7 +14,8 @@ from ahekit.sections import Table, format_cell
 from ahekit.wording import plain
 
 _CELL_GAP = 2  # between two cells
-_FOLD_WORDS_PAST = 24  # longer words of a text column (paths, mostly) may be broken
+_LONGEST_WHOLE = 60  # names of runs and files, which people copy, stay whole; longer words (deep paths) are broken …
+_NARROWEST_BROKEN = 24  # … into lines of at least so many characters
 
 
 def show_table(table: Table) -> None:
@@ -56,9 +57,10 @@ def _needs(table: Table, cells: Sequence[Sequence[str]], place: int) -> tuple[in
     longest = max(map(cell_len, lines), default=1)
     known = [row[place] for row in table.rows if row[place] is not None]
     numbers = column.align == "right" or all(isinstance(cell, int | float) for cell in known)
-    words = max((cell_len(word) for line in lines for word in line.split()), default=1)
+    lengths = [cell_len(word) for line in lines for word in line.split()]
+    words = max((length if length <= _LONGEST_WHOLE else _NARROWEST_BROKEN for length in lengths), default=1)
     header = max(map(cell_len, column.name.split()), default=1)
-    least = max(header, longest if numbers else min(words, _FOLD_WORDS_PAST))
+    least = max(header, longest if numbers else words)
     return least, max(longest, cell_len(column.name))
 
 

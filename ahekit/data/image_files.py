@@ -27,7 +27,7 @@ RAW_SUFFIXES = frozenset(
 )
 """What cameras write before they develop a picture."""
 
-HEIF_HINT = "HEIC (HEIF), which needs the package pillow-heif: pip install pillow-heif"
+HEIF_HINT = "HEIC (HEIF), which needs the extra heif: pip install 'ahekit[heif]'"
 
 _FORMAT_OF = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
 # A name like "St. Mary" or "photo.12345" ends in a dot and something that is no suffix of any kind of file.

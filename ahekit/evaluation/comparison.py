@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from ahekit.evaluation.intervals import (
     centred_interval,
     paired_share_interval,
     percentile_interval,
+    student_quantile,
 )
 from ahekit.evaluation.metrics import class_scores, macro_f1
 from ahekit.evaluation.predictions import Predictions
@@ -96,8 +98,6 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
     Raises:
         ValueError: The images or their order differ.
     """
-    from scipy.stats import binomtest
-
     if first.ids != second.ids:
         raise ValueError("the two runs' images differ; see shared_images")
     first_is_right = first.predicted == first.labels
@@ -107,7 +107,7 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
     # Images that both have right or both have wrong say nothing of which is better; of the others, two networks of
     # equal accuracy have half each.
     discordant = len(only_first) + len(only_second)
-    p_value = float(binomtest(len(only_first), discordant).pvalue) if discordant else 1.0
+    p_value = _sign_test(min(len(only_first), len(only_second)), discordant)
     whole, resamples = _paired_scores(first, second, samples=samples, seed=seed)
     moves = resamples[:, 1] - resamples[:, 0]
     figures = {}
@@ -131,6 +131,13 @@ def compare(first: Predictions, second: Predictions, *, samples: int = 10_000, s
         only_second=only_second,
         p_value=p_value,
     )
+
+
+def _sign_test(rarer: int, total: int) -> float:
+    """Two-sided p-value of so few or fewer on the rarer side, where either side is as likely."""
+    from scipy.special import bdtr  # scipy.stats has it too, and takes a second to import
+
+    return min(1.0, 2 * float(bdtr(rarer, total, 0.5))) if total else 1.0
 
 
 def _paired_scores(first: Predictions, second: Predictions, *, samples: int, seed: int) -> tuple[Floats, Floats]:
@@ -212,16 +219,21 @@ def group_difference(first: list[float], second: list[float]) -> GroupDifference
     Source: B. L. Welch, The Generalization of "Student's" Problem when Several Different Population Variances are
     Involved (1947), https://doi.org/10.1093/biomet/34.1-2.28.
     """
-    from scipy.stats import ttest_ind
+    from scipy.special import stdtr
 
     value = float(np.mean(second) - np.mean(first))
     if min(len(first), len(second)) < 2 or np.std(first) + np.std(second) == 0:
         # Seeds that agree to the last image say nothing of how far another would be: there is no spread to go by.
         return GroupDifference(value, None, None)
-    result = ttest_ind(second, first, equal_var=False)
-    bounds = result.confidence_interval(0.95)
-    interval = Interval(float(bounds.low), float(bounds.high), f"Welch's t, {len(first)} and {len(second)} seeds")
-    return GroupDifference(value, interval, float(result.pvalue))
+    variances = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
+    # Welch and Satterthwaite: as many degrees of freedom as a sum of these two variances is known to.
+    freedom = sum(variances) ** 2 / sum(
+        variance**2 / (len(values) - 1) for variance, values in zip(variances, (first, second), strict=True)
+    )
+    error = math.sqrt(sum(variances))
+    half = student_quantile(freedom) * error
+    interval = Interval(value - half, value + half, f"Welch's t, {len(first)} and {len(second)} seeds")
+    return GroupDifference(value, interval, 2 * float(stdtr(freedom, -abs(value) / error)))
 
 
 @dataclass(frozen=True)
@@ -240,13 +252,11 @@ class SeedSpread:
 
 def seed_spread(values: list[float]) -> SeedSpread:
     """Mean, standard deviation and interval of the mean over seeds, as if they were independent draws."""
-    from scipy.stats import t
-
     mean = float(np.mean(values))
     if len(values) < 2:
         return SeedSpread(mean, None, None)
     deviation = float(np.std(values, ddof=1))
     if deviation == 0:
         return SeedSpread(mean, 0.0, None)
-    half = float(t.ppf(0.975, len(values) - 1)) * deviation / np.sqrt(len(values))
+    half = student_quantile(len(values) - 1) * deviation / math.sqrt(len(values))
     return SeedSpread(mean, deviation, Interval(mean - half, mean + half, f"Student's t, {len(values)} seeds"))

@@ -186,21 +186,26 @@ def _rankable(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
 
 def _delong(scores: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
     """The area, and each image's part in its deviation, `(N,)`: their squares add up to the variance."""
-    from scipy.stats import rankdata
-
     own = scores[positive]
     others = scores[~positive]
     # An image's rank among all minus its rank among its own kind counts the others below it (ties half): the share of
     # pairs it wins, for n log n in place of all pairs.
-    ranks = rankdata(scores)
-    above = (ranks[positive] - rankdata(own)) / len(others)
-    below = 1 - (ranks[~positive] - rankdata(others)) / len(own)
+    ranks = _ranks(scores)
+    above = (ranks[positive] - _ranks(own)) / len(others)
+    below = 1 - (ranks[~positive] - _ranks(others)) / len(own)
     area = float(above.mean())
     parts = np.empty(len(scores))
     # One image alone has no variance to estimate; its part is 0 and the other side's stays.
     parts[positive] = (above - area) / np.sqrt(len(own) * max(len(own) - 1, 1))
     parts[~positive] = (below - area) / np.sqrt(len(others) * max(len(others) - 1, 1))
     return area, parts
+
+
+def _ranks(scores: Floats) -> Floats:
+    """Ranks from 1, `(N,)`, equal scores sharing the mean of theirs, as `scipy.stats.rankdata` gives them."""
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: Floats = (counts.cumsum() - (counts - 1) / 2)[inverse]
+    return ranks
 
 
 def _draw(generator: np.random.Generator, labels: NDArray[np.int64], samples: int) -> Floats:

@@ -67,7 +67,8 @@ def draw_dots(figure: MplFigure, labels: Sequence[str], series: Sequence[Dots], 
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(series), 4), fontsize=9)
+    # Over the whole figure's width: over the axes alone it would be cut beside long labels.
+    figure.legend(loc="outside upper center", ncols=min(len(series), 4), fontsize=9)
     return axes
 
 
@@ -93,7 +94,7 @@ def difference_figure(
         title=title,
         alt=f"Dot plot of differences from A, with 95% intervals. {spoken}.",
         draw=partial(_draw_differences, differences=differences, labels=labels),
-        size=(7.6, min(1.2 + (0.2 + 0.16 * len(differences)) * len(labels), 30.0)),
+        size=(6.4, min(1.2 + (0.2 + 0.16 * len(differences)) * len(labels), 30.0)),
         data=data,
         caption=caption,
     )
@@ -108,7 +109,8 @@ def _draw_differences(figure: MplFigure, *, differences: Differences, labels: Se
             colour=f"C{number % 6}",
             marker=MARKERS[number % len(MARKERS)],
         )
-        for number, (run, row) in enumerate(differences.items())
+        # The first run, which the others differ from, keeps the first colour to itself, as in every figure of runs.
+        for number, (run, row) in enumerate(differences.items(), start=1)
     ]
     axes = draw_dots(figure, labels, series, side_by_side=True)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=1, zorder=0)

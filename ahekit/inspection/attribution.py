@@ -33,6 +33,15 @@ def activations(request: VisualizerInput, layers: Mapping[str, str]) -> dict[str
     return {name: outputs[name].activation for name in layers}
 
 
+def activation(request: VisualizerInput, layer: NamedLayer) -> Tensor:
+    """A layer's output for the images, `(B, C, H, W)`.
+
+    Raises:
+        UsageError: The layer returns no maps.
+    """
+    return activations(request, {layer.name: layer.path})[layer.name]
+
+
 def activation_and_gradient(request: VisualizerInput, layer: NamedLayer, target: Target) -> tuple[Tensor, Tensor]:
     """A layer's output and the gradient of the images' scores with respect to it, each `(B, C, H, W)`.
 
@@ -42,11 +51,10 @@ def activation_and_gradient(request: VisualizerInput, layer: NamedLayer, target:
     module = request.model.module
     with torch.enable_grad(), capture(module, {layer.name: layer.path}, gradients=True) as outputs:
         outputs.backward(target.score(module(request.images)).sum())
-    activation = outputs[layer.name].activation
-    gradient = outputs[layer.name].gradient
-    assert gradient is not None, "backward has run"
-    check_maps(activation, layer.name, request.model)
-    return activation, gradient
+    output = outputs[layer.name]
+    assert output.gradient is not None, "backward has run"
+    check_maps(output.activation, layer.name, request.model)
+    return output.activation, output.gradient
 
 
 def input_gradient(module: Callable[[Tensor], Tensor], images: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:

@@ -47,7 +47,7 @@ def class_activation_map(request: VisualizerInput, params: TargetParams, method:
 
     raw = maps(request)
     blank = int((raw.amax((1, 2)) == 0).sum())
-    notes = []
+    notes = [layer.note] if layer.note else []
     if blank:
         notes.append(f"{blank} of {len(raw)} maps are zero everywhere: nothing at {layer.name} speaks for the score")
     visualization = heat_map(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,23 @@ from ahekit.errors import UnknownNameError, UsageError
 from ahekit.hooks import find_module, module_paths, observing
 from ahekit.protocols import BuiltModel, VisualizerInput
 
+FINE = 4
+"""Places a side that the maps of a layer should have that is looked at unless another is named; fewer show no place."""
 
-class NamedLayer(NamedTuple):
-    """A layer: the name that people know it by (alias or path), and its dotted module path."""
+
+@dataclass(frozen=True)
+class NamedLayer:
+    """A layer to look at.
+
+    Attributes:
+        name: That people know it by: its alias or its path.
+        path: Dotted module path.
+        note: Why it is this one, where the user might expect another.
+    """
 
     name: str
     path: str
+    note: str = ""
 
 
 def resolve_layer(built: BuiltModel, name: str) -> str:
@@ -60,43 +72,70 @@ def requested_layer(request: VisualizerInput) -> NamedLayer | None:
     """
     if len(request.layers) > 1:
         raise UsageError(f"one layer at a time is looked at here; choose one of {', '.join(request.layers)}")
-    for name, path in request.layers.items():
-        return NamedLayer(name, path)
-    return None
+    return next((NamedLayer(name, path) for name, path in request.layers.items()), None)
 
 
 def target_convolution(request: VisualizerInput) -> NamedLayer:
-    """The one layer that the user named, else the last convolution.
+    """The one layer that the user named, else the last convolution whose maps have at least `FINE` places a side.
 
     Raises:
         UsageError: Several layers were named, or the network has no convolution.
     """
-    return requested_layer(request) or NamedLayer(*list(convolutions(request.model).items())[-1])
+    return requested_layer(request) or _last(request, set(convolutions(request.model).values()))
 
 
 def target_layer(request: VisualizerInput) -> NamedLayer:
-    """The one layer that the user named, else the last module whose output is maps of more than one place.
+    """The one layer that the user named, else the last module whose maps have at least `FINE` places a side.
 
-    That is what the classifier reads: in most networks the last convolution's output, normalized and rectified.
+    In most networks that is what the classifier reads: the last convolution's output, normalized and rectified. On
+    small images the last maps may have too few places to show one; then it is a module before them.
 
     Raises:
         UsageError: Several layers were named, or the network has no convolution.
     """
-    return requested_layer(request) or _last_maps(request)
+    convolutions(request.model)
+    return requested_layer(request) or _last(request, set(module_paths(request.model.module)))
 
 
-def _last_maps(request: VisualizerInput) -> NamedLayer:
-    path = [*convolutions(request.model).values()][-1]
+def _last(request: VisualizerInput, paths: set[str]) -> NamedLayer:
+    """The last of these modules, in the order of the forward pass, whose maps are fine enough; else the finest."""
+    sizes: dict[str, tuple[int, int]] = {}
 
-    def note(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal path
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
-            path = name
+    def note(path: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            sizes.pop(path, None)  # a module that serves twice counts where it serves last
+            sizes[path] = (output.shape[2], output.shape[3])
 
-    modules = {name: module for name, module in request.model.module.named_modules() if name}
+    modules = {path: module for path, module in request.model.module.named_modules() if path in paths}
     with torch.no_grad(), observing(modules, note):
-        request.model.module(request.images[:1])
-    return NamedLayer(_aliases(request.model).get(path, path), path)
+        request.model.module(request.images[:1] if len(request.images) else _blank(request))
+    if not sizes:
+        raise UsageError("no layer of the network returns maps; choose another run, with --run")
+    # Pooled to a single place there is no map any more, so the layer that a user expects is the last before that.
+    expected = [path for path, size in sizes.items() if size[0] * size[1] > 1] or list(sizes)
+    fine = [path for path, size in sizes.items() if min(size) >= FINE]
+    path = fine[-1] if fine else expected[-1]
+    aliases = _aliases(request.model)
+    name = aliases.get(path, path)
+    last = expected[-1]
+    if min(sizes[last]) >= FINE or path == last:
+        return NamedLayer(name, path)
+    last_name = aliases.get(last, last)
+    return NamedLayer(
+        name,
+        path,
+        f"looked at {name}, whose maps have {_places(sizes[path])} places: those of {last_name}, the last, have "
+        f"{_places(sizes[last])} (--layer {last_name})",
+    )
+
+
+def _blank(request: VisualizerInput) -> Tensor:
+    size = request.model.preprocessing.size
+    return request.images.new_zeros(1, 3, size, size)
+
+
+def _places(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def convolution(model: BuiltModel, layer: NamedLayer) -> nn.Conv2d:

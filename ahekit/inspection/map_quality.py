@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import gaussian_blur
 
 Floats = NDArray[np.float64]
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -58,6 +56,8 @@ def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) 
 
     0 where the other is constant, for it then has nothing of the map's order; NaN where the map itself is.
     """
+    from scipy.stats import spearmanr  # heavy, and only the checks need it
+
     correlations = []
     for map, other in zip(maps, others, strict=True):
         # Ranks of equal numbers have no spread to divide by.
@@ -68,6 +68,23 @@ def rank_correlations(maps: NDArray[np.floating], others: NDArray[np.floating]) 
         else:
             correlations.append(float(spearmanr(map.ravel(), other.ravel()).statistic))
     return np.array(correlations)
+
+
+def likeness(maps: NDArray[np.floating]) -> float:
+    """How alike maps of different images are: the mean correlation of all pairs of `(B, ...)`; NaN without a pair.
+
+    1 where all are one map up to scale; maps that are the same number everywhere have no shape and don't count.
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    # Rounding alone gives a constant map of large numbers some spread.
+    shaped = lengths > 1e-9 * np.maximum(np.linalg.norm(flat, axis=1), 1e-300)
+    directions = centred[shaped] / lengths[shaped, None]
+    if len(directions) < 2:
+        return float("nan")
+    pairs = np.triu_indices(len(directions), 1)
+    return float((directions @ directions.T)[pairs].mean())
 
 
 def replacement_curve(
@@ -129,6 +146,8 @@ def blurred(images: Tensor) -> Tensor:
 
     (RISE takes 5 pixels of 224, which on small images would change nothing.)
     """
+    from torchvision.transforms.v2.functional import gaussian_blur  # heavy, and only the checks need it
+
     sigma = min(images.shape[2:]) / 10
     # Three sigmas hold all of a Gaussian but a thousandth; more than the image's side can't be reflected at its edge.
     radius = min(int(3 * sigma) + 1, min(images.shape[2:]) - 1)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
-from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile
+from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile, original
 from ahekit.inspection import map_quality as map_checks
 from ahekit.inspection.heat_map import READING, bright
 from ahekit.protocols import VisualizerInput
@@ -113,7 +113,8 @@ def maps_figure(
     for index in range(len(trained)):
         texts = ["", *("–" if np.isnan(value) else f"{value:.2f}" for value in correlations[:, index])]
         cascade = [trained[index], *(of_stage[index] for of_stage in maps)]
-        tiles = [Tile(map, kind, high=bright(map), text=text) for map, text in zip(cascade, texts, strict=True)]
+        on = original(request, index)
+        tiles = [Tile(map, kind, high=bright(map), on=on, text=text) for map, text in zip(cascade, texts, strict=True)]
         rows.append((image_tile(request, index), *tiles))
     columns = ("image", "trained", *(f"+ {stage}" if number else stage for number, stage in enumerate(stages)))
     labels = tuple(image_label(request, index) for index in range(len(trained)))

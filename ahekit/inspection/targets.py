@@ -25,12 +25,14 @@ class Target:
         of: Class index whose logit counts, `(B,)`.
         against: Class index whose logit is taken off, `(B,)`; None: nothing is.
         logits: Of the untouched images, `(B, C)`.
+        asked: What the user asked for, as in `DESCRIPTION`.
     """
 
     of: Tensor
     against: Tensor | None
     logits: Tensor
     class_names: tuple[str, ...]
+    asked: str
 
     def score(self, logits: Tensor, index: Tensor | None = None) -> Tensor:
         """The scores `(B,)` in logits `(B, C)`; `index` tells which image each row is of."""
@@ -46,21 +48,25 @@ class Target:
             return logits.softmax(1)[rows, self.of[index]]
         return self.score(logits, index).sigmoid()
 
-    def label(self, index: int) -> tuple[str, str]:
-        """The class predicted for an image, with its probability, and what is explained."""
+    def label(self, index: int) -> tuple[str, ...]:
+        """The class predicted for an image, with its probability; and what is explained, where that is another."""
         probabilities = self.logits[index].softmax(0)
         best = int(probabilities.argmax())
-        return f"predicted: {self._name(best)} {float(probabilities[best]):.0%}", f"score: {self._explained(index)}"
+        predicted = f"predicted: {self._name(best)} {float(probabilities[best]):.0%}"
+        of = self._name(int(self.of[index]))
+        if self.against is not None:
+            return predicted, f"score: {of} against {self._name(int(self.against[index]))}"
+        return (predicted,) if int(self.of[index]) == best else (predicted, f"score: {of}")
 
     @property
     def title(self) -> str:
         """Whose score is explained, for a title over all images."""
-        explained = {self._explained(index) for index in range(len(self.of))}
-        return f"score of {explained.pop()}" if len(explained) == 1 else "each image's own class"
-
-    def _explained(self, index: int) -> str:
-        of = self._name(int(self.of[index]))
-        return of if self.against is None else f"{of} against {self._name(int(self.against[index]))}"
+        if self.asked in ("predicted", "true"):
+            return f"score of the {self.asked} class"
+        if self.against is None:
+            return f"score of {self._name(int(self.of[0]))}"
+        other = display_name(normalize_class(self.asked.removeprefix("vs:")))
+        return f"score of the predicted class against {other}"
 
     def _name(self, number: int) -> str:
         return display_name(self.class_names[number])
@@ -77,18 +83,19 @@ def choose_target(request: VisualizerInput, target: str) -> Target:
         logits = request.model.module(request.images).detach()
     predicted = logits.argmax(1)
     if target == "predicted":
-        return Target(predicted, None, logits, request.class_names)
+        return Target(predicted, None, logits, request.class_names, target)
     if target == "true":
-        return Target(_true_classes(request).to(logits.device), None, logits, request.class_names)
+        return Target(_true_classes(request).to(logits.device), None, logits, request.class_names, target)
     if not target.startswith("vs:"):
         of = torch.full_like(predicted, class_index(request.class_names, target))
-        return Target(of, None, logits, request.class_names)
+        return Target(of, None, logits, request.class_names, target)
     if logits.shape[1] < 2:
         raise UsageError("a network with one output has no class to set against another")
     other = torch.full_like(predicted, class_index(request.class_names, target.removeprefix("vs:")))
     # Where the class itself is predicted, its score less its own would be zero everywhere.
     runner_up = logits.topk(2, dim=1).indices[:, 1]
-    return Target(predicted, torch.where(predicted == other, runner_up, other), logits, request.class_names)
+    against = torch.where(predicted == other, runner_up, other)
+    return Target(predicted, against, logits, request.class_names, target)
 
 
 def class_index(class_names: tuple[str, ...], name: str) -> int:

@@ -19,7 +19,7 @@ from ahekit.protocols.reporters import (
     ReporterPlugin,
     RunReporter,
 )
-from ahekit.protocols.visualizers import SplitImages, VisualizerInput, VisualizerPlugin
+from ahekit.protocols.visualizers import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "ModelFamily",
     "ModelPlugin",
     "NoParams",
+    "Original",
     "Params",
     "Preprocessing",
     "ReporterPlugin",

@@ -50,6 +50,25 @@ class SplitImages:
 
 
 @dataclass(frozen=True)
+class Original:
+    """A picture as it was before it became the network's square input.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8, at most a few hundred pixels a side.
+        box: What of it the input covers: left, top, right and bottom, in its pixels; beyond them where it was padded.
+    """
+
+    pixels: np.ndarray
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def whole(cls, pixels: np.ndarray) -> Original:
+        """Of an input whose picture isn't known: the input itself."""
+        height, width = pixels.shape[:2]
+        return cls(pixels, (0.0, 0.0, float(width), float(height)))
+
+
+@dataclass(frozen=True)
 class VisualizerInput:
     """What a visualizer gets: a model in eval mode and the images to look at.
 
@@ -64,6 +83,7 @@ class VisualizerInput:
             `(B, C)` of this network's classes. None: nobody is asked.
         split: Opens a split of the run's dataset by name, when a visualizer looks at more than single images; raises
             `RunError` where the dataset is gone. None: there is no dataset.
+        originals: The pictures that figures show, one for each image, where they are known.
     """
 
     model: BuiltModel
@@ -77,6 +97,7 @@ class VisualizerInput:
     progress: Callable[[int, int], None] = lambda done, total: None
     judge: Callable[[np.ndarray], np.ndarray] | None = None
     split: Callable[[str], SplitImages] | None = None
+    originals: tuple[Original, ...] = ()
 
 
 class VisualizerPlugin(Protocol):

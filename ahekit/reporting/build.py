@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from ahekit import plugin_files
-from ahekit.errors import AhekitError, PluginError, UnknownNameError, UsageError
+from ahekit.errors import AhekitError, PluginError, RunError, UnknownNameError, UsageError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.facts import run_line
+from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
 from ahekit.faults import section_faults
 from ahekit.registry import REPORTERS
@@ -22,6 +23,7 @@ from ahekit.validation import validate
 Task = Literal["report", "compare"]
 
 _ON_SAMPLE = " (sample of drawings)"
+_SAMPLE_CAVEAT = "Measured on the embedded sample, which holds drawings and no photographs."
 _OTHER_TASK: Mapping[Task, str] = {
     "report": "this section compares runs; name two or more",
     "compare": "this section is of the report on one run; name one",
@@ -45,6 +47,8 @@ class Report:
         subtitle: Which model on which data, or how many images are compared on.
         facts: Label and value of what the run was, or each run's name and what it was.
         sections: In the order of their reporters.
+        caveat: What whoever reads any of it has to know.
+        predictions: What it rests on, by split; of several runs those on the images they share.
     """
 
     run: str
@@ -53,6 +57,8 @@ class Report:
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     missing: tuple[Missing, ...]
+    caveat: str = ""
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -89,8 +95,10 @@ def build_report(
         title=f"Run {record.name}" + (_ON_SAMPLE if record.is_sample else ""),
         subtitle=" · ".join(value for label, value in facts if label in ("Model", "Data")),
         facts=facts,
-        sections=tuple(_marked(section) if record.is_sample else section for section in sections),
+        sections=tuple(sections),
         missing=(*(Missing("run", fault) for fault in _faults(record)), *missing),
+        caveat=_SAMPLE_CAVEAT if record.is_sample else "",
+        predictions=_readable(record),
     )
 
 
@@ -117,8 +125,10 @@ def build_comparison(
         title=f"{len(runs.names)} runs compared" + (_ON_SAMPLE if is_sample else ""),
         subtitle=f"on the {len(runs.first.ids):,d} test images they share",
         facts=tuple((f"{runs.letter(name)}: {name}", run_line(record)) for name, record in runs.records.items()),
-        sections=tuple(_marked(section) if is_sample else section for section in sections),
+        sections=tuple(sections),
         missing=(*(Missing(name, reason) for name, reason in runs.left_out.items()), *faults, *missing),
+        caveat=_SAMPLE_CAVEAT if is_sample else "",
+        predictions={f"{runs.letter(name)}-test": predictions for name, predictions in runs.shared.items()},
     )
 
 
@@ -185,6 +195,17 @@ def _check_names(names: Collection[str]) -> None:
             raise UnknownNameError("reporter", name, registered, hint=hint)
 
 
+def _readable(record: RunRecord) -> dict[str, Predictions]:
+    """The run's predictions by split, but for files that can't be read, which reporters complain of."""
+    readable = {}
+    for split in record.predictions:
+        try:
+            readable[split] = record.predictions[split]
+        except RunError:
+            continue
+    return readable
+
+
 def _faults(record: RunRecord) -> Iterator[str]:
     """What of a run isn't whole, a line each."""
     if record.state != "finished":
@@ -197,14 +218,3 @@ def _faults(record: RunRecord) -> Iterator[str]:
     yield from record.faults
     if record.manifest.is_blank:
         yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"
-
-
-def _marked(section: Section) -> Section:
-    # Whoever reads one title, table or picture alone has to know that its figures are not about photographs.
-    return replace(
-        section,
-        title=section.title + _ON_SAMPLE,
-        reading=f"Measured on the embedded sample, which holds drawings and no photographs. {section.reading}",
-        tables=tuple(replace(table, title=table.title + _ON_SAMPLE) for table in section.tables),
-        figures=tuple(replace(figure, title=figure.title + _ON_SAMPLE) for figure in section.figures),
-    )

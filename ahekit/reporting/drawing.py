@@ -12,8 +12,8 @@ from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report
 from ahekit.sections import Figure, Section
 
-Kind = Literal["png", "light", "dark"]
-"""PNG with its title and run for standing alone; SVG without them, in either theme, for a page."""
+Kind = Literal["svg", "png", "pdf"]
+"""SVG without a heading, in the theme `PAGE`, for the page and Markdown; PNG and PDF with one, to stand alone."""
 
 Pictures = Mapping[str, Mapping[Kind, bytes]]
 """Pictures by `picture_name`, and kind."""
@@ -42,7 +42,7 @@ def draw_report(report: Report, kinds: Collection[Kind]) -> tuple[Report, Pictur
                     reason = f"figure {figure.name!r} can't be drawn: {fault}"
                     entry = entries.get(section.name)
                     raise entry.broken(reason) if entry else PluginError(reason)
-                pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report.run) for kind in kinds}
+                pictures[picture_name(section, figure)] = {kind: _draw(figure, kind, report) for kind in kinds}
             except PluginError as error:
                 missing.append(Missing(section.name, str(error)))
             else:
@@ -58,14 +58,15 @@ def _fault(section: Section, figure: Figure) -> str:
     width, height = figure.size
     if width * height * PNG_DPI**2 > MAX_PIXELS:
         return f"{width:g} x {height:g} inches are too large"
-    if [other.name for other in section.figures].count(figure.name) > 1:
+    if [picture_name(section, other) for other in section.figures].count(picture_name(section, figure)) > 1:
         return "the section has two of that name"
     return ""
 
 
-def _draw(figure: Figure, kind: Kind, run: str) -> bytes:
-    from ahekit.reporting.style import DARK, LIGHT, render_figure
+def _draw(figure: Figure, kind: Kind, report: Report) -> bytes:
+    from ahekit.reporting.style import PAGE, render_figure
 
-    if kind == "png":
-        return render_figure(figure, heading=f"{figure.title}\n{run}")
-    return render_figure(figure, theme=DARK if kind == "dark" else LIGHT, form="svg", heading="")
+    if kind == "svg":
+        return render_figure(figure, theme=PAGE, form="svg", heading="")
+    mark = " (sample of drawings)" if report.caveat else ""
+    return render_figure(figure, form=kind, heading=f"{figure.title}\n{report.run}{mark}")

@@ -16,35 +16,37 @@ SCHEMA_VERSION = 1
 _HIDDEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def render_json(report: Report, figures: str | None = None) -> str:
+def render_json(report: Report, figures: str = "", forms: Sequence[str] = ()) -> str:
     """The whole report as strict JSON: a number that isn't finite becomes null.
 
     Args:
-        figures: Folder of the PNGs relative to the file; None when there are none.
+        figures: Folder of the figures relative to the file.
+        forms: Kinds of files there are of each, as their suffixes say.
     """
     values = {
         "schema_version": SCHEMA_VERSION,
         "run": report.run,
         "title": report.title,
         "subtitle": report.subtitle,
+        "caveat": report.caveat,
         "verdict": report.verdict,
         "facts": dict(report.facts),
         "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
-        "sections": [_section(section, figures) for section in report.sections],
+        "sections": [_section(section, figures, forms) for section in report.sections],
     }
     text = json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # JSON itself escapes only the controls below a space. The others stand in strings alone, and may be escaped there.
     return _HIDDEN.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
-def _section(section: Section, figures: str | None) -> dict[str, Any]:
+def _section(section: Section, figures: str, forms: Sequence[str]) -> dict[str, Any]:
     return {
         "name": section.name,
         "title": section.title,
         "reading": section.reading,
         "values": section.values,
         "tables": [_table(table) for table in section.tables],
-        "figures": [_figure(section, figure, figures) for figure in section.figures],
+        "figures": [_figure(section, figure, figures, forms) for figure in section.figures],
     }
 
 
@@ -53,10 +55,11 @@ def _table(table: Table) -> dict[str, Any]:
     return {"title": table.title, "columns": columns, "rows": table.rows, "note": table.note}
 
 
-def _figure(section: Section, figure: Figure, figures: str | None) -> dict[str, Any]:
-    file = {} if figures is None else {"file": f"{figures}/{picture_name(section, figure)}.png"}
+def _figure(section: Section, figure: Figure, figures: str, forms: Sequence[str]) -> dict[str, Any]:
+    stem = picture_name(section, figure)
+    files = {"files": [f"{figures}/{stem}.{form}" for form in forms]} if forms else {}
     facts = {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
-    return {**facts, **file, "data": figure.data}
+    return {**facts, **files, "data": figure.data}
 
 
 def _plain(value: Any) -> Any:

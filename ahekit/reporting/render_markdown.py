@@ -1,4 +1,4 @@
-"""A report as Markdown, with its figures as PNGs beside it."""
+"""A report as Markdown, with its figures as SVGs beside it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def render_markdown(report: Report, figures: str) -> str:
     """The report in GitHub's Markdown.
 
     Args:
-        figures: Folder of the PNGs, relative to the file.
+        figures: Folder of the SVGs, relative to the file.
     """
     blocks = [f"# {_text(report.title)}", _paragraph(report.subtitle)]
+    if report.caveat:
+        blocks.append(_paragraph(report.caveat))
     if report.verdict:
         blocks.append(f"**{_text(report.verdict)}**")
     blocks += [f"> **Missing:** {_text(missing.section)}: {_text(missing.reason)}" for missing in report.missing]
@@ -47,7 +49,7 @@ def _section(section: Section, figures: str) -> Iterator[str]:
 
 
 def _figure(section: Section, figure: Figure, figures: str) -> Iterator[str]:
-    yield f"![{_text(figure.alt)}]({quote(f'{figures}/{picture_name(section, figure)}.png')})"
+    yield f"![{_text(figure.alt)}]({quote(f'{figures}/{picture_name(section, figure)}.svg')})"
     if figure.caption:
         yield _paragraph(figure.caption)
 

@@ -87,12 +87,12 @@ class Metrics:
             warn: Told the name of a metric that breaks, and a line that says how.
         """
         of_known_class = np.flatnonzero(predictions.labels >= 0)
-        given = _read_only(take_images(predictions, of_known_class))
+        judged = take_images(predictions, of_known_class)
         values: dict[str, float | None] = {}
         for offer in self.offers:
             # Whatever the function does with random numbers, training goes on with its own.
             with torch.random.fork_rng(devices=[]):
-                value, fault = _value(offer.metric, given)
+                value, fault = _value(offer.metric, judged)
             values[offer.metric.name] = value
             if fault:
                 warn(offer.metric.name, f"{offer.origin}: {fault}; it is left out of this epoch")
@@ -144,7 +144,7 @@ def metric_fault(metric: Any) -> str:
 def _value(metric: Metric, predictions: Predictions) -> tuple[float | None, str]:
     """What a metric makes of predictions, or why that is nothing."""
     try:
-        answer = metric.measure(predictions)
+        answer = metric.measure(_read_only(predictions))
         if isinstance(answer, str | bytes | bool):
             return None, f"returned a {type(answer).__name__}, not a number"
         value = float(answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from ahekit.training.setup import Setup
 
 LIMITS = {"float64": 1e-9, "fp32": 1e-4, "bf16": 5e-2}
 """Largest relative error that passes. bf16 keeps 8 bits of a number, so its rounding differs with the batch."""
+
+COMPARISONS = 6
 
 LARGEST_BATCH = 128
 """Images of the large batch at most: in double precision they need four times the memory of training."""
@@ -61,11 +63,14 @@ class _Case:
             yield MicroBatch(images, targets, weights, targets.argmax(dim=1))
 
 
-def prove_accumulation(setup: Setup) -> list[Check]:
+def prove_accumulation(setup: Setup, *, advance: Callable[[], None] = lambda: None) -> list[Check]:
     """Compare accumulated gradients with a large batch's, for the model, data, loss and precision of a run.
 
     The micro-batch is the run's, or smaller where the large batch would pass `LARGEST_BATCH` images. Every check but
     the last two runs with dropout off and BatchNorm on its running statistics, where the two must agree.
+
+    Args:
+        advance: Called after each of the at most `COMPARISONS` comparisons.
 
     Raises:
         UsageError: The run doesn't accumulate.
@@ -79,18 +84,23 @@ def prove_accumulation(setup: Setup) -> list[Check]:
     frozen = copy.deepcopy(setup.built.module).eval()
     double, precision = copy.deepcopy(frozen).double(), setup.spec.runtime.precision
     batch_norm = _without_dropout(copy.deepcopy(setup.built.module).train()).double()
-    checks = [
-        _check("equal micro-batches", double, plain, even),
-        _check("shorter last micro-batch", double, plain, ragged),
-        _check("shorter last, class weights", double, weighted, ragged),
-        _check("shorter last, class weights", frozen, weighted, ragged, setup, precision),
-    ]
+    checks = []
+    for name, module, case, sizes, run in (
+        ("equal micro-batches", double, plain, even, None),
+        ("shorter last micro-batch", double, plain, ragged, None),
+        ("shorter last, class weights", double, weighted, ragged, None),
+        ("shorter last, class weights", frozen, weighted, ragged, setup),
+    ):
+        checks.append(_check(name, module, case, sizes, run, precision if run else "float64"))
+        advance()
     usual = _relative(_usual_gradient(double, weighted, ragged), _gradient(double, weighted, (sum(ragged),)))
-    told = [Check("the usual loop: mean of the micro-batches' means", "float64", ragged, usual, None)]
+    checks.append(Check("the usual loop: mean of the micro-batches' means", "float64", ragged, usual, None))
+    advance()
     if any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in batch_norm.modules()):
         error = _relative(_gradient(batch_norm, plain, even), _gradient(batch_norm, plain, (sum(even),)))
-        told.append(Check("BatchNorm on each micro-batch's own statistics", "float64", even, error, None))
-    return [*checks, *told]
+        checks.append(Check("BatchNorm on each micro-batch's own statistics", "float64", even, error, None))
+        advance()
+    return checks
 
 
 def proof_table(checks: list[Check]) -> Table:

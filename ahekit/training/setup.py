@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -35,6 +36,8 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_run_weights
+from ahekit.validation import differences
+from ahekit.wording import counted
 
 VERSIONED = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -52,6 +55,7 @@ class Setup:
     edition: str | None = None
     weights: LoadedWeights | None = None
     prefix: PrefixPlan | None = None
+    asked: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=offered_metrics)
 
     @property
@@ -112,6 +116,7 @@ class Setup:
             "versions": {package: version(package) for package in VERSIONED},
             "hardware": hardware(),
             "parameters": parameter_counts(self.built),
+            "asked": list(self.asked),
             "weights": None if self.weights is None else asdict(self.weights),
             "metrics": [note.model_dump() for note in self.metrics.notes],
             "processes": 1 if processes is None else processes.world,
@@ -139,6 +144,7 @@ def prepare(
         AhekitError: Whatever the spec asks for that can't be.
     """
     processes = processes or Processes()
+    asked = tuple(differences(RunSpec(recipe=spec.recipe), spec))  # before anything is resolved
     metrics = offered_metrics()
     metrics.get(spec.train.monitor)  # said before anything slow is begun
     source = resolve(spec.data.source, announce=announce)
@@ -172,6 +178,7 @@ def prepare(
     )
     for note in splits.notes:
         announce(note)
+    spec = fit_accumulation(spec, len(splits.train), processes.world, announce)
     edition = recognize_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
@@ -195,9 +202,23 @@ def prepare(
         compute,
         edition=str(edition) if edition else None,
         weights=weights,
+        asked=asked,
         prefix=plan_prefix(resolved, built, freezing, splits),
         metrics=metrics,
     )
+
+
+def fit_accumulation(spec: RunSpec, images: int, processes: int, announce: Callable[[str], None]) -> RunSpec:
+    """The spec with no more accumulation steps than an epoch has micro-batches, where nobody asked for their number."""
+    optim = spec.optim
+    most = max(math.ceil(images / (optim.batch_size * processes)), 1)
+    if "accumulation_steps" in optim.model_fields_set or optim.accumulation_steps <= most:
+        return spec
+    announce(
+        f"accumulation steps: {most} instead of {optim.accumulation_steps}, since {counted(images, 'training image')} "
+        f"fill no more micro-batches of {optim.batch_size}; --accum and --batch-size choose"
+    )
+    return spec.model_copy(update={"optim": optim.model_copy(update={"accumulation_steps": most})})
 
 
 def prepare_again(

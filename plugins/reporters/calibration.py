@@ -65,6 +65,7 @@ class Calibration:
                 "ece": {name: reliability(answers).ece for name, (_, answers) in states.items()},
                 "thresholds": thresholds,
             },
+            verdict=_verdict(thresholds, len(raw.correct)),
         )
 
 
@@ -158,6 +159,18 @@ def _reading(
                 f"are {row['accuracy']:.1%} right{_short(row)}."
             )
     return " ".join(sentences)
+
+
+def _verdict(thresholds: list[dict[str, float | None]], images: int) -> str:
+    """How much work the most demanding target that can be reached leaves to a person."""
+    for row in reversed(thresholds):
+        if row["threshold"] is not None and row.get("accuracy") is not None:
+            by_hand = counted(int(row["by_hand"] or 0), "image")
+            return (
+                f"For {row['target']:.0%}, {by_hand} of {images:,d} are to be looked at by hand (the others are "
+                f"{row['accuracy']:.1%} right on test)."
+            )
+    return ""
 
 
 def _short(row: dict[str, float | None]) -> str:

@@ -139,7 +139,7 @@ def _table(
     )
     if empty:
         note += f" No images of {listed(empty)}: nothing to measure, left out of the averages."
-    return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note)
+    return Table(f"Scores by class, {SPLIT_NAMES[split]}", _COLUMNS, tuple(rows), note, totals=len(averages))
 
 
 def _reading(scores: list[ClassScores], intervals: list[Interval]) -> str:
@@ -193,7 +193,7 @@ def _figure(split: str, scores: list[ClassScores], intervals: list[Interval]) ->
         alt=f"Dot plot, a line per class, from {display_name(lowest.name)} (F1 {lowest.f1:.3f}) "
         f"to {display_name(highest.name)} (F1 {highest.f1:.3f}).",
         draw=partial(_draw, data=data),
-        size=(7.6, min(1.3 + 0.34 * len(measured), 30.0)),
+        size=(6.4, min(1.3 + 0.34 * len(measured), 30.0)),
         data=data,
         caption="Bars are the 95% intervals of F1. A class whose precision lies right of its recall is predicted "
         "too seldom, one with precision left of recall too often.",

@@ -14,6 +14,7 @@ from ahekit.evaluation.metrics import confusion_counts
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import SPLIT_NAMES, RunRecord, judged_predictions
 from ahekit.figures.thumbnails import Thumbnail, thumbnails, true_and_predicted
+from ahekit.figures.words import text_width, wrapped
 from ahekit.sections import Column, Figure, Section, Table
 from ahekit.wording import counted
 
@@ -28,6 +29,8 @@ _COLUMNS = (
     Column("Of the true class", ".1%", "right"),
     Column("Of all errors", ".1%", "right"),
 )
+_NAME = 1.6  # inches of a class's name in a line
+_POINTS = 9.0  # of names, at most
 _NUMBERED_CLASSES = 25  # more than that, and the numbers in the cells are too small to read
 _SHARED_CLASSES = 12  # more than that, and there is no room for shares below the numbers
 _VECTOR_CLASSES = 50  # more than that, and a cell as a vector each makes a page of megabytes
@@ -139,13 +142,16 @@ def _first_words(counts: NDArray[np.int64], pairs: list[tuple[int, int]], names:
 def _figure(split: str, counts: NDArray[np.int64], pairs: list[tuple[int, int]], names: list[str]) -> Figure:
     worst = f"; the largest confusion is {names[pairs[0][0]]} predicted as {names[pairs[0][1]]}" if pairs else ""
     side = float(np.clip(0.56 * len(names), 2.4, 14.0))
+    # Names stand beside the matrix and, slanted, below it: it keeps its size however long they are.
+    lines = [line for name in names for line in wrapped(f"{name} (1,000)", _NAME, _POINTS).split("\n")]
+    beside = max(text_width(line, _POINTS) for line in lines)
     return Figure(
         name="matrix",
         title=f"Confusion matrix, {SPLIT_NAMES[split]}",
         alt=f"Matrix of {len(names)} true classes by {len(names)} predicted ones; "
         f"{counts.trace():,d} of {counts.sum():,d} images lie on the diagonal{worst}.",
         draw=partial(_draw, counts=counts, names=names),
-        size=(side + 2.6, side + 1.5),
+        size=(side + max(2.6, 1.2 + beside), side + max(1.5, 0.6 + 0.8 * beside)),
         data={
             "class_names": names,
             "counts": counts.tolist(),
@@ -166,39 +172,38 @@ def _draw(figure: MplFigure, *, counts: NDArray[np.int64], names: list[str]) -> 
     support = counts.sum(axis=1)
     shares = counts / np.maximum(support, 1)[:, None]
     size = len(names)
-    mesh = axes.pcolormesh(
-        shares,
+    # One colour at an opacity of the share suits any background, where a colour map suits one.
+    axes.pcolormesh(
+        np.ma.masked_equal(shares, 0),
         vmin=0,
         vmax=1,
-        edgecolors=axes.get_facecolor() if size <= _VECTOR_CLASSES else "none",
-        linewidth=1,
+        edgecolors="none",
         rasterized=size > _VECTOR_CLASSES,
     )
     axes.set_aspect("equal")
-    axes.invert_yaxis()
+    axes.set(xlim=(0, size), ylim=(size, 0), xlabel="predicted", ylabel="true class")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    small = min(9.0, 0.55 * 72 * figure.get_figheight() / size)
-    rows = [f"{name} ({images:,d})" for name, images in zip(names, support, strict=True)]
+    small = min(_POINTS, 0.55 * 72 * figure.get_figheight() / size)
+    rows = [wrapped(f"{name} ({images:,d})", _NAME, small) for name, images in zip(names, support, strict=True)]
+    names = [wrapped(name, _NAME, small) for name in names]
     axes.set_yticks(np.arange(size) + 0.5, rows, fontsize=small)
     axes.set_xticks(np.arange(size) + 0.5, names, fontsize=small, rotation=45, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
-    axes.set(xlabel="predicted", ylabel="true class")
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.7, aspect=28, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label("share of the true class")
+    if size <= _VECTOR_CLASSES:
+        lines = np.arange(size + 1)
+        edge = axes.get_facecolor()
+        axes.hlines(lines, 0, size, color=edge, linewidth=1)
+        axes.vlines(lines, 0, size, color=edge, linewidth=1)
     if size <= _NUMBERED_CLASSES:
-        _write_counts(axes, counts, shares, mesh.to_rgba(shares))
+        _write_counts(axes, counts, shares)
 
 
-def _write_counts(
-    axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], colours: NDArray[np.float64]
-) -> None:
+def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     with_shares = len(counts) <= _SHARED_CLASSES
     for true, guess in np.argwhere(counts):
-        # Relative luminance (ITU-R BT.709) of the cell decides between black and white numbers.
-        luminance = colours[true, guess, :3] @ (0.2126, 0.7152, 0.0722)
-        colour = "black" if luminance > 0.45 else "white"
+        # On a cell that is more colour than background, the background's colour is what can be read.
+        colour = axes.get_facecolor() if shares[true, guess] > 0.55 else axes.title.get_color()
         middle = guess + 0.5, true + (0.4 if with_shares else 0.5)
         axes.text(*middle, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)
         if with_shares:

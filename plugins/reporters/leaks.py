@@ -57,7 +57,19 @@ class LeakFree:
                 "near_copies": [[copy.test, copy.train, copy.correlation] for copy in leaks.copies],
                 "figures": figures,
             },
+            verdict=_verdict(len(leaks.copies), figures),
         )
+
+
+def _verdict(copies: int, figures: dict[str, dict[str, list[float | None]]]) -> str:
+    """The figures that hold for images it has not as good as seen."""
+    free = figures.get("without near-copies")
+    if free is None:
+        return ""
+    return (
+        f"Without the {counted(copies, 'test image')} that have a near-copy in training: {free['accuracy'][0]:.1%}, "
+        f"macro-F1 {free['macro_f1'][0]:.3f}."
+    )
 
 
 def _figures(predictions: Predictions, params: LeakFree.Params) -> dict[str, list[float | None]]:

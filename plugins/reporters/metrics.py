@@ -149,7 +149,7 @@ def _metrics_table(record: RunRecord, rows: _Rows, fallen_back: Mapping[str, str
         chosen = "chosen, averaged" if record.spec.train.average_decay else "chosen"
         notes.append(
             f"Online: during epoch {epoch}, on the images as training saw them, with dropout on, while the weights "
-            f"still moved{_smoothing(record)}; re-measured: the {chosen} weights on the plain training images."
+            f"still moved{_smoothing(record)}; re-measured: the {chosen} weights on all plain training images."
         )
     if fallen_back:
         names = listed([SPLIT_NAMES[split] for split in fallen_back])
@@ -208,6 +208,8 @@ def _reading(record: RunRecord, verdict: _Verdict | None, rows: _Rows) -> str:
         )
     if verdict and chosen is not None and record.monitored is not None:
         measured = "{} of {:.3f}".format(*record.monitored)
+        if record.spec.evaluation.flip_average:
+            measured += " (of the images as they are, as in the curves)"
         sentences.append(
             f"The weights are those of epoch {chosen.epoch}, chosen for their validation {measured}"
             + ("; the test images had no part in that choice." if verdict.split == "test" else ".")
@@ -238,7 +240,7 @@ def _figure(rows: _Rows, verdict: _Verdict | None) -> Figure:
         title="Accuracy and macro-F1 on every split",
         alt=f"Dot plot of {spoken}.",
         draw=partial(_draw, data=data, intervals=intervals, judge=verdict.split if verdict else None),
-        size=(7.6, 2.0),
+        size=(6.4, 2.0),
         data={
             "values": data,
             "intervals": {label: [interval.low, interval.high] for label, interval in intervals.items()},

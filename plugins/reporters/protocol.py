@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ahekit.data.classes import AHE_CLASSES
 from ahekit.data.editions import EDITIONS, Edition
 from ahekit.evaluation import facts
@@ -24,13 +26,13 @@ class Protocol:
         if record.manifest.is_blank:
             raise MissingRecord("manifest.json is missing or can't be read: nothing is known of data and machine")
         changed = differences(RunSpec(recipe=record.spec.recipe), record.spec)
+        asked = {field: values for field, values in changed.items() if _is_asked(record, field, values[0])}
         tables = [Table("Protocol", (Column("What"), Column("Value")), tuple(_facts(record).items()))]
-        rows = tuple(
-            (field, facts.setting_words(recipe), facts.setting_words(value))
-            for field, (recipe, value) in changed.items()
-        )
-        columns = (Column("Field"), Column("Recipe"), Column("This run"))
-        tables.append(Table(f"Where the spec departs from the recipe {record.spec.recipe}", columns, rows))
+        recipe = record.spec.recipe
+        tables.append(_changes(f"What was set, against the recipe {recipe}", asked, "nothing was set"))
+        resolved = {field: values for field, values in changed.items() if field not in asked}
+        if resolved:
+            tables.append(_changes(f"What the recipe {recipe} leaves open, as it was resolved", resolved))
         edition = _edition(record)
         if edition is not None and edition.name in PUBLISHED:
             tables.append(_published(record, edition))
@@ -43,9 +45,27 @@ class Protocol:
                 "edition": edition.name if edition else None,
                 "seed": record.spec.seed,
                 "image_passes": facts.image_passes(record),
-                "spec_changes": {field: {"recipe": a, "run": b} for field, (a, b) in changed.items()},
+                "spec_changes": {field: {"recipe": a, "run": b} for field, (a, b) in asked.items()},
+                "resolved": {field: value for field, (_, value) in resolved.items()},
             },
         )
+
+
+def _is_asked(record: RunRecord, field: str, recipe: object) -> bool:
+    """Whether whoever started the run set a field that departs from the recipe.
+
+    A run that didn't note it is read by its recipe: what that leaves open was most likely resolved and not set.
+    """
+    asked = record.manifest.asked
+    if asked is not None:
+        return any(field == name or field.startswith(f"{name}.") for name in asked)
+    return recipe not in (None, "auto", {})
+
+
+def _changes(title: str, fields: dict[str, tuple[Any, Any]], none: str = "") -> Table:
+    columns = (Column("Field"), Column("Recipe"), Column("This run"))
+    rows = tuple((field, facts.setting_words(a), facts.setting_words(b)) for field, (a, b) in fields.items())
+    return Table(title, columns, rows or ((none, None, None),))
 
 
 def _facts(record: RunRecord) -> dict[str, str]:

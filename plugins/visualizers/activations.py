@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
+from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named, original
 from ahekit.inspection.attribution import activations
 from ahekit.inspection.layers import convolutions
 from ahekit.protocols import Params, VisualizerInput
@@ -77,7 +77,8 @@ def _layer_figure(
     scales = {unit: (float(maps[:, unit].min()), float(maps[:, unit].max())) for unit in units}
     rows = []
     for index in range(len(maps)):
-        tiles = [Tile(maps[index, unit], low=low, high=high) for unit, (low, high) in scales.items()]
+        on = original(request, index)
+        tiles = [Tile(maps[index, unit], low=low, high=high, on=on) for unit, (low, high) in scales.items()]
         rows.append((image_tile(request, index), *tiles))
     labels = tuple(image_label(request, index) for index in range(len(maps)))
     caption = "Units from left to right from the strongest. Dark to bright: from a unit's least value to its largest."
@@ -100,7 +101,8 @@ def _depth_figure(request: VisualizerInput, maps: Mapping[str, Maps]) -> Figure:
         tiles = []
         for layer_maps in maps.values():
             unit = int(np.maximum(layer_maps[index], 0).mean(axis=(1, 2)).argmax())
-            tiles.append(Tile(layer_maps[index, unit], text=f"unit {unit}"))
+            places = " x ".join(map(str, layer_maps.shape[2:]))
+            tiles.append(Tile(layer_maps[index, unit], on=original(request, index), text=f"unit {unit}\n{places}"))
         rows.append((image_tile(request, index), *tiles))
     labels = tuple(image_label(request, index) for index in range(len(request.image_ids)))
     caption = "Dark to bright: from a map's least value to its largest."

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile, named
+from ahekit.figures.tiles import Kind, Tile, Tiles, image_label, image_tile, named, original
 from ahekit.hooks import Capture, capture
 from ahekit.inspection.attribution import gradient_size
 from ahekit.inspection.layers import NamedLayer, check_maps, check_unit, convolutions, resolve_layer, target_convolution
@@ -112,7 +112,9 @@ class FilterResponse:
         names = layer.name, earlier.name if earlier else ""
         draw = _grid if params.filter == "all" else _figure
         figure = draw(request, *names, response, target, params)
-        notes = (_reading(params, names[1]),) if params.scalar == "filter-mean" else ()
+        notes = tuple(
+            note for note in (layer.note, _reading(params, names[1]) if params.scalar == "filter-mean" else "") if note
+        )
         visualization = Visualization({key: value.cpu().numpy() for key, value in arrays.items()}, (figure,), notes)
 
         def maps(request: VisualizerInput) -> Tensor:
@@ -152,7 +154,7 @@ def respond(
     module = request.model.module
     images = request.images.detach().clone().requires_grad_()
     # The layer last, and once where it stands for the earlier one too.
-    layers = dict([earlier, layer] if earlier else [layer])
+    layers = {each.name: each.path for each in (earlier, layer) if each}
     with torch.enable_grad(), capture(module, layers, gradients=True) as outputs:
         logits = module(images)
         activation = outputs[layer.name].activation
@@ -203,7 +205,7 @@ def _earlier_layer(request: VisualizerInput, layer: NamedLayer, name: str | None
     """The layer of that name, else the convolution before the layer; None when that is the first convolution."""
     if name is not None:
         return NamedLayer(name, resolve_layer(request.model, name))
-    layers = [NamedLayer(*pair) for pair in convolutions(request.model).items()]
+    layers = [NamedLayer(name, path) for name, path in convolutions(request.model).items()]
     paths = [other.path for other in layers]
     place = paths.index(layer.path) if layer.path in paths else 0
     return layers[place - 1] if place else None
@@ -231,18 +233,20 @@ def _figure(
     rows, labels = [], []
     for index, filter in enumerate(response.filters.tolist()):
         feature = response.maps[index].mean(0).cpu().numpy()
+        on = original(request, index)
         tiles = [
             image_tile(request, index),
-            Tile(feature, _kind(params)),
-            Tile(feature, "overlay", under=request.pixels[index]),
-            Tile(response.pixels[index].cpu().numpy()),
+            Tile(feature, _kind(params), on=on),
+            Tile(feature, "overlay", on=on),
+            Tile(response.pixels[index].cpu().numpy(), on=on),
         ]
         if response.earlier is not None:
-            tiles.insert(3, Tile(response.earlier[index].cpu().numpy(), _kind(params)))
+            tiles.insert(3, Tile(response.earlier[index].cpu().numpy(), _kind(params), on=on))
         rows.append(tuple(tiles))
         which = () if filter < 0 else (f"filter {filter}",)
         labels.append(_label(request, target, params, index, *which))
-    columns = ["Initial image", "Feature map", "Overlay", "gradient at\nthe pixels"]
+    places = " x ".join(map(str, response.maps.shape[2:]))
+    columns = ["Initial image", f"Feature map\n{places}", "Overlay", "gradient at\nthe pixels"]
     if response.earlier is not None:
         columns.insert(3, f"weighted maps\nof {back}")
     table = Tiles(tuple(labels), tuple(columns), tuple(rows), caption=_reading(params, back))

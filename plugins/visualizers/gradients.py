@@ -110,6 +110,8 @@ class IntegratedGradients:
             where="the pixels",
             kind="signed",
             overlay=False,
+            unit="share of the score's rise (logits a pixel)",
+            gradient=attribution,
             notes=(note,),
             arrays={"attribution": attribution.cpu().numpy(), "gap": gap.cpu().numpy()},
         )
@@ -136,6 +138,7 @@ def _gradient_map(
         name="pixels",
         where="the pixels",
         overlay=False,
+        gradient=values,
         arrays={"gradient": values.cpu().numpy()},
     )
     explanation = Explanation.of_class(target, lambda request: gradient_size(gradient(request)))

@@ -73,6 +73,7 @@ class Occlusion:
             where=f"patches of {window} pixels",
             kind="signed",
             overlay=False,
+            unit="fall of the score (logits)",
             arrays={"falls": falls.cpu().numpy()},
         )
         return checked(visualization, request, params, Explanation.of_class(target, maps, signed=True))

@@ -18,6 +18,7 @@ from ahekit.errors import UsageError
 from ahekit.figures.tiles import Tile, Tiles, image_label, image_tile, named
 from ahekit.hooks import capture
 from ahekit.inspection.attribution import gradient_size, input_gradient
+from ahekit.inspection.heat_map import ALIKE_SIGNED, alike_note
 from ahekit.inspection.layers import NamedLayer, check_maps, check_unit, target_convolution
 from ahekit.inspection.sanity_checks import CheckedParams, Explanation, TargetParams, checked
 from ahekit.inspection.targets import choose_target
@@ -104,11 +105,13 @@ class GuidedBackprop:
         gradient = guided(request)
         labels = [image_label(request, index, *target.label(index)) for index in range(len(gradient))]
         title = f"Guided backpropagation to the pixels: {target.title}, {named(request.image_ids)}"
-        figure = _figure(request, gradient, labels, name="pixels", title=title)
-        note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
         arrays = {"gradient": gradient.cpu().numpy(), "map": gradient_size(gradient).cpu().numpy()}
+        alike = alike_note(arrays["gradient"], request, limit=ALIKE_SIGNED)
+        figure = _figure(request, gradient, labels, name="pixels", title=title, alike=alike)
+        note = "nearly the same for random weights: a picture of edges, no evidence of what the network learnt"
         explanation = Explanation.of_class(target, lambda request: gradient_size(guided(request)))
-        return checked(Visualization(arrays, (figure,), (note,)), request, params, explanation)
+        notes = (note, *([alike] if alike else []))
+        return checked(Visualization(arrays, (figure,), notes), request, params, explanation)
 
 
 class Deconvnet:
@@ -146,7 +149,9 @@ class Deconvnet:
             "filters": filters.cpu().numpy(),
             "places": places,
         }
-        figure = _figure(request, projection, labels, name=layer.name, title=title)
+        alike = alike_note(arrays["projection"], request, limit=ALIKE_SIGNED)
+        figure = _figure(request, projection, labels, name=layer.name, title=title, alike=alike)
+        notes = tuple(note for note in (layer.note, alike) if note)
 
         def maps(request: VisualizerInput) -> Tensor:
             return gradient_size(project(request, layer, lambda peaks: filters)[0])
@@ -158,7 +163,7 @@ class Deconvnet:
             return peaks.gather(1, filters[index, None])[:, 0]
 
         explanation = Explanation(maps, peak, "filter's largest activation")
-        return checked(Visualization(arrays, (figure,)), request, params, explanation)
+        return checked(Visualization(arrays, (figure,), notes), request, params, explanation)
 
 
 def project(
@@ -206,9 +211,13 @@ def relu_as(function: Callable[[Tensor, float], Tensor]) -> Iterator[None]:
         raise UsageError("the network has no ReLU, which this method is defined by; saliency works without")
 
 
-def _figure(request: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str) -> Figure:
+def _figure(
+    request: VisualizerInput, gradient: Tensor, labels: list[str], *, name: str, title: str, alike: str
+) -> Figure:
     rows = tuple((image_tile(request, index), Tile(as_colours(one), "picture")) for index, one in enumerate(gradient))
     caption = "Colour: which way a pixel would have to change. Gray: it has no say. Each has a scale of its own."
+    if alike:
+        caption = f"{alike}. {caption}"
     table = Tiles(tuple(labels), ("image", "at the pixels"), rows, tile=1.4, caption=caption)
     alt = "A row for each image: the image, and the gradient at its pixels in colour, gray where it is zero."
     return Figure(name=name, title=title, alt=alt, draw=table.draw, size=table.size)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,12 @@ from PIL import Image
 
 from ahekit import console
 from ahekit.cli.data import complete_installed
+from ahekit.cli.training import prepare_with_progress
+from ahekit.data.dataset import load_dataset
+from ahekit.data.folder import scan
+from ahekit.preprocessing import Preprocessing
+from ahekit.spec import DataSpec, RunSpec
+from ahekit.training.processes import Processes
 
 Cli = Callable[..., Any]
 AHE64 = os.environ.get("AHE64", "")
@@ -160,6 +168,24 @@ def test_checking_decodes_every_file_and_names_those_that_training_would_leave_o
         "train/door/notes.txt",
         "train/door/torn.png",
     ]
+
+
+def test_the_hint_of_training_is_a_command_that_lists_what_was_left_out(
+    cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = photos / "train" / "door" / "torn one.png"
+    torn.write_bytes((photos / "train" / "door" / "4.png").read_bytes()[:60])
+    place = photos.rename(photos.with_name("my photos"))
+    dataset = load_dataset(scan(place), Preprocessing(8))
+    spec = RunSpec(data=DataSpec(source=str(place)))
+    setup = SimpleNamespace(dataset=dataset, spec=spec, metrics=SimpleNamespace(faults=()))
+    monkeypatch.setattr("ahekit.training.setup.prepare", lambda spec, **options: setup)
+    prepare_with_progress(spec, processes=Processes())
+    hint = capsys.readouterr().err
+    assert "2 file(s) left out, train/door/notes.txt first" in hint
+    command = shlex.split(hint.split("`")[1])
+    assert command == ["ahekit", "data", "info", str(place), "--check"]
+    assert "train/door/torn one.png" in cli(*command[1:]).err
 
 
 def test_checking_says_when_all_can_be_used(cli: Cli, tmp_path: Path) -> None:

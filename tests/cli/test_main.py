@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ahekit
-from ahekit.cli import COMMANDS, GROUPS
+from ahekit.cli import NAMES
 
 AHEKIT = Path(sys.executable).with_name("ahekit")
 
@@ -27,7 +27,7 @@ time.sleep(60)
 def test_help_names_every_command_and_the_one_to_start_with(executable: Callable[..., Any]) -> None:
     done = executable("--help")
     assert done.code == 0
-    for name in (*COMMANDS, *GROUPS):
+    for name in NAMES:
         assert f" {name} " in done.out
     assert "ahekit train --model cnn5 --accum 4" in done.out
 
@@ -36,7 +36,7 @@ def test_without_a_command_help_is_shown(cli: Callable[..., Any]) -> None:
     assert "Usage: ahekit" in "".join([cli().out, cli().err])
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_help(cli: Callable[..., Any], name: str) -> None:
     done = cli(name, "-h")
     assert done.code == 0

@@ -87,6 +87,10 @@ def test_help_names_the_defaults_of_the_commands_own_recipe(cli: Callable[..., A
         ("train --epochs many", "invalid value for '--epochs': must be a valid integer"),
         ("train --epochs 0", "train.epochs: must be greater than 0 (got 0)\n"),
         ("train --epoch 3", "no option --epoch; did you mean --epochs"),
+        (
+            "model show timm/*",
+            "timm/* stands for many models; name one of them; `ahekit plugins show 'timm/*'` tells\n",
+        ),
         ("train --epochs", "option '--epochs' requires an argument"),
         ("finetune --head conv", "invalid value for '--head': 'conv' is not one of 'linear', 'mlp'; "),
         ("model show", "missing argument 'name'; `ahekit model show --help` lists what it takes\n"),

@@ -94,7 +94,7 @@ def test_completion_says_nothing_of_what_is_broken(tmp_path: Path) -> None:
 OWN = [
     SimpleNamespace(name="name", param_type_name="argument", opts=["name"]),
     SimpleNamespace(name="layer", param_type_name="option", opts=["--layer", "-l"], is_flag=False),
-    SimpleNamespace(name="svg", param_type_name="option", opts=["--svg"], is_flag=True),
+    SimpleNamespace(name="plain_title", param_type_name="option", opts=["--plain-title"], is_flag=True),
     SimpleNamespace(name="form", param_type_name="option", opts=["--as"], is_flag=False),
 ]
 
@@ -108,7 +108,7 @@ OWN = [
         ("-l conv3 units", "units"),
         ("-lconv3 units", "units"),
         ("--layer=conv3 units", "units"),
-        ("--svg units", "units"),
+        ("--plain-title units", "units"),
         ("--target altar units", "units"),
         ("--check units", "units"),
         ("units --method cams", "units"),
@@ -116,7 +116,7 @@ OWN = [
         ("--method=cams", None),
         ("--show-units 3", None),
         ("unist --show-units 3", "unist"),
-        ("--svg unist", "unist"),
+        ("--plain-title unist", "unist"),
         ("-- units", "units"),
     ],
 )

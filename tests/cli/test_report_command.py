@@ -84,9 +84,11 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.startswith(f"Run {newest.name}\n")
-    assert "predicts 24 of 30 test images correctly" in outcome.out
-    for heading in ("FINAL METRICS", "CLASSES ON TEST", "LEARNING CURVES", "CONFUSIONS ON TEST"):
-        assert heading in outcome.out
+    assert "80.0% of 30 test images correctly" in " ".join(outcome.out.split())
+    assert len(outcome.out.splitlines()) <= 24, "one screen"
+    assert "Loss, accuracy and macro averages" in outcome.out
+    assert "Final metrics; " in outcome.out
+    assert "FINAL METRICS" not in outcome.out
     assert outcome.out.splitlines()[-1] == f"report: {newest.path / 'report' / 'report.html'}"
     assert max(map(len, outcome.out.split("\nfigures: ")[0].splitlines())) <= 80
     assert_all_written(newest)
@@ -96,12 +98,12 @@ def assert_all_written(run: Run) -> None:
     assert sorted(file.name for file in (run.path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
     pictures = ["accuracy", "f1", "loss", "precision", "recall"]
     assert sorted(file.name for file in (run.path / "figures").iterdir()) == [
-        "calibration-reliability.png",
-        "calibration-risk_coverage.png",
-        "classes-scores.png",
-        "confusion-matrix.png",
-        *(f"curves-{name}.png" for name in pictures),
-        "metrics-headline.png",
+        "calibration-reliability.svg",
+        "calibration-risk_coverage.svg",
+        "classes-scores.svg",
+        "confusion-matrix.svg",
+        *(f"curves-{name}.svg" for name in pictures),
+        "metrics-headline.svg",
     ]
     for line in (run.path / "report" / "report.md").read_text().splitlines():
         if line.startswith("!["):
@@ -114,7 +116,7 @@ def test_reporting_again_gives_the_same_report(cli: Cli, runs: Path) -> None:
     shown, pages = [], []
     for _ in range(2):
         shown.append(cli("report", run.path, "--only", "confusion", "--format", "console,html").out)
-        pages.append((run.path / "report" / "report.html").read_bytes())
+        pages.append((run.path / "report" / "only-confusion" / "report.html").read_bytes())
 
     assert shown[0] == shown[1]
     assert pages[0] == pages[1]
@@ -124,13 +126,39 @@ def test_only_and_skip_choose_sections(cli: Cli, runs: Path) -> None:
     run = write_run(runs)
 
     only = cli("report", run.path, "--only", "classes", "--only", "metrics", "--format", "console")
-    skip = cli("report", run.path, "--skip", "curves", "--skip", "metrics", "--format", "console")
+    skip = cli("report", run.path, "--skip", "curves", "--skip", "metrics", "--format", "console", "--full")
 
     assert "FINAL METRICS" in only.out
     assert "CLASSES ON TEST" in only.out
     assert "CONFUSIONS" not in only.out
     assert "LEARNING" not in skip.out
     assert "CONFUSIONS ON TEST" in skip.out
+    assert not (run.path / "report").exists()
+
+
+def test_full_shows_every_section(cli: Cli, runs: Path) -> None:
+    run = write_run(runs)
+    outcome = cli("report", run.path, "--full", "--format", "console", *MEAGRE)
+    for heading in ("FINAL METRICS", "CLASSES ON TEST", "LEARNING CURVES", "CONFUSIONS ON TEST"):
+        assert heading in outcome.out
+
+
+def test_a_report_on_some_sections_leaves_the_whole_one_alone(cli: Cli, runs: Path) -> None:
+    run = write_run(runs)
+    cli("report", run.path, "--format", "html,png", *MEAGRE)
+    whole = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    outcome = cli("report", run.path, "--only", "classes", "--format", "html,png")
+    folder = run.path / "report" / "only-classes"
+    assert outcome.out.splitlines()[-1] == f"report: {folder / 'report.html'}"
+    assert [picture.name for picture in (folder / "figures").iterdir()] == ["classes-scores.png"]
+    assert {file: file.read_bytes() for file in whole} == whole
+
+
+def test_json_is_the_report_on_one_line_of_stdout(cli: Cli, runs: Path) -> None:
+    run = write_run(runs)
+    outcome = cli("report", run.path, "--json", "--only", "metrics", "--format", "console")
+    assert [section["name"] for section in json.loads(outcome.out)["sections"]] == ["metrics"]
+    assert "FINAL METRICS" in outcome.err
     assert not (run.path / "report").exists()
 
 
@@ -172,10 +200,10 @@ def test_parameter_of_a_reporter_is_set(cli: Cli, runs: Path) -> None:
     ("args", "line"),
     [
         (("--only", "classe"), "no reporter named 'classe'; did you mean classes?"),
-        (("--format", "pdf"), "no report format named 'pdf'"),
+        (("--format", "doc"), "no report format named 'doc'"),
         (("--set", "confusion.pairs=0"), "confusion.pairs: must be greater than or equal to 1 (got 0)"),
         (("--set", "confusion=3"), "confusion: must be a mapping"),
-        (("--set", "confusion.pairs"), "--set confusion.pairs: write FIELD=VALUE"),
+        (("--set", "confusion.pairs"), "--set confusion.pairs: write REPORTER.FIELD=VALUE"),
         (("--set", "cofusion.pairs=3"), "no reporter named 'cofusion'; did you mean confusion?"),
         (("another",), "no run named 'another'"),
     ],
@@ -200,7 +228,7 @@ def test_without_a_run_the_way_to_one_is_told(cli: Cli, runs: Path) -> None:
 def test_interrupted_run_is_reported_as_far_as_it_got(cli: Cli, runs: Path) -> None:
     run = write_run(runs, epochs=3, finished=False)
 
-    outcome = cli("report", run.path, "--format", "console,json", *MEAGRE)
+    outcome = cli("report", run.path, "--format", "console,json", "--full", *MEAGRE)
 
     assert outcome.code == 0
     assert "There are no final predictions yet; after epoch 2" in outcome.out
@@ -246,14 +274,23 @@ def damage_everything(run: Run) -> None:
     [
         (damage_history, []),
         (damage_predictions, []),
-        (damage_manifest, ["run: manifest.json is missing or can't be read", "protocol: manifest.json"]),
-        (damage_status, ["run: interrupted"]),
+        (
+            damage_manifest,
+            [
+                "run: manifest.json: isn't JSON",
+                "run: manifest.json is missing or can't be read",
+                "protocol: manifest.json",
+            ],
+        ),
+        (damage_status, ["run: interrupted", "run: status.json: can't be read"]),
         (
             damage_everything,
             [
                 "run: interrupted",
-                "run: manifest.json",
-                "run: {run}/history.jsonl, line 1: not a row",
+                "run: manifest.json: isn't JSON",
+                "run: status.json: can't be read",
+                *(f"run: history.jsonl, row {number}: left out" for number in (1, 2)),
+                "run: manifest.json is missing or can't be read",
                 *("metrics:", "curves:", "classes:", "confusion:", "calibration:", "intervals:", "mistakes:"),
                 "protocol: manifest.json",
             ],
@@ -271,7 +308,7 @@ def test_damaged_run_is_reported_with_what_is_missing(
 
     assert outcome.code == 0
     for line in warnings:
-        assert f"warning: {line.format(run=run.path)}" in outcome.err
+        assert f"warning: {line}" in outcome.err
     assert len(outcome.err.splitlines()) == len(warnings)
     assert (run.path / "report" / "report.json").is_file()
 
@@ -280,7 +317,7 @@ def test_torn_test_predictions_leave_validation_to_judge(cli: Cli, runs: Path) -
     run = write_run(runs)
     damage_predictions(run)
 
-    outcome = cli("report", run.path, "--format", "console")
+    outcome = cli("report", run.path, "--format", "console", "--full")
 
     assert "24 of 30 validation images" in outcome.out
     assert "test.safetensors: not a readable predictions file" in " ".join(outcome.out.split())
@@ -291,10 +328,10 @@ def test_sample_is_called_a_sample_in_every_rendering(cli: Cli, runs: Path) -> N
 
     outcome = cli("report", run.path, "--only", "metrics", "--only", "classes", "--format", "console,html,md,json")
 
-    assert "FINAL METRICS (SAMPLE OF DRAWINGS)" in outcome.out
+    assert "(sample of drawings)" in outcome.out
     for name in ("report.html", "report.md", "report.json"):
-        text = (run.path / "report" / name).read_text().replace("\\", "")
-        assert "Classes on test (sample of drawings)" in text
+        text = (run.path / "report" / "only-metrics-classes" / name).read_text().replace("\\", "")
+        assert "(sample of drawings)" in text
         assert "holds drawings and no photographs" in text
 
 
@@ -308,10 +345,11 @@ def test_third_party_reporter_appears_in_every_rendering(cli: Cli, runs: Path, t
     assert outcome.err == ""
     assert outcome.out.index("WEATHER") < outcome.out.index("FINAL METRICS")
     assert "3.2" in outcome.out
-    pages = {name: (run.path / "report" / f"report.{name}").read_text() for name in ("html", "md", "json")}
+    folder = run.path / "report" / "only-weather-metrics"
+    pages = {name: (folder / f"report.{name}").read_text() for name in ("html", "md", "json")}
     assert all("It rained." in page and "Monday" in page for page in pages.values())
     assert json.loads(pages["json"])["sections"][0]["name"] == "weather"
-    assert (run.path / "figures" / "weather-rain.png").is_file()
+    assert (folder / "figures" / "weather-rain.svg").is_file()
 
 
 def test_quiet_report_writes_and_says_nothing(cli: Cli, runs: Path) -> None:
@@ -329,7 +367,7 @@ def test_report_through_the_executable(executable: Cli, tmp_path: Path) -> None:
     outcome = executable("report", "--format", "md", "--only", "metrics")
 
     assert outcome.code == 0
-    assert outcome.out.splitlines()[-1] == f"report: runs/{run.name}/report/report.md"
+    assert outcome.out.splitlines()[-1] == f"report: runs/{run.name}/report/only-metrics/report.md"
 
 
 def test_formats_are_taken_once_and_in_any_order() -> None:
@@ -350,7 +388,7 @@ def test_reporter_of_an_installed_package_appears_in_every_rendering(
     assert (outcome.code, outcome.err) == (0, "")
     for text in (
         outcome.out,
-        *((run.path / "report" / f"report.{form}").read_text() for form in ("html", "md", "json")),
+        *((run.path / "report" / "only-weather" / f"report.{form}").read_text() for form in ("html", "md", "json")),
     ):
         assert "It rained." in text
         assert "Monday" in text
@@ -393,8 +431,8 @@ def test_long_tables_go_on_in_the_pages(cli: Cli, runs: Path) -> None:
 
     shown = [line for line in outcome.out.splitlines() if line.split()[:1] and line.split()[0] in names]
     assert len({line.split()[0] for line in shown}) == 20
-    assert "12 more rows are in the other formats." in outcome.out
-    table = json.loads((run.path / "report" / "report.json").read_text())["sections"][0]["tables"][0]
+    assert "12 more rows: the other formats have them." in outcome.out
+    table = json.loads((run.path / "report" / "only-classes" / "report.json").read_text())["sections"][0]["tables"][0]
     assert len(table["rows"]) == 32
 
 
@@ -435,6 +473,6 @@ def test_page_is_opened_when_asked_for(cli: Cli, runs: Path, monkeypatch: pytest
     refused = cli("report", run.path, "--only", "metrics", "--format", "json", "--open")
 
     assert (outcome.code, outcome.err) == (0, "")
-    assert opened == [str(run.path / "report" / "report.html")]
+    assert opened == [str(run.path / "report" / "only-metrics" / "report.html")]
     assert refused.code == 2
     assert "--open opens the page" in refused.err

@@ -105,13 +105,16 @@ def test_resume_after_kill_9_ends_in_the_weights_of_an_unbroken_run(
     assert weights_hash(run) == weights_hash(whole)
 
 
-def test_ctrl_c_saves_and_prints_the_command_that_goes_on(executable: Any, class_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_prints_the_command_that_goes_on(
+    number: signal.Signals, code: int, class_folder: Path, tmp_path: Path
+) -> None:
     process = start(["train", "--data", str(class_folder), *SMALL, "--epochs=500"], tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/step-*")), process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     run = only_run(tmp_path)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert f"ahekit resume runs/{run.name}" in stdout
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
 
@@ -225,6 +228,8 @@ def test_two_processes_give_the_single_process_result(executable: Any, class_fol
     common = [
         *("train", "--data", str(class_folder), *SMALL, "--precision=fp32"),
         *("--set=model.params.norm=none", "--set=model.params.dropout=0", "--epochs=2", "--mix=0.6"),
+        # The loss falls, so that the last epoch is the best one, whose checkpoint the main process writes last.
+        *("--set=train.monitor=loss", "--set=train.average_decay=0"),
     ]
     alone = executable(*common, "--batch-size=8", "--accum=2", "--runs", "alone")
     assert alone.code == 0, alone.err
@@ -232,6 +237,7 @@ def test_two_processes_give_the_single_process_result(executable: Any, class_fol
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
     assert stdout.count("trainable parameters") == 1, "one process speaks"
+    assert "Best epoch by validation log loss: 2 " in stdout
     (single,) = (tmp_path / "alone").iterdir()
     pair = only_run(tmp_path)
     weights = [load_file(sorted((run / "checkpoints").iterdir())[-1] / "model.safetensors") for run in (single, pair)]

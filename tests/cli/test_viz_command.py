@@ -121,7 +121,21 @@ def test_named_pictures_are_looked_at_and_parameters_are_set(
     Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).save(gray)
 
     outcome = cli(
-        *("viz", "activations", "-l", "conv1", "--image", gray, "--image", gray, "--runs", runs, "--svg", "--json"),
+        *(
+            "viz",
+            "activations",
+            "-l",
+            "conv1",
+            "--image",
+            gray,
+            "--image",
+            gray,
+            "--runs",
+            runs,
+            "--format",
+            "png,svg",
+            "--json",
+        ),
         *("--show-units", "3", "--set", "show_units=2", "--out", tmp_path / "out"),
     )
 
@@ -342,7 +356,7 @@ def test_a_strangers_options_are_read_before_and_after_its_name(
         (("gradcam", "--filter", "3"), "no option --filter; "),
         (("gradcam", "--set", "filter=3"), "gradcam.filter: no field named 'filter'"),
         (("kernels", "--check"), "no option --check; did you mean --checkpoint"),
-        (("gradcam", "--targt", "beam"), "no option --targt; did you mean --target? `ahekit viz gradcam --help`"),
+        (("gradcam", "--targt", "beam"), "no option --targt; did you mean --target or --data? `ahekit viz gradcam --help`"),
         (("--target", "beam"), "no option --target; did you mean --image or --set? `ahekit viz activations --help`"),
         (("occlusion", "--window", "x"), "invalid value for '--window': must be a valid integer"),
         (("embedding", "--method", "umap"), "invalid value for '--method': 'umap' is not one of 'tsne', 'pca'"),
@@ -483,7 +497,7 @@ def test_report_looks_into_the_network_and_at_what_viz_left(cli: Cli, runs: Path
     assert (outcome.code, outcome.err) == (0, "")
     (section,) = json.loads((run.path / "report" / "report.json").read_text())["sections"]
     maps, images = section["figures"]
-    assert [line[0] for line in maps["data"]["lines"]] == list(CLASSES)
+    assert [line[0] for line in maps["data"]["lines"]] == [f"true: {name}" for name in CLASSES]
     assert all(name.startswith(f"test/{label}/") for name, label in zip(maps["data"]["ids"], CLASSES, strict=True))
     assert [line[0] for line in images["data"]["lines"]] == list(CLASSES)
     assert section["values"]["activation_maps"]["method"].startswith("Grad-CAM of ")

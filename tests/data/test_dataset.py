@@ -16,6 +16,7 @@ from PIL import Image
 from ahekit.data.dataset import load_dataset
 from ahekit.data.decode import decode
 from ahekit.data.folder import Refusal, scan
+from ahekit.data.series import series_of, shared_with
 from ahekit.data.split import make_splits, near_copies
 from ahekit.errors import DataError
 from ahekit.preprocessing import Preprocessing
@@ -107,6 +108,9 @@ def test_ahe64s_leaks_are_found_and_its_validation_is_free_of_them(
     pairs = near_copies(dataset, threshold=0.98)
     train, test = (np.flatnonzero(dataset.split_names == split) for split in ("train", "test"))
     assert len(copied_in(pairs, test, train)) == 37
-    splits = make_splits(dataset)
-    assert (len(splits.train), len(splits.val), len(splits.test)) == (9118, 1012, 727)
-    assert len(copied_in(pairs, splits.val, splits.train)) == 0
+    series = series_of(dataset.named(), "flickr")
+    for group_by, sizes, siblings in (("none", (9118, 1012, 727), 305), ("auto", (9114, 1016, 727), 0)):
+        splits = make_splits(dataset, group_by=group_by)
+        assert (len(splits.train), len(splits.val), len(splits.test)) == sizes
+        assert len(copied_in(pairs, splits.val, splits.train)) == 0
+        assert len(shared_with(series, splits.val, splits.train)) == siblings

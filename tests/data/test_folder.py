@@ -138,7 +138,7 @@ def test_pictures_that_need_another_program_are_refused_with_what_helps(
     fill(tmp_path, "altar/1.jpg", "apse/2.jpg", "apse/3.HEIC", "apse/4.nef")
     (tmp_path / "apse" / "phone").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     reasons = refused(scan(tmp_path))
-    assert "pip install pillow-heif" in reasons["apse/3.HEIC"]
+    assert "pip install 'ahekit[heif]'" in reasons["apse/3.HEIC"]
     assert reasons["apse/phone"] == reasons["apse/3.HEIC"]
     assert reasons["apse/4.nef"] == "a camera's raw picture (.nef); develop it to JPEG or TIFF"
     monkeypatch.setattr(image_files, "reads_heif", lambda: True)

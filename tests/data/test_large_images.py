@@ -256,7 +256,7 @@ def test_targa_is_known_by_its_end(tmp_path: Path) -> None:
 
 def test_phone_pictures_without_their_decoder_say_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     if "HEIF" not in decoding._formats():
-        assert "pip install pillow-heif" in reason(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+        assert "pip install 'ahekit[heif]'" in reason(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 
 def test_a_tiff_that_pillow_cannot_read_is_named_as_one(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -378,3 +379,23 @@ def test_a_damaged_file_in_the_cache_and_a_missing_one_are_told(
     error = ask(tmp_path / "home", hub.url)["error"]
     assert "are damaged" in error
     assert "remove that file" in error
+
+
+def test_a_hub_that_keeps_silent_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = Event()
+
+    def say_nothing(*_: object, **__: object) -> None:
+        over.wait(10)
+        raise OSError
+
+    monkeypatch.setattr("socket.create_connection", say_nothing)
+    monkeypatch.setattr(hub_weights, "getproxies", dict)
+    with pytest.raises(TimeoutError, match=r"hub.invalid doesn't answer within 0.01 seconds"):
+        hub_weights.knock("https://hub.invalid/file", seconds=0.01)
+    over.set()
+
+
+def test_nobody_at_the_hubs_address_is_told_as_the_system_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_weights, "getproxies", dict)
+    with pytest.raises(ConnectionRefusedError):
+        hub_weights.knock("http://127.0.0.1:9/file")

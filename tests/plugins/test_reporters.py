@@ -147,8 +147,8 @@ def test_verdict_says_how_good_how_sure_and_chosen_on_what() -> None:
     )
     assert "Always answering altar would reach an accuracy of 0.400." in section.reading
     assert section.reading.endswith(
-        "The weights are those of epoch 5, chosen for their validation macro-F1 of 0.710; "
-        "the test images had no part in that choice."
+        "The weights are those of epoch 5, chosen for their validation macro-F1 of 0.710 (of the images as they are, "
+        "as in the curves); the test images had no part in that choice."
     )
 
 

@@ -224,7 +224,21 @@ def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:
     assert facts["fingerprint"] == f"{record.manifest.data.fingerprint} (SHA-256 of ids and files)"
     assert "the dataset's own test images" in str(facts["split"])
     assert ("seed", "0", "7") in section.tables[1].rows
-    assert len(section.tables) == 2
+    assert section.tables[2].rows == (("data.image_size", "none", "16"),)
+    assert len(section.tables) == 3
+
+
+def test_protocol_parts_what_was_set_from_what_was_resolved(record: RunRecord) -> None:
+    spec = validate(RunSpec, {"train": {"max_minutes": 5}, "model": {"params": {"pool": "avg", "norm": "batch"}}})
+    asked = record.manifest.model_copy(update={"asked": ("train.max_minutes", "model.params.pool")})
+
+    section = report("protocol", replace(record, spec=spec, manifest=asked))
+
+    assert section.values["spec_changes"] == {
+        "train.max_minutes": {"recipe": None, "run": 5.0},
+        "model.params.pool": {"recipe": None, "run": "avg"},
+    }
+    assert section.values["resolved"] == {"model.params.norm": "batch"}
 
 
 def test_published_results_stand_beside_a_run_on_ahe64_with_their_caveats(record: RunRecord) -> None:

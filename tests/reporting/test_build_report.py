@@ -191,15 +191,15 @@ def test_section_goes_by_its_registered_name(make_record: MakeRecord) -> None:
     assert build_report(make_record(), only=["mine"]).sections[0].name == "mine"
 
 
-def test_everything_about_the_sample_says_so(make_record: MakeRecord) -> None:
+def test_a_report_on_the_sample_says_so_once(make_record: MakeRecord) -> None:
     register("mine", 1, lambda record, params: section("Accuracy is 0.9."))
 
     report = build_report(make_record(manifest={"data": {"name": "sample", "kind": "sample"}}), only=["mine"])
-    found = report.sections[0]
 
-    for title in (report.title, found.title, found.tables[0].title, found.figures[0].title):
-        assert title.endswith("(sample of drawings)")
-    assert found.reading == "Measured on the embedded sample, which holds drawings and no photographs. Accuracy is 0.9."
+    assert report.title == "Run run-1 (sample of drawings)"
+    assert report.caveat == "Measured on the embedded sample, which holds drawings and no photographs."
+    assert report.sections[0].title == "A title"
+    assert report.sections[0].reading == "Accuracy is 0.9."
 
 
 def test_real_data_is_not_called_a_sample(make_record: MakeRecord) -> None:
@@ -207,7 +207,7 @@ def test_real_data_is_not_called_a_sample(make_record: MakeRecord) -> None:
 
     report = build_report(make_record(), only=["mine"])
 
-    assert "sample" not in report.title + report.sections[0].title + report.sections[0].reading
+    assert "sample" not in report.title + report.caveat + report.sections[0].title + report.sections[0].reading
 
 
 def test_interrupted_run_says_how_far_it_got_and_how_to_go_on(make_record: MakeRecord) -> None:

@@ -44,8 +44,13 @@ def test_text_and_lines_stand_out_from_the_background(theme: Theme) -> None:
 
 @THEMES
 def test_ramp_goes_steadily_away_from_the_background(theme: Theme) -> None:
-    ramp = mpl.colormaps[theme.ramp](np.linspace(0, 1, 64))[:, :3]
-    steps = np.diff([luminance((red, green, blue)) for red, green, blue in ramp])
+    red, green, blue, opacity = mpl.colormaps[f"ahekit-{theme.name}"](np.linspace(0, 1, 64)).T
+    background = to_rgb(theme.background)
+    mixed = [
+        channel * opacity + base * (1 - opacity) for channel, base in zip((red, green, blue), background, strict=True)
+    ]
+    ramp = list(zip(*mixed, strict=True))
+    steps = np.diff([luminance(colour) for colour in ramp])
 
     assert (steps < 0).all() if theme is LIGHT else (steps > 0).all()
     assert contrast(mpl.colors.to_hex(ramp[0]), theme.background) < 1.2, "an empty cell doesn't shine"

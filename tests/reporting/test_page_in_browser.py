@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 
 def write_page(report: Report, folder: Path) -> Path:
-    drawn, pictures = draw_report(report, ["light", "dark"])
+    drawn, pictures = draw_report(report, ["svg"])
     file = folder / "report.html"
     file.write_text(render_html(drawn, pictures), encoding="utf-8")
     return file
@@ -84,13 +84,30 @@ def test_page_runs_its_script_and_asks_the_network_for_nothing(browser: Browser,
 
 @needs_browser
 def test_figures_have_a_size(page: Page) -> None:
-    shown = [image for image in page.locator("img").all() if image.is_visible()]
-    assert shown
-    for image in shown:
-        box = image.bounding_box()
+    pictures = page.locator("figure svg").all()
+    assert pictures
+    for picture in pictures:
+        box = picture.bounding_box()
         assert box is not None
-        assert box["height"] > 50
-        assert image.evaluate("image => image.naturalWidth") > 50
+        assert min(box["width"], box["height"]) > 50
+
+
+@needs_browser
+def test_a_table_is_one_stop_of_the_tab_key_and_arrows_go_from_head_to_head(page: Page) -> None:
+    table = page.locator("table").first
+    assert table.locator("thead button[tabindex='0']").count() == 1
+    heading(table, 0).locator("button").press("ArrowRight")
+    assert heading(table, 1).locator("button").evaluate("button => button === document.activeElement")
+    page.keyboard.press("Enter")
+    assert heading(table, 1).get_attribute("aria-sort") == "descending"
+
+
+@needs_browser
+def test_the_first_stop_of_the_tab_key_leads_past_the_navigation(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.tagName") == "MAIN"
 
 
 # Words from A; numbers from the largest, and what is empty last either way.

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ahekit.evaluation.predictions import Predictions
 from ahekit.registry import REPORTERS
 from ahekit.reporting.build import Missing, Report
 from ahekit.reporting.drawing import draw_report, picture_name
-from ahekit.reporting.files import report_files
+from ahekit.reporting.files import FileFormat, report_files
 from ahekit.reporting.render_html import render_html
 from ahekit.reporting.render_json import render_json
 from ahekit.reporting.render_markdown import render_markdown
@@ -58,7 +59,7 @@ class Page(HTMLParser):
 
 
 def page_of(report: Report) -> Page:
-    return Page(render_html(*draw_report(report, ["light", "dark"])))
+    return Page(render_html(*draw_report(report, ["svg"])))
 
 
 def test_page_is_well_formed_and_says_everything(small_report: Report) -> None:
@@ -78,7 +79,7 @@ def test_page_asks_nothing_of_the_network(small_report: Report) -> None:
         value or ""
         for _, attributes in page.elements
         for name, value in attributes.items()
-        if name in ("src", "href", "srcset")
+        if name in ("src", "href", "srcset", "xlink:href")
     ]
 
     assert targets
@@ -100,19 +101,33 @@ def test_commands_in_backticks_are_set_as_code(small_report: Report) -> None:
     assert len(page_of(small_report).all("code")) == 1
 
 
-def test_picture_on_the_page_has_size_alt_text_and_both_themes(small_report: Report) -> None:
+def test_picture_on_the_page_is_drawn_once_in_the_page_s_own_colours(small_report: Report) -> None:
     page = page_of(small_report)
-    image, source = page.all("img")[0], page.all("source")[0]
+    _, picture = page.all("svg")  # the first holds the letters
 
-    assert (image["width"], image["height"], image["alt"]) == ("288", "192", "It rises.")
-    assert source["media"] == "screen and (prefers-color-scheme: dark)"
-    for uri in (image["src"], source["srcset"]):
-        kind, _, content = (uri or "").partition(",")
-        assert kind == "data:image/svg+xml"
-        # In a srcset a space would end the address.
-        assert " " not in content
-        assert ElementTree.fromstring(unquote(content)).tag.endswith("svg")
-    assert image["src"] != source["srcset"]
+    assert (picture["width"], picture["height"], picture["aria-label"]) == ("288", "192", "It rises.")
+    assert page.all("img") == page.all("source") == []
+    styles = " ".join(attributes.get("style") or "" for _, attributes in page.elements)
+    assert {"var(--c0)", "var(--muted)", "var(--line)", "var(--background)"} <= set(re.findall(r"var\(--\w+\)", styles))
+    assert not re.search("#[0-9a-f]{6}", styles)
+
+
+def test_a_picture_of_its_own_follows_its_reader_s_theme(small_report: Report) -> None:
+    _, files = report_files(small_report, ["svg"])
+    picture = files["figures/classes-line.svg"].decode()
+
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert "prefers-color-scheme:dark" in picture
+    assert "--c0:" in picture
+
+
+def test_letters_stand_on_the_page_once(small_report: Report, line_figure: Figure) -> None:
+    twice = tuple(replace(line_figure, name=name) for name in ("one", "two"))
+    report = replace(small_report, sections=(replace(small_report.sections[0], figures=twice),))
+    shapes = [attributes["id"] for attributes in page_of(report).all("path") if "-" in (attributes.get("id") or "")]
+
+    assert shapes
+    assert len(shapes) == len(set(shapes))
 
 
 def test_photographs_on_the_page_are_light_and_drawings_exact(small_report: Report, line_figure: Figure) -> None:
@@ -128,8 +143,8 @@ def test_photographs_on_the_page_are_light_and_drawings_exact(small_report: Repo
     section = replace(small_report.sections[0], figures=(replace(line_figure, draw=draw),))
     page = page_of(replace(small_report, sections=(section,)))
 
-    svg = unquote((page.all("img")[0]["src"] or "").partition(",")[2])
-    kinds = re.findall(r"data:image/(\w+);base64,([\w+/=]+)", svg)
+    addresses = " ".join(image["xlink:href"] or "" for image in page.all("image"))
+    kinds = re.findall(r"data:image/(\w+);base64,([\w+/=]+)", addresses)
     assert [kind for kind, _ in kinds] == ["webp", "png"]
     shown = [np.asarray(Image.open(BytesIO(base64.b64decode(content))).convert("RGB")) for _, content in kinds]
     assert np.abs(shown[0].astype(int) - photograph).mean() < 12
@@ -140,7 +155,11 @@ def test_links_to_sections_lead_somewhere(small_report: Report) -> None:
     page = page_of(small_report)
     anchors = {attributes.get("id") for _, attributes in page.elements}
 
-    assert {(link["href"] or "").removeprefix("#") for link in page.all("a")} == {"classes", "facts"} <= anchors
+    assert (
+        {(link["href"] or "").removeprefix("#") for link in page.all("a")}
+        == {"--report", "classes", "facts"}
+        <= anchors
+    )
 
 
 def test_markdown_tables_keep_their_columns_whatever_the_names_hold(small_report: Report) -> None:
@@ -155,7 +174,7 @@ def test_markdown_tables_keep_their_columns_whatever_the_names_hold(small_report
 def test_markdown_shows_figures_readings_and_what_is_missing(small_report: Report) -> None:
     text = render_markdown(small_report, "../figures")
 
-    assert "![It rises.](../figures/classes-line.png)" in text
+    assert "![It rises.](../figures/classes-line.svg)" in text
     assert "> **Missing:** curves: no epoch was measured" in text
     assert "## Classes & more" in text
     assert "- **Model:** cnn5" in text
@@ -165,7 +184,7 @@ def test_json_is_strict_and_whole(small_report: Report) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    values = json.loads(render_json(small_report, "../figures"), parse_constant=refuse)
+    values = json.loads(render_json(small_report, "../figures", ["svg"]), parse_constant=refuse)
 
     section = values["sections"][0]
     assert values["run"] == "run-1"
@@ -173,7 +192,7 @@ def test_json_is_strict_and_whole(small_report: Report) -> None:
     assert section["values"] == {"best": "altar", "share": None}
     assert section["tables"][0]["columns"] == ["Class | name", "F1", "Support"]
     assert section["tables"][0]["rows"][0] == ["<b>altar</b>", 0.987, 1200]
-    assert section["figures"][0]["file"] == "../figures/classes-line.png"
+    assert section["figures"][0]["files"] == ["../figures/classes-line.svg"]
     assert section["figures"][0]["data"] == {"y": [3, None]}
 
 
@@ -184,23 +203,24 @@ def test_json_takes_numpy_values(small_report: Report) -> None:
     found = json.loads(render_json(replace(small_report, sections=(section,))))["sections"][0]
 
     assert found["values"] == {"array": [[1, 2]], "number": 0.5, "count": 3, "nan": None}
-    assert "file" not in found["figures"][0]
+    assert "files" not in found["figures"][0]
 
 
 def test_files_in_a_run_folder_refer_to_each_other(small_report: Report) -> None:
     report, files = report_files(small_report, ["html", "md", "json", "png"], pages="report")
 
     assert report == small_report
-    assert sorted(files) == ["figures/classes-line.png", "report/report.html", "report/report.json", "report/report.md"]
-    assert b"(../figures/classes-line.png)" in files["report/report.md"]
+    pages = ["report/report.html", "report/report.json", "report/report.md"]
+    assert sorted(files) == ["figures/classes-line.png", "figures/classes-line.svg", *pages]
+    assert b"(../figures/classes-line.svg)" in files["report/report.md"]
     assert files["figures/classes-line.png"].startswith(b"\x89PNG")
 
 
 def test_files_in_one_folder_refer_to_each_other(small_report: Report) -> None:
     _, files = report_files(small_report, ["md"])
 
-    assert sorted(files) == ["figures/classes-line.png", "report.md"]
-    assert b"(figures/classes-line.png)" in files["report.md"]
+    assert sorted(files) == ["figures/classes-line.svg", "report.md"]
+    assert b"(figures/classes-line.svg)" in files["report.md"]
 
 
 @pytest.mark.parametrize(("form", "name"), [("html", "report.html"), ("json", "report.json")])
@@ -209,9 +229,9 @@ def test_format_alone_writes_one_file(small_report: Report, form: str, name: str
 
 
 def test_same_report_makes_the_same_bytes(small_report: Report) -> None:
-    first, second = (report_files(small_report, ["html", "md", "json", "png"]) for _ in range(2))
+    formats: list[FileFormat] = ["html", "md", "json", "csv", "latex", "svg", "png", "pdf"]
 
-    assert first == second
+    assert report_files(small_report, formats) == report_files(small_report, formats)
 
 
 def test_figure_that_cannot_be_drawn_is_missing_and_the_rest_is_there(
@@ -315,3 +335,52 @@ def test_a_paragraph_stays_one_whatever_it_begins_with(small_report: Report, tex
 
     assert text not in markdown.splitlines()
     assert text in markdown.replace("\\", "").splitlines()
+
+
+def test_tables_in_csv_keep_their_numbers_and_their_columns_apart(small_report: Report) -> None:
+    columns = (Column("F1", ".2f", "right"), Column("95%"), Column("Recall", ".2f", "right"), Column("95%"))
+    table = Table("Scores, by class", columns, ((0.98765, "0.9–1.0", None, "a,b"),))
+    report = replace(small_report, sections=(replace(small_report.sections[0], tables=(table,)),))
+
+    _, files = report_files(report, ["csv"])
+
+    assert list(files) == ["tables/classes-1-scores-by-class.csv"]
+    rows = list(csv.reader(files["tables/classes-1-scores-by-class.csv"].decode().splitlines()))
+    assert rows == [["F1", "F1 95%", "Recall", "Recall 95%"], ["0.98765", "0.9–1.0", "", "a,b"]]
+
+
+def test_predictions_of_each_image_in_csv(small_report: Report) -> None:
+    logits = np.log(np.array([[0.9, 0.1], [0.25, 0.75]], dtype=np.float32))
+    found = Predictions(("test/a,1.jpg", "test/2.jpg"), np.array([1, -1]), logits, ("altar", "vault"))
+
+    _, files = report_files(replace(small_report, predictions={"test": found}), ["csv"])
+
+    assert list(csv.DictReader(files["tables/predictions-test.csv"].decode().splitlines())) == [
+        {"id": "test/a,1.jpg", "label": "vault", "predicted": "altar", "p(altar)": "0.9", "p(vault)": "0.1"},
+        {"id": "test/2.jpg", "label": "", "predicted": "vault", "p(altar)": "0.25", "p(vault)": "0.75"},
+    ]
+
+
+def test_latex_is_balanced_whatever_the_names_hold(small_report: Report) -> None:
+    text = report_files(hostile(small_report), ["latex"])[1]["report.tex"].decode()
+
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    for row in (line for line in text.splitlines() if line.endswith(r" \\")):
+        assert len(re.findall(r"(?<!\\)&", row)) == 1
+        assert not re.search(r"(?<!\\)[%#_]", row)
+
+
+def test_figures_are_written_as_pdf_and_png_when_asked(small_report: Report) -> None:
+    _, files = report_files(small_report, ["pdf", "png"])
+
+    assert files["figures/classes-line.pdf"].startswith(b"%PDF")
+    assert files["figures/classes-line.png"].startswith(b"\x89PNG")
+
+
+def test_addresses_are_links_and_totals_stand_at_the_foot(small_report: Report) -> None:
+    table = replace(small_report.sections[0].tables[0], note="See (https://arxiv.org/abs/1911.00068).", totals=1)
+    page = page_of(replace(small_report, sections=(replace(small_report.sections[0], tables=(table,)),)))
+
+    assert {"href": "https://arxiv.org/abs/1911.00068", "rel": "noreferrer"} in page.all("a")
+    assert len(page.all("tfoot")) == 1
+    assert page.all("a")[0] == {"class": "skip", "href": "#--report"}

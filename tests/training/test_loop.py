@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
-from ahekit.errors import CheckpointError, RunError, TrainingError
+from ahekit.errors import AhekitError, CheckpointError, RunError, TrainingError
 from ahekit.run import Run
+from ahekit.training import checkpoint, loop
 from ahekit.training.loop import fit
 from ahekit.training.setup import Setup
 from ahekit.training.stopping import StopRequest
@@ -244,3 +249,118 @@ def test_the_average_warms_up_and_then_decays_as_asked() -> None:
     averaged = [torch.zeros(1)]
     _average(averaged, [torch.ones(1)], torch.tensor(10**6), decay=0.99)
     assert averaged[0].item() == pytest.approx(0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "reason"),
+    [
+        (SafetensorError("I/O error: No space left on device (os error 28)"), RunError, "No space left on device"),
+        (OSError(28, "No space left on device"), RunError, "No space left on device"),
+        (MemoryError(), TrainingError, "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), TrainingError, "out of memory"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "second Ctrl-C"),
+        (ZeroDivisionError("in a\nplugin"), ZeroDivisionError, "ZeroDivisionError: in a plugin"),
+        (SystemExit(3), SystemExit, "SystemExit: 3"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_whatever_ends_a_training_its_status_says_so_and_it_can_be_resumed(
+    error: BaseException,
+    expected: type[BaseException],
+    reason: str,
+    make_setup: MakeSetup,
+    new_run: NewRun,
+    watched: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = new_run(make_setup())
+    fit(make_setup(), whole, watcher=watched())
+    run = new_run(make_setup())
+    saved = 0
+
+    def fail(*args: Any, **options: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 6:  # in the middle of the second checkpoint, of four files each
+            raise error
+        save_file(*args, **options)
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(expected) as caught:
+        fit(make_setup(), run, watcher=watched())
+    if isinstance(caught.value, AhekitError):
+        assert "the last checkpoint is step-00000004-epoch-0002" in str(caught.value)
+    assert run.status.state == "interrupted"
+    assert reason in run.status.reason
+    assert json.loads((run.path / "status.json").read_text())["state"] == "interrupted"
+    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-00000004-epoch-0002"]
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    fit(make_setup(), run, watcher=watched(), resume=True)
+    assert final_hash(run) == final_hash(whole)
+    assert what_was_measured(run) == what_was_measured(whole)
+
+
+def test_a_full_disk_in_the_history_leaves_no_half_row_behind(
+    make_setup: MakeSetup, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(make_setup())
+    run.append_history([{"type": "step", "step": 1}])
+    before = (run.path / "history.jsonl").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left"):
+        run.append_history([{"type": "step", "step": 2}])
+    assert (run.path / "history.jsonl").read_bytes() == before
+
+
+def test_weights_that_the_last_step_broke_finish_no_run(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(train={"epochs": 1, "average_decay": 0})
+    run = new_run(setup)
+
+    def poison(step: int) -> None:
+        if step == 4:
+            with torch.no_grad():
+                setup.built.module.get_parameter("6.weight").fill_(math.nan)
+
+    with pytest.raises(TrainingError, match="outputs are no numbers any more after optimizer step 4"):
+        fit(setup, run, watcher=watched(poison))
+    assert run.status.state == "interrupted"
+    assert not len(run.predictions())
+
+
+def test_a_run_that_ended_before_its_predictions_is_not_trained_on(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields: dict[str, Any] = {"train": {"epochs": 30, "patience": 2}, "optim": {"lr": 1e-9}}
+    whole = new_run(make_setup(**fields))
+    expected = fit(make_setup(**fields), whole, watcher=watched())
+    run = new_run(make_setup(**fields))
+    with monkeypatch.context() as patch:
+
+        def interrupt(*args: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(loop, "_predict", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit(make_setup(**fields), run, watcher=watched())
+    watcher = watched()
+    status = fit(make_setup(**fields), run, watcher=watcher, resume=True)
+    assert watcher.steps == []
+    assert (status.reason, status.best, status.step) == (expected.reason, expected.best, expected.step)
+    for split in ("train", "val", "test"):
+        files = [each.path / "predictions" / f"{split}.safetensors" for each in (run, whole)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_finished_run_drops_its_optimizer_unless_asked_to_keep_it(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    kept, dropped = make_setup(), make_setup(train={"keep_optimizer": False})
+    runs = [new_run(kept), new_run(dropped)]
+    for setup, run in zip((kept, dropped), runs, strict=True):
+        fit(setup, run, watcher=watched())
+    names = [{path.name for path in run.checkpoints()[-1].iterdir()} for run in runs]
+    assert names[0] - names[1] == {"optimizer.safetensors", "rng.safetensors"}

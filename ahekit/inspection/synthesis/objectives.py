@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ahekit.hooks import find_module
 from ahekit.inspection.synthesis import ForwardPass, Objective
 
 
@@ -52,6 +53,25 @@ def class_distance(
 def unit(path: str, number: int) -> Objective:
     """The mean output of one unit (a channel's over its places) of a module."""
     return Objective(lambda forward: forward.outputs[path][:, number].flatten(1).mean(1), outputs=(path,))
+
+
+def unit_before_activation(module: nn.Module, path: str, number: int) -> Objective:
+    """As `unit`, but of what a normalization that rectifies too (timm's BatchNormAct2d) gives before it does.
+
+    Where a rectifier gives zero everywhere there is no slope to climb, and an image stays the gray it started from.
+    """
+    norm = find_module(module, path)
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not list(norm.children()):
+        return unit(path, number)
+
+    def value(forward: ForwardPass) -> Tensor:
+        # Computed anew from what went in: the rectifier may have overwritten what came out.
+        outputs = nn.functional.batch_norm(
+            forward.inputs[path], norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+        return outputs[:, number].flatten(1).mean(1)
+
+    return Objective(value, inputs=(path,))
 
 
 def total_variation() -> Objective:

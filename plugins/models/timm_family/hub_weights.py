@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import timm
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -17,6 +21,9 @@ from torch import nn
 from ahekit.backbones.weights import PACKAGE, PACKAGE_MODEL, State, load, read_state, short_reason, unreachable
 from ahekit.errors import CheckpointError, UsageError
 from ahekit.protocols import LoadedWeights
+
+HUB_SECONDS = 5.0
+"""For which the hub may keep silent before it counts as out of reach."""
 
 PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
 PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -59,12 +66,41 @@ def _hub_file(hub_id: str, names: Sequence[str]) -> Path:
             return Path(cached)
     for name in names:
         try:
-            # One question before the download, which asks again and again for half a minute when nobody answers.
-            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision or None))
+            # A knock and one question before the download, which asks again and again when nobody answers.
+            url = hf_hub_url(repository, name, revision=revision or None)
+            knock(url)
+            get_hf_file_metadata(url)
         except EntryNotFoundError:
             continue
         return Path(hf_hub_download(repository, name, revision=revision or None))
     raise FileNotFoundError(f"the repository holds no {' and no '.join(names)}")
+
+
+def knock(url: str, seconds: float = HUB_SECONDS) -> None:
+    """Make sure that somebody answers at an address, where no proxy stands between.
+
+    Raises:
+        OSError: Nobody does, or not in time; looking a name up alone can take the system half a minute.
+    """
+    address = urlsplit(url)
+    if address.scheme in getproxies() and not proxy_bypass(address.hostname or ""):
+        return
+    port = address.port or (80 if address.scheme == "http" else 443)
+    failures: list[OSError] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((address.hostname or "", port), timeout=seconds).close()
+        except OSError as error:
+            failures.append(error)
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(seconds)
+    if attempt.is_alive():
+        raise TimeoutError(f"{address.hostname} doesn't answer within {seconds:g} seconds")
+    if failures:
+        raise failures[0]
 
 
 def load_from_package(backbone: nn.Module, *, name: str, package: str) -> LoadedWeights:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ahekit.evaluation.record import SPLIT_NAMES
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,11 +30,13 @@ def draw_curves(
     metric: str,
     epochs: Sequence[int],
     lines: Mapping[str, NDArray[np.float64]],
+    names: Mapping[str, str],
     mark: tuple[int, str] | None,
 ) -> None:
     """Draw one metric's curves `(E,)` by split.
 
     Args:
+        names: What each split's line is called.
         mark: An epoch to mark, and what to write there.
     """
     from matplotlib.ticker import MaxNLocator
@@ -60,20 +60,22 @@ def draw_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if mark is not None:
         _mark(axes, *mark, is_late=mark[0] > (epochs[0] + epochs[-1]) / 2)
-    _name_lines(axes, lines, low=low, high=high)
+    _name_lines(axes, lines, names, low=low, high=high)
 
 
 def draw_overlaid(figure: Figure, *, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Draw several runs' curves of one metric, (epoch, value) each."""
+    """Draw several runs' curves of one metric, (epoch, value) each, every run in its own colour; one may be empty."""
     from matplotlib.ticker import MaxNLocator
 
     axes = figure.add_subplot()
     for number, (name, line) in enumerate(lines.items()):
-        dashes = _DASHES[number % len(_DASHES)]
-        axes.plot(*zip(*line, strict=True), label=name, linestyle=dashes, marker="o" if len(line) == 1 else "")
+        if not line:
+            continue
+        look = {"color": f"C{number % 6}", "linestyle": _DASHES[number % len(_DASHES)]}
+        axes.plot(*zip(*line, strict=True), label=name, marker="o" if len(line) == 1 else "", **look)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+    figure.legend(loc="outside upper center", fontsize=8)
 
 
 def _limits(metric: str, lines: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
@@ -96,14 +98,16 @@ def _mark(axes: Axes, epoch: int, name: str, *, is_late: bool) -> None:
     axes.text(epoch, 1.01, name, transform=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=9)
 
 
-def _name_lines(axes: Axes, lines: Mapping[str, NDArray[np.float64]], *, low: float, high: float) -> None:
+def _name_lines(
+    axes: Axes, lines: Mapping[str, NDArray[np.float64]], names: Mapping[str, str], *, low: float, high: float
+) -> None:
     """Name and last value right of each line's end, moved apart where the ends lie close."""
     lasts = {split: float(values[np.isfinite(values)][-1]) for split, values in lines.items()}
     order = sorted(lasts, key=lambda split: lasts[split])
     ends = [(lasts[split] - low) / (high - low) for split in order]
     for split, end, place in zip(order, ends, spread(ends, gap=_LABEL_GAP), strict=True):
         axes.annotate(
-            f"{SPLIT_NAMES[split]} {lasts[split]:.3f}",
+            f"{names[split]} {lasts[split]:.3f}",
             (1.0, end),
             xycoords="axes fraction",
             xytext=(1.035, place),

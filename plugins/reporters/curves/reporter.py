@@ -39,12 +39,14 @@ class _Curves:
         values: By split and metric.
         titles: What each metric is called.
         falling: The metrics of which less is better.
+        names: What each split is called here, where the train curve is of a part of its images.
     """
 
     epochs: list[int]
     values: dict[str, dict[str, Curve]]
     titles: dict[str, str]
     falling: frozenset[str]
+    names: dict[str, str]
     judge: str
     chosen: int | None
     is_final: bool
@@ -66,7 +68,7 @@ class LearningCurves:
         return Section(
             title="Learning curves",
             reading=_reading(record, curves),
-            tables=(_table(curves),),
+            tables=(_table(curves, is_flipped=record.spec.evaluation.flip_average),),
             figures=tuple(_figure(curves, metric) for metric in _drawn(curves)),
             values={
                 "epochs": curves.epochs,
@@ -75,6 +77,7 @@ class LearningCurves:
                 "fit": curves.fit,
                 "trends": {metric: asdict(trend) for metric, trend in curves.trends.items()},
             },
+            verdict=_verdict(curves),
         )
 
     def compare(self, runs: ComparedRuns, params: NoParams) -> Section:
@@ -105,17 +108,16 @@ class LearningCurves:
 
 def _overlaid(runs: ComparedRuns, metric: str, title: str) -> Figure | None:
     lines = {f"{runs.letter(name)}: {name}": _points(record, metric) for name, record in runs.records.items()}
-    lines = {name: line for name, line in lines.items() if line}
-    if not lines:
+    if not any(lines.values()):
         return None
-    spoken = ", ".join(f"{name} ending at {line[-1][1]:.3f}" for name, line in lines.items())
+    spoken = ", ".join(f"{name} ending at {line[-1][1]:.3f}" for name, line in lines.items() if line)
     return Figure(
         name=f"{metric}-overlaid",
         title=f"{title} on test over the epochs",
         alt=f"Line chart with {spoken}.",
         draw=partial(draw_overlaid, lines=lines),
         size=(5.4, 3.6 + 0.2 * len(lines)),
-        data={name: [list(point) for point in line] for name, line in lines.items()},
+        data={name: [list(point) for point in line] for name, line in lines.items() if line},
     )
 
 
@@ -148,7 +150,17 @@ def _read(record: RunRecord) -> _Curves:
             trends[metric] = read
     fit = overfit(values["train"]["loss"], values[judge]["loss"], trends["accuracy"].gap, error=error)
     chosen = record.chosen_epoch.epoch if record.chosen_epoch else None
-    return _Curves(epochs, values, titles, falling, judge, chosen, record.state == "finished", error, trends, fit)
+    return _Curves(
+        epochs, values, titles, falling, _names(record), judge, chosen, record.state == "finished", error, trends, fit
+    )
+
+
+def _names(record: RunRecord) -> dict[str, str]:
+    """Split names; re-measured train goes by how many of its images are measured each epoch, if not all are."""
+    total = record.manifest.data.images("train")
+    subset = record.spec.evaluation.train_subset
+    part = f"train ({subset:,d} images)" if total and subset < total else SPLIT_NAMES["train"]
+    return SPLIT_NAMES | {"train": part}
 
 
 def _tolerance(metric: str, values: Curve, error: float) -> float:
@@ -198,6 +210,18 @@ def _reading(record: RunRecord, curves: _Curves) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def _verdict(curves: _Curves) -> str:
+    """What to do next time, where the curves say it."""
+    if not curves.is_final or len(curves.epochs) < _FEW_EPOCHS:
+        return ""
+    on = SPLIT_NAMES[curves.judge]
+    if curves.fit == "overfitting":
+        return f"The {on} loss rises while train's falls: train for fewer epochs, or regularize more."
+    if curves.trends["accuracy"].plateau_epoch is None:
+        return f"{on.capitalize()} accuracy still rises at the last epoch: train longer."
+    return ""
+
+
 def _improvement(curves: _Curves, on: str, accuracy: Trend) -> str:
     name = on.capitalize()
     if accuracy.plateau_epoch is None:
@@ -214,7 +238,7 @@ def _gap(curves: _Curves, on: str, accuracy: Trend) -> str:
     if accuracy.gap is None or loss is None:
         return ""
     train = accuracy.last + accuracy.gap
-    sides = f"At the end accuracy is {train:.3f} on train (re-measured) and {accuracy.last:.3f} on {on}"
+    sides = f"At the end accuracy is {train:.3f} on {curves.names['train']} and {accuracy.last:.3f} on {on}"
     if curves.fit == "overfitting":
         return (
             f"{sides}. It is overfitting: since epoch {loss.best_epoch} the {on} loss has gone from {loss.best:.3f} "
@@ -242,7 +266,7 @@ def _online(record: RunRecord, curves: _Curves) -> str:
     )
 
 
-def _table(curves: _Curves) -> Table:
+def _table(curves: _Curves, *, is_flipped: bool) -> Table:
     on = SPLIT_NAMES[curves.judge]
     columns = (
         Column("Metric"),
@@ -262,6 +286,12 @@ def _table(curves: _Curves) -> Table:
         f"a dash: not before the end. Train − {on}: re-measured train, at the last epoch. Swing: highest minus lowest "
         f"of the last {LAST_EPOCHS} epochs."
     )
+    if curves.names["train"] != SPLIT_NAMES["train"]:
+        note += (
+            f" Re-measured train: {curves.names['train']}, the same each epoch; the final metrics are of all of them."
+        )
+    if is_flipped:
+        note += " Curves are of each image as it is; the final metrics average it with its mirror image."
     return Table(f"The curves on {on}", columns, tuple(rows), note)
 
 
@@ -272,8 +302,10 @@ def _figure(curves: _Curves, metric: str) -> Figure:
     return Figure(
         name=metric,
         title=f"{curves.titles[metric]} over the epochs",
-        alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured)}. {caption}",
-        draw=partial(draw_curves, metric=metric, epochs=curves.epochs, lines=measured, mark=_mark(curves)),
+        alt=f"Line chart over {counted(len(curves.epochs), 'epoch')} with {_spoken(measured, curves.names)}. {caption}",
+        draw=partial(
+            draw_curves, metric=metric, epochs=curves.epochs, lines=measured, names=curves.names, mark=_mark(curves)
+        ),
         size=(5.4, 3.4),
         data={"epoch": curves.epochs, **{split: _plain(values) for split, values in measured.items()}},
         caption=caption,
@@ -299,9 +331,9 @@ def _caption(curves: _Curves, metric: str) -> str:
     return f"{words} It {end}; over the last {last} epochs it spans {read.swing:.3f}."
 
 
-def _spoken(lines: dict[str, Curve]) -> str:
+def _spoken(lines: dict[str, Curve], names: dict[str, str]) -> str:
     return ", ".join(
-        f"{SPLIT_NAMES[split]} ending at {values[np.isfinite(values)][-1]:.3f}" for split, values in lines.items()
+        f"{names[split]} ending at {values[np.isfinite(values)][-1]:.3f}" for split, values in lines.items()
     )
 
 

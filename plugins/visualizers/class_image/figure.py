@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ahekit.figures.fonts import font_file
 from ahekit.figures.tiles import Tile, Tiles
 from ahekit.sections import Figure
 
@@ -52,7 +51,8 @@ def figure(pictures: NDArray[np.uint8], scores: Scores, *, name: str, title: str
         size=(max(table.size[0], _WIDTH), table.size[1] + _TITLE_LINE * (len(title) > _TITLE)),
         data={key: value.tolist() for key, value in scores.arrays().items()},
         caption=f"p: the network's own probability of the class for the picture; moved: its mean under {FRESH} fresh "
-        "random turns, scales, shifts and flips; judge: what a second network predicts, with its probability.",
+        "random turns, scales, shifts and flips; judge: what a second network predicts, with its probability; "
+        "FAILED: what the network itself predicts instead.",
     )
 
 
@@ -62,7 +62,7 @@ def mosaic(frames: Mapping[int, NDArray[np.uint8]], names: Sequence[str], *, acr
     Args:
         frames: By the number of steps.
     """
-    font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), 12)
+    font = ImageFont.truetype(font_file("".join(names)), 12)
     last = max(frames)
     size = frames[last].shape[1]
     side = size * max(1, -(-_SIDE // size))

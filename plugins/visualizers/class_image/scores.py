@@ -56,6 +56,8 @@ class Scores:
 
     Attributes:
         own: The network's probability of the class each was made for; of a unit its mean output.
+        predicted: The class that the network itself predicts for each picture; -1 for a unit.
+        reached: Whether that is the class it was made for; of a unit, whether its output is above that for plain gray.
         moved: The mean of the same under `FRESH` fresh random transforms.
         verdict: A second network's probabilities, `(B, C)`; None: nobody was asked.
         nearest: None: nobody looked.
@@ -65,6 +67,8 @@ class Scores:
     class_names: tuple[str, ...]
     own: NDArray[Any]
     moved: NDArray[Any]
+    predicted: NDArray[Any]
+    reached: NDArray[Any]
     verdict: NDArray[Any] | None = None
     nearest: Nearest | None = None
 
@@ -72,7 +76,9 @@ class Scores:
         """All by the names they are stored under."""
         kind = self.goals.kind
         classes = np.array(self.goals.classes)
-        arrays = {kind: self.own, f"moved_{kind}": self.moved}
+        arrays = {kind: self.own, f"moved_{kind}": self.moved, "reached": self.reached}
+        if not self.goals.unit:
+            arrays["predicted_class"] = self.predicted
         if self.verdict is not None:
             arrays["judge_class"] = self.verdict.argmax(1)
             arrays["judge_confidence"] = self.verdict.max(1)
@@ -94,26 +100,40 @@ class Scores:
         right = self.arrays().get("judge_right")
         if right is not None:
             line += f"; the judge predicts the target class for {int(right.sum())} of {len(right)} images"
-        nearest = self.nearest
-        if nearest is None:
-            return [line]
+        lines = [line]
+        if self.nearest is not None:
+            lines.append(self._nearest_note(self.nearest))
+        failed = [name for name, reached in zip(self.goals.names, self.reached, strict=True) if not reached]
+        if failed:
+            why = "the network itself predicts another class for them"
+            if self.goals.unit:
+                why = "the unit's output is no larger than for plain gray"
+            lines.append(
+                f"FAILED A CHECK: {len(failed)} of {len(self.own)} images didn't reach what they are made for, {why} "
+                f"(more --set steps=N): {', '.join(failed)}"
+            )
+        return lines
+
+    def _nearest_note(self, nearest: Nearest) -> str:
         hits = int((nearest.labels == np.array(self.goals.classes)).sum())
         same = "" if self.goals.unit else f" is of the target class for {hits} of {len(self.own)}, and"
         copies = int((nearest.copy_correlation >= NEAR_COPY).sum())
-        return [
-            line,
+        return (
             f"the training image nearest by embedding{same} has a cosine of {nearest.cosine.min():.2f} to "
             f"{nearest.cosine.max():.2f}; pixels correlate with those of any by {nearest.copy_correlation.max():.2f} "
-            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})",
-        ]
+            f"at most: {copies or 'no'} near-cop{'y' if copies == 1 else 'ies'} of a training image (from {NEAR_COPY})"
+        )
 
     def text(self, place: int) -> str:
         """Of one picture, to be printed under it."""
         own = "p" if self.goals.kind == "probability" else "output"
         lines = [f"{own} {self.own[place]:.2f}, moved {self.moved[place]:.2f}"]
+        if not self.reached[place]:
+            predicted = "" if self.goals.unit else f": {display_name(self.class_names[int(self.predicted[place])])}"
+            lines.append(f"FAILED{predicted}")
         if self.verdict is not None:
-            predicted = int(self.verdict[place].argmax())
-            lines.append(f"judge: {display_name(self.class_names[predicted])} {self.verdict[place, predicted]:.2f}")
+            verdict = int(self.verdict[place].argmax())
+            lines.append(f"judge: {display_name(self.class_names[verdict])} {self.verdict[place, verdict]:.2f}")
         return "\n".join(lines)
 
     def nearest_text(self, place: int) -> str:
@@ -165,7 +185,23 @@ def score(
         copies = (to_float(picture[None]) / 255).repeat(FRESH, 1, 1, 1)
         moved.append(float(measure(to_input(move(copies, step), step), place).mean()))
     verdict = None if request.judge is None else request.judge(pictures)
-    return Scores(goals, request.class_names, np.array(own), np.array(moved), verdict, nearest)
+    predicted, reached = _reached(request, pictures, goals, measure)
+    return Scores(goals, request.class_names, np.array(own), np.array(moved), predicted, reached, verdict, nearest)
+
+
+def _reached(
+    request: VisualizerInput, pictures: NDArray[np.uint8], goals: Goals, measure: Measure
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The classes predicted for the pictures, and which of these reached what they are made for."""
+    preprocessing = request.model.preprocessing
+    inputs = normalize(pictures, preprocessing)
+    if not goals.unit:
+        with torch.no_grad():
+            predicted = request.model.module(inputs.to(request.images.device)).argmax(1).cpu().numpy()
+        return predicted, predicted == np.array(goals.classes)
+    gray = float(measure(normalize(np.full_like(pictures[:1], 128), preprocessing), 0)[0])
+    outputs = np.array([float(measure(image[None], place)[0]) for place, image in enumerate(inputs)])
+    return np.full(len(pictures), -1), outputs > gray
 
 
 def likeness_note(pictures: NDArray[np.uint8], names: Sequence[str]) -> str:

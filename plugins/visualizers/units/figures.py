@@ -39,6 +39,8 @@ class BestUnit:
         f1: Of every class with the network as it is, `(C,)`.
         f1_silenced: The same without the unit.
         synthesized: `(S, S, 3)` uint8; None: not made.
+        excitation: Its mean activity for that image, in units of that for its class's images.
+        by_gray: The same for plain gray.
     """
 
     class_index: int
@@ -50,6 +52,8 @@ class BestUnit:
     f1: Floats | None = None
     f1_silenced: Floats | None = None
     synthesized: NDArray[np.uint8] | None = None
+    excitation: float | None = None
+    by_gray: float = 0.0
 
     @property
     def own_f1(self) -> tuple[float, float]:
@@ -57,6 +61,11 @@ class BestUnit:
         assert self.f1 is not None
         assert self.f1_silenced is not None
         return float(self.f1[self.class_index]), float(self.f1_silenced[self.class_index])
+
+    @property
+    def failed(self) -> bool:
+        """Whether the synthesized image excites it less than its class's images do on average, or no more than gray."""
+        return self.excitation is not None and not self.excitation >= max(1.0, 1.5 * self.by_gray)
 
     @property
     def others_drop(self) -> float:
@@ -135,22 +144,42 @@ def sheet_figure(
         of_class = [unit for unit in best if unit.class_index == number]
         for unit in of_class:
             units = measures[unit.layer]
-            made = [] if unit.synthesized is None else [Tile(unit.synthesized, "picture")]
+            tiles = _patches(request, images, units, unit, patches)
+            if unit.synthesized is not None:
+                excites = "" if unit.excitation is None else f"{unit.excitation:.1f} x"
+                tiles.append(Tile(unit.synthesized, "picture", text=f"FAILED: {excites}" if unit.failed else excites))
             labels.append(_label(request, unit, units.top_images.shape[1]))
-            rows.append((*_patches(request, images, units, unit, patches), *made))
+            rows.append(tuple(tiles))
         if not of_class:
             labels.append(f"{display_name(request.class_names[number])}: no unit has it\nas its majority class")
             rows.append((NOTHING,) * (patches + synthesized))
     columns = ("strongest", *map(str, range(2, patches + 1)), *(["synthesized"] if synthesized else []))
-    tiles = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
+    table = Tiles(tuple(labels), columns, tuple(rows), tile=0.9)
     return Figure(
         name="best",
         title=f"Best units by class: {where}",
         alt="; ".join(label.replace("\n", ", ") for label in labels),
-        draw=tiles.draw,
-        size=tiles.size,
+        draw=table.draw,
+        size=table.size,
         caption="Patches are receptive fields of the strongest places, cut at the image's border; those of images of"
-        " other classes are named. F1: of the unit's class, before and after it is silenced.",
+        " other classes are named. F1: of the unit's class, before and after it is silenced."
+        + (
+            " Synthesized: how active the unit is for the image, in units of its mean for its class's images."
+            if synthesized
+            else ""
+        ),
+    )
+
+
+def synthesis_note(best: Sequence[BestUnit]) -> tuple[str, ...]:
+    """What to say of synthesized images that failed; nothing where all are good."""
+    failed = [f"{unit.layer} unit {unit.number}" for unit in best if unit.failed]
+    if not failed:
+        return ()
+    return (
+        f"FAILED A CHECK: {len(failed)} of {len(best)} synthesized images excite their unit less than its class's "
+        "images do on average, or no more than plain gray does, and don't show what it looks for (more --set steps=N): "
+        + ", ".join(failed),
     )
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from ahekit.data.augment import normalize
 from ahekit.errors import UsageError
 from ahekit.evaluation.metrics import class_scores
+from ahekit.hooks import capture
 from ahekit.inspection.ablation import Silenced, silenced_counts
 from ahekit.inspection.layers import convolutions
 from ahekit.inspection.selectivity import own_selectivity, quantile_95
@@ -26,7 +28,7 @@ from ahekit.inspection.units import UnitLayer, UnitsMeasured, find_unit_layers, 
 from ahekit.protocols import Params, SplitImages, VisualizerInput
 from ahekit.sections import Visualization
 
-from .figures import BestUnit, depth_figure, sheet_figure
+from .figures import BestUnit, depth_figure, sheet_figure, synthesis_note
 from .summary import LayerSummary, table, verdict
 
 # Of synthesized images: the learning rate, and weights as of class-image.
@@ -78,7 +80,8 @@ class Units:
             mean and 95 % quantile for each unit: `selectivity_permuted`, `selectivity_permuted_95`, `share_permuted`,
             `share_permuted_95` `(U,)`. Of the best units, in the order drawn: `best_class`, `best_unit` and
             `best_layer` (a name), `best_f1` and `best_f1_silenced` of its class, `best_others_drop` (the mean fall in
-            F1 of the other classes), and `best_synthesized` `(B, S, S, 3)` uint8 where it was asked for. Of the whole:
+            F1 of the other classes), and where images were asked for `best_synthesized` `(B, S, S, 3)` uint8 and
+            `best_excitation`, the mean activity for them in units of that for the class's images. Of the whole:
             `layers` (names in order), `split`, `image_ids` and `labels` `(N,)`.
 
         Raises:
@@ -100,14 +103,19 @@ class Units:
         best = _silence(request, params, images, best, measures, tick)
         if params.steps and best:
             pictures = _synthesize(request, best, params.steps, tick)
-            best = [replace(unit, synthesized=picture) for unit, picture in zip(best, pictures, strict=True)]
+            excitations = _excitations(request, best, measures, pictures)
+            by_gray = _excitations(request, best, measures, np.full_like(pictures, 128))
+            best = [
+                replace(unit, synthesized=picture, excitation=excitation, by_gray=gray)
+                for unit, picture, excitation, gray in zip(best, pictures, excitations, by_gray, strict=True)
+            ]
         rows = [LayerSummary.of(name, measures[name], layers[name].field) for name in layers]
         where = f"{params.split} split, {len(images):,d} images"
         top = min(params.top, len(images))
         return Visualization(
             _arrays(images, measures, best),
             (depth_figure(rows, where, top), sheet_figure(request, images, measures, best, where)),
-            verdict(rows, request.class_names, top),
+            (*verdict(rows, request.class_names, top), *synthesis_note(best)),
             (table(rows, where, top),),
         )
 
@@ -184,7 +192,7 @@ def _synthesize(
     seeds = [request.seed * len(best) + number for number in range(len(best))]
     start, render = fourier(seeds, preprocessing.size)
     objective = (
-        one_each([objectives.unit(unit.path, unit.number) for unit in best])
+        one_each([objectives.unit_before_activation(request.model.module, unit.path, unit.number) for unit in best])
         - TV * objectives.total_variation()
         - L2 * objectives.distance_from_gray()
     )
@@ -200,6 +208,24 @@ def _synthesize(
         progress=lambda done, total: tick(),
     )
     return (render(parameters) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _excitations(
+    request: VisualizerInput,
+    best: Sequence[BestUnit],
+    measures: Mapping[str, UnitsMeasured],
+    pictures: NDArray[np.uint8],
+) -> list[float]:
+    """How active each unit is for its picture, as it is written, in units of its mean for its class's images."""
+    module = request.model.module
+    inputs = normalize(pictures, request.model.preprocessing).to(request.images.device)
+    with torch.no_grad(), capture(module, {unit.path: unit.path for unit in best}) as outputs:
+        module(inputs)
+    excitations = []
+    for place, unit in enumerate(best):
+        activity = float(outputs[unit.path].activation[place, unit.number].clamp(min=0).mean())
+        excitations.append(activity / float(measures[unit.layer].class_means[unit.number, unit.class_index]))
+    return excitations
 
 
 def one_each(parts: Sequence[Objective]) -> Objective:
@@ -228,6 +254,7 @@ def _arrays(
         "best_others_drop": np.array([unit.others_drop for unit in best]),
     }
     if best and best[0].synthesized is not None:
+        arrays["best_excitation"] = np.array([unit.excitation for unit in best], dtype=np.float64)
         arrays["best_synthesized"] = np.stack([unit.synthesized for unit in best if unit.synthesized is not None])
     for name, units in measures.items():
         of_layer = {

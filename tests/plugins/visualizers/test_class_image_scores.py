@@ -140,7 +140,8 @@ def test_nobody_looks_for_the_nearest_when_told_not_to(make_request: Make, visua
         raise AssertionError
 
     seen = visualize("class-image", replace(make_request(), split=opened), steps=1, nearest=False)
-    assert len(seen.notes) == 1
+    assert "nearest" not in " ".join(seen.notes)
+    assert "nearest_id" not in seen.arrays
 
 
 def test_progress_counts_the_pass_over_the_training_images(make_request: Make, visualize: Make) -> None:
@@ -197,3 +198,18 @@ def test_every_image_is_drawn_with_its_scores(
     assert ("altar" if "target" in params else "3 classes") in seen.figures[0].title
     assert len(seen.arrays["probability"]) == len(seen.arrays["images"])
     assert render_figure(seen.figures[0]).startswith(b"\x89PNG")
+
+
+def test_images_that_reach_another_class_are_marked(make_request: Make, visualize: Make) -> None:
+    seen = visualize("class-image", make_request(), steps=1, nearest=False)
+    predicted = seen.arrays["predicted_class"]
+    np.testing.assert_array_equal(seen.arrays["reached"], predicted == np.arange(3))
+    failed = int((predicted != np.arange(3)).sum())
+    assert 0 < failed < 3
+    assert seen.notes[-1].startswith(f"FAILED A CHECK: {failed} of 3 images didn't reach what they are made for")
+
+
+def test_images_of_a_unit_reach_more_than_gray_does(make_request: Make, visualize: Make) -> None:
+    seen = visualize("class-image", make_request(layers=["conv2"]), unit=3, steps=60, bn=0, nearest=False)
+    assert seen.arrays["reached"].tolist() == [True]
+    assert "predicted_class" not in seen.arrays

@@ -32,7 +32,7 @@ PARAMS |= {
 }
 CHECKED = [name for name in NAMES if "check" in VISUALIZERS.get(name).Params.model_fields]
 NO_FORWARD = {"kernels"}
-ONE_FORWARD = {"activations", "deconvnet"}
+ONE_FORWARD = {"activations"}
 NO_BACKWARD = {"kernels", "activations", "occlusion", "embedding"}
 GRADIENTS_END_AT_THE_LAYER = {"gradcam", "gradcam++", "layercam"}
 

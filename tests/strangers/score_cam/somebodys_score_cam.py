@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ahekit.inspection.attribution import activations
+from ahekit.inspection.attribution import activation
 from ahekit.inspection.class_activation import class_activation_map
 from ahekit.inspection.layers import NamedLayer
 from ahekit.inspection.sanity_checks import TargetParams
@@ -24,7 +24,7 @@ class ScoreCam:
 
 def score_cam(request: VisualizerInput, layer: NamedLayer, target: Target) -> Tensor:
     """The maps' sum, each with the softmax of what the score gains over that of an image of the mean colour."""
-    maps = activations(request, dict([layer]))[layer.name]
+    maps = activation(request, layer)
     masks = interpolate(maps, request.images.shape[2:], mode="bilinear")
     low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
     masks = (masks - low) / (high - low).clamp(min=1e-12)
