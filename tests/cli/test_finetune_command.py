@@ -28,6 +28,9 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+KEPT = ("--set", "train.keep_checkpoints=all", "--set", "train.keep_optimizer=true")
+
+
 def started(cli: Command, tmp_path: Path, folder: Path, weights: Path, *more: Any) -> tuple[Any, Run]:
     runs = tmp_path / "runs"
     args = ["--backbone", BACKBONE, "--weights", weights, "--data", folder, "--runs", runs, *SMALL, *more]
@@ -63,7 +66,7 @@ def test_the_head_is_trained_and_the_frozen_backbone_keeps_the_file_s_weights(
 def test_a_run_that_lost_its_weights_file_is_still_resumed_and_ends_the_same(
     cli: Command, tmp_path: Path, class_folder: Path, weights: Path
 ) -> None:
-    _, whole = started(cli, tmp_path, class_folder, weights, "--freeze", "early", "--set", "train.keep_checkpoints=all")
+    _, whole = started(cli, tmp_path, class_folder, weights, "--freeze", "early", *KEPT)
     first, last = whole.checkpoints()[0], whole.checkpoints()[-1]
     expected = load_file(last / "model.safetensors")
     for checkpoint in whole.checkpoints()[1:]:
