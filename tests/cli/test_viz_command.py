@@ -356,7 +356,10 @@ def test_a_strangers_options_are_read_before_and_after_its_name(
         (("gradcam", "--filter", "3"), "no option --filter; "),
         (("gradcam", "--set", "filter=3"), "gradcam.filter: no field named 'filter'"),
         (("kernels", "--check"), "no option --check; did you mean --checkpoint"),
-        (("gradcam", "--targt", "beam"), "no option --targt; did you mean --target or --data? `ahekit viz gradcam --help`"),
+        (
+            ("gradcam", "--targt", "beam"),
+            "no option --targt; did you mean --target or --data? `ahekit viz gradcam --help`",
+        ),
         (("--target", "beam"), "no option --target; did you mean --image or --set? `ahekit viz activations --help`"),
         (("occlusion", "--window", "x"), "invalid value for '--window': must be a valid integer"),
         (("embedding", "--method", "umap"), "invalid value for '--method': 'umap' is not one of 'tsne', 'pca'"),
