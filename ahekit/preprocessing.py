@@ -16,6 +16,9 @@ class Preprocessing:
     An image is brought to `size` x `size` pixels by `fit` ("stretch" ignores the aspect ratio, "crop" resizes the
     shorter side to `size / crop_fraction` and cuts the centre, "pad" resizes the longer side and pads with gray),
     scaled to [0, 1], then normalized per channel: `(pixel - mean) / std`.
+
+    With `detail`, the square is first made of that many pixels a side, with the same filter, and enlarged to `size`:
+    a network that learned from small pictures then meets large ones as coarse as those were.
     """
 
     size: int
@@ -24,6 +27,12 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     fit: Fit = "stretch"
     crop_fraction: float = 1.0
+    detail: int | None = None
+
+    @property
+    def sharpest(self) -> int:
+        """Pixels a side that the square is made of, before it may be enlarged to `size`."""
+        return self.size if self.detail is None else min(self.detail, self.size)
 
     def input_box(self, width: float, height: float) -> tuple[float, float, float, float]:
         """What of a picture the input's square covers: left, top, right and bottom in the picture's pixels.
@@ -37,6 +46,13 @@ class Preprocessing:
         top = (height - side) / 2
         return left, top, left + side, top + side
 
-    def overlaid(self, *, fit: Fit | None, interpolation: Interpolation | None) -> Preprocessing:
-        """This one with the fit and the interpolation that a run chose; None leaves the model's own."""
-        return replace(self, fit=fit or self.fit, interpolation=interpolation or self.interpolation)
+    def overlaid(
+        self, *, fit: Fit | None, interpolation: Interpolation | None, detail: int | None = None
+    ) -> Preprocessing:
+        """This one with the fit, interpolation and detail that a run chose; None leaves the model's own."""
+        return replace(
+            self,
+            fit=fit or self.fit,
+            interpolation=interpolation or self.interpolation,
+            detail=detail or self.detail,
+        )

@@ -68,6 +68,13 @@ class DataSpec(_Strict):
     )
     fit: Fit | None = Field(None, description="how an image becomes square; none: the model's own")
     interpolation: Interpolation | None = Field(None, description="resampling; none: the model's own")
+    detail: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="pixels a side that a larger image is reduced to before it is brought to image_size, so that sharp "
+        "photos look to the network as its coarser training images did; none: not",
+    )
     val_fraction: float = Field(0.08, gt=0, lt=0.9, description="share of the training images cut as validation")
     test_fraction: float = Field(0.15, gt=0, lt=0.9, description="share cut as test when the dataset has none")
     near_copy_threshold: float = Field(

@@ -54,7 +54,9 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
     ).built
     load_weights(built.module.state_dict(), folder, averaged=bool(spec.train.average_decay))
     built.module.to(compute.device).eval()
-    preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
+    preprocessing = built.preprocessing.overlaid(
+        fit=spec.data.fit, interpolation=spec.data.interpolation, detail=spec.data.detail
+    )
     built = replace(built, preprocessing=preprocessing)
     return Trained(run, folder, built, tuple(class_names), compute)
 

@@ -107,7 +107,7 @@ def start_from_run(flags: Mapping[str, Any], run: Run, *, spec: Path | None) -> 
     own = run.spec
     start: dict[str, Any] = {"transfer": {"start_from": str(run.path.resolve())}}
     if spec is None:
-        pixels = {name: getattr(own.data, name) for name in ("image_size", "fit", "interpolation")}
+        pixels = {name: getattr(own.data, name) for name in ("image_size", "fit", "interpolation", "detail")}
         start |= {"model": own.model.model_dump(), "data": {k: v for k, v in pixels.items() if v is not None}}
         if "weights" in own.model.params:
             start["model"]["params"]["weights"] = "none"

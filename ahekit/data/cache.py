@@ -179,6 +179,8 @@ def settings_key(preprocessing: Preprocessing) -> str:
     settings: list[Any] = [DECODER_VERSION, preprocessing.size, preprocessing.fit, preprocessing.interpolation]
     if preprocessing.fit == "crop":
         settings.append(preprocessing.crop_fraction)
+    if preprocessing.sharpest < preprocessing.size:
+        settings.append({"detail": preprocessing.detail})
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 

@@ -208,10 +208,11 @@ def needed_side(preprocessing: Preprocessing) -> int:
 def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Bring an RGB image to `(S, S, 3)` as `preprocessing.fit` says.
 
-    All three resize once, from the full image, with Pillow's antialiased filters. "crop" resizes and cuts in one step:
-    the scale is exactly `S / crop_fraction` over the shorter side and the cut is centred to the fraction of a pixel.
+    All three resize once, from the full image, with Pillow's antialiased filters; a second time, to enlarge, where
+    `detail` asks for it. "crop" resizes and cuts in one step: the scale is exactly `S / crop_fraction` over the shorter
+    side and the cut is centred to the fraction of a pixel.
     """
-    size = preprocessing.size
+    size = preprocessing.sharpest
     resampling = _RESAMPLING[preprocessing.interpolation]
     width, height = image.size
     if preprocessing.fit == "crop":
@@ -228,6 +229,8 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         square.paste(image.resize(inner, resampling), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     else:
         square = image.resize((size, size), resampling)
+    if size < preprocessing.size:
+        square = square.resize((preprocessing.size, preprocessing.size), resampling)
     return np.asarray(square)
 
 

@@ -58,7 +58,7 @@ def find_leaks(record: RunRecord) -> Leaks:
         raise MissingRecord("the run's images are not where they were, so near-copies can't be looked for")
     data = record.spec.data
     preprocessing = Preprocessing(data.image_size or _THUMBNAIL_SIZE).overlaid(
-        fit=data.fit, interpolation=data.interpolation
+        fit=data.fit, interpolation=data.interpolation, detail=data.detail
     )
     try:
         dataset = load_dataset(scan(record.data_root), preprocessing)

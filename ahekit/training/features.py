@@ -203,7 +203,7 @@ def _make_room(features: Features, needed: int, budget: int) -> None:
 
 def _key(setup: Setup, plan: PrefixPlan, prefix: nn.Module) -> str:
     own = setup.dataset.preprocessing
-    pixels = [own.size, own.fit, own.interpolation, own.crop_fraction, own.mean, own.std]
+    pixels = [own.size, own.fit, own.interpolation, own.crop_fraction, own.detail, own.mean, own.std]
     network = [setup.spec.model.name, repr(prefix), plan.shape, str(plan.dtype), setup.compute.bf16]
     digest = hashlib.sha256(json.dumps([STORE_VERSION, setup.dataset.fingerprint, pixels, network]).encode())
     for name, tensor in prefix.state_dict().items():

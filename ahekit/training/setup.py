@@ -166,7 +166,9 @@ def prepare(
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = _first_weights(built, spec, tuple(folder.class_names)) if pretrained else None
-    preprocessing = built.preprocessing.overlaid(fit=spec.data.fit, interpolation=spec.data.interpolation)
+    preprocessing = built.preprocessing.overlaid(
+        fit=spec.data.fit, interpolation=spec.data.interpolation, detail=spec.data.detail
+    )
     dataset = load_dataset(folder, preprocessing, progress=progress)
     splits = make_splits(
         dataset,
@@ -185,6 +187,7 @@ def prepare(
         "image_size": preprocessing.size,
         "fit": preprocessing.fit,
         "interpolation": preprocessing.interpolation,
+        "detail": preprocessing.detail,
     }
     resolved = spec.model_copy(
         update={
@@ -330,7 +333,8 @@ def _weights(setup: Setup) -> str:
 def _pixels(own: Preprocessing) -> str:
     crop = f" to {own.crop_fraction:g}" if own.fit == "crop" else ""
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (own.mean, own.std))
-    return f"{own.size} px, {own.interpolation}, {own.fit}{crop}; mean {mean}, std {std}"
+    detail = f" by way of {own.sharpest} px" if own.sharpest < own.size else ""
+    return f"{own.size} px{detail}, {own.interpolation}, {own.fit}{crop}; mean {mean}, std {std}"
 
 
 def _has_batch_norm(built: BuiltModel) -> bool:

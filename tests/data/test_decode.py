@@ -320,6 +320,21 @@ def test_crop_fraction_cuts_that_share_of_the_shorter_side() -> None:
     assert (wider == GREEN).all(axis=2).sum() < 64
 
 
+def test_detail_makes_a_sharp_image_as_coarse_as_a_small_one() -> None:
+    rng = np.random.default_rng(0)
+    sharp = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8))
+    small = sharp.resize((8, 8), Image.Resampling.BICUBIC)
+    preprocessing = Preprocessing(16, interpolation="bicubic", detail=8)
+    enlarged = np.asarray(small.resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.array_equal(fit(sharp, preprocessing), enlarged)
+    assert np.array_equal(fit(small, preprocessing), enlarged), "an image of that size already is only enlarged"
+
+
+def test_detail_finer_than_the_input_changes_nothing() -> None:
+    image = striped()
+    assert np.array_equal(fit(image, Preprocessing(8, detail=32)), fit(image, Preprocessing(8)))
+
+
 def test_pad_puts_gray_around_the_whole_image() -> None:
     pixels = fit(striped(), Preprocessing(8, fit="pad", interpolation="nearest"))
     assert (pixels[:2] == 128).all()
