@@ -56,9 +56,12 @@ MAY_IMPORT = {
     "data.random evaluation inspection run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting training",
+    "prediction": "errors files preprocessing sections notes spec validation hooks compute protocols models evaluation "
+    "data data.classes data.random figures wording",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
+    "prediction "
     "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.

@@ -1,4 +1,4 @@
-"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`.
+"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `writers`.
 
 Whatever a plugin needs to say what it is and what it returns can be imported from here.
 
@@ -20,6 +20,7 @@ from ahekit.protocols.reporters import (
     RunReporter,
 )
 from ahekit.protocols.visualizers import Original, SplitImages, VisualizerInput, VisualizerPlugin
+from ahekit.protocols.writers import PhotoRow, PhotoState, SurveyFacts, WriterPlugin
 from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
 
 __all__ = [
@@ -40,16 +41,20 @@ __all__ = [
     "NoParams",
     "Original",
     "Params",
+    "PhotoRow",
+    "PhotoState",
     "Preprocessing",
     "ReporterPlugin",
     "RunReporter",
     "Section",
     "SplitImages",
     "Suggestion",
+    "SurveyFacts",
     "Table",
     "Visualization",
     "VisualizerInput",
     "VisualizerPlugin",
+    "WriterPlugin",
     "describe",
     "stage_names",
 ]

@@ -1,0 +1,1 @@
+"""Writers: a survey's rows in the form that other software reads."""
