@@ -38,6 +38,9 @@ BUSY_SECONDS = 60.0
 BLOCK = 2_000
 """Photos whose decisions are made again at a time: bounds the memory whatever the survey's size."""
 
+DIGITS = 6
+"""After the point, of confidences and scores."""
+
 Only = Literal["all", "sure", "reviewed"]
 
 _SCHEMA = """
@@ -445,21 +448,35 @@ def redecide(survey: Survey, decider: Decider, rule: Rule) -> Acceptance:
             survey.database.executemany(
                 "UPDATE photos SET state = ?, reason = ?, class = ?, confidence = ?, runner_up = ?,"
                 " runner_up_confidence = ?, unknown_score = ? WHERE id = ?",
-                ((*columns, row[0]) for columns, row in zip(decided, block, strict=True)),
+                ((*vars(each).values(), row[0]) for each, row in zip(decided, block, strict=True)),
             )
         settings = Settings(asdict(rule), tuple(acceptance.sentences))
         survey.set_meta(settings=json.dumps(asdict(settings)))
     return acceptance
 
 
-Decided = tuple[PhotoState, str, str, float, str | None, float | None, float | None]
-"""State, reason, class, confidence, runner-up, its confidence, unknown score."""
+@dataclass(frozen=True)
+class Decided:
+    """What was decided on a photo: the columns of that name."""
+
+    state: PhotoState
+    reason: str
+    class_name: str
+    confidence: float
+    runner_up: str
+    runner_up_confidence: float
+    unknown_score: float
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """By the names of `PhotoRecord`."""
+        return vars(self)
 
 
 def decide(
     decider: Decider, acceptance: Acceptance, names: Sequence[str], logits: Sequence[bytes], embeddings: Sequence[bytes]
 ) -> list[Decided]:
-    """The decided columns of photos, from their logits and embeddings as they are stored."""
+    """What is decided on photos, from their logits and embeddings as they are stored."""
     import numpy as np
 
     decisions = decider.decide(
@@ -468,14 +485,15 @@ def decide(
         acceptance,
     )
     return [
-        (
-            str(decisions.state[place]),  # type: ignore[misc]  # one of the four words
-            str(decisions.reason[place]),
-            names[int(decisions.class_index[place])],
-            float(decisions.confidence[place]),
-            names[int(decisions.runner_up_index[place])],
-            float(decisions.runner_up_confidence[place]),
-            float(decisions.unknown_score[place]),
+        Decided(
+            state=str(decisions.state[place]),  # type: ignore[arg-type]  # one of the words
+            reason=str(decisions.reason[place]),
+            class_name=names[int(decisions.class_index[place])],
+            # More digits are rounding of the processor's, which differs with how many photos it is given at a time.
+            confidence=round(float(decisions.confidence[place]), DIGITS),
+            runner_up=names[int(decisions.runner_up_index[place])],
+            runner_up_confidence=round(float(decisions.runner_up_confidence[place]), DIGITS),
+            unknown_score=round(float(decisions.unknown_score[place]), DIGITS),
         )
         for place in range(len(logits))
     ]
