@@ -59,14 +59,14 @@ CREATE TABLE IF NOT EXISTS decisions (
 );
 CREATE INDEX IF NOT EXISTS decisions_by_path ON decisions (path, id);
 """
-_COLUMNS = (
+COLUMNS = (
     *("path", "file", "size", "mtime_ns", "hash", "width", "height", "state", "reason", "class", "confidence"),
     *("runner_up", "runner_up_confidence", "unknown_score", "logits", "embedding", "predicted_at", "decoder"),
 )
-_INSERT = (
-    f"INSERT INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+INSERT = (
+    f"INSERT INTO photos ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     # In place: a photo that is looked at again keeps its id.
-    f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+    f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS[1:])}"
 )
 # The newest decision of a path counts; ids grow with time.
 _ROWS = """
@@ -208,9 +208,18 @@ class Survey:
 
     @classmethod
     def create(
-        cls, folder: Path, model: SurveyModel, *, settings: Settings | None = None, file: Path | None = None
+        cls,
+        folder: Path,
+        model: SurveyModel,
+        *,
+        settings: Settings | None = None,
+        file: Path | None = None,
+        is_shared: bool = True,
     ) -> Self:
         """A new survey, or the one that is there when it is of the same model.
+
+        Args:
+            is_shared: Other processes may open the file, too.
 
         Raises:
             DataError: The folder holds other things, can't be written, or a survey of another model.
@@ -224,12 +233,14 @@ class Survey:
             raise DataError(f"{path.parent}: can't be written ({error.strerror}); choose another with --out") from error
         survey = cls(folder, path, _connect(path, create=True))
         with survey._closed_on_error(), survey.telling():
-            survey._prepare(model, settings or Settings())
+            survey._prepare(model, settings or Settings(), is_shared=is_shared)
             survey.check_model(model)
         return survey
 
-    def _prepare(self, model: SurveyModel, settings: Settings) -> None:
+    def _prepare(self, model: SurveyModel, settings: Settings, *, is_shared: bool) -> None:
         """Make the tables, once: of two processes that start together, one finds what the other made."""
+        if not is_shared:
+            self.database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Persistent: whoever opens the file later gets it too. A file system that can't keep it (a network's) stays
         # with SQLite's own journal, which is as safe and lets readers wait.
         self.database.execute("PRAGMA journal_mode = WAL")
@@ -244,8 +255,8 @@ class Survey:
                 model_notes=model.notes,
                 roots="[]",
                 made_at=now(),
-                settings=json.dumps(asdict(settings)),
             )
+            self.store_settings(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -307,6 +318,10 @@ class Survey:
     def set_meta(self, **values: str) -> None:
         """Set single values."""
         self.database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def store_settings(self, settings: Settings) -> None:
+        """Write by what the photos are decided on."""
+        self.set_meta(settings=json.dumps(asdict(settings)))
 
     # What it says of the photos.
 
@@ -388,7 +403,7 @@ class Survey:
             DataError: They can't be written.
         """
         with self.transaction():
-            self.database.executemany(_INSERT, (_values(record) for record in records))
+            self.database.executemany(INSERT, (_values(record) for record in records))
 
     def add_decision(self, path: str, class_name: str, *, decided_at: str = "") -> None:
         """Write what a person said a photo shows.
@@ -451,7 +466,7 @@ def redecide(survey: Survey, decider: Decider, rule: Rule) -> Acceptance:
                 ((*vars(each).values(), row[0]) for each, row in zip(decided, block, strict=True)),
             )
         settings = Settings(asdict(rule), tuple(acceptance.sentences))
-        survey.set_meta(settings=json.dumps(asdict(settings)))
+        survey.store_settings(settings)
     return acceptance
 
 
