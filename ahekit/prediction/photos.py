@@ -1,8 +1,8 @@
 """Which photos are meant by what was given: files, folders with all below them, patterns, a list on stdin.
 
 Within folders a photo is what its suffix or its beginning says is one. Passed over, and counted, are other files,
-hidden ones, and surveys of ours. Links are followed, to files and to folders, but not back to a folder that holds what
-was given; what is reached twice by links counts once.
+hidden ones, and surveys and sorted folders of ours. Links are followed, to files and to folders, but not back to a
+folder that holds what was given; what is reached twice by links counts once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import BinaryIO
 
 from ahekit.data.image_files import format_of, is_image_name, is_raw, suffix_of
 from ahekit.errors import DataError
-from ahekit.prediction.survey import FILE_NAME, Survey
+from ahekit.prediction.survey import FILE_NAME as SURVEY_FILE
+from ahekit.prediction.survey import Survey
 from ahekit.wording import counted, listed
 
 STDIN = "-"
 PASSED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found"})
 """What systems leave behind; hidden ones (a leading dot) are passed over too."""
+OWN_FILES = frozenset({SURVEY_FILE, ".ahekit-sorted.jsonl"})
+"""Folders that hold one of these are ours: a survey, or photos that `ahekit sort` has laid there."""
 _HEAD_BYTES = 32
 _LONGEST_NOTE = 3  # names that a note tells
 
@@ -74,7 +77,7 @@ class Listing:
     others: int = 0
     hidden: int = 0
     twice: int = 0
-    surveys: int = 0
+    own: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +90,7 @@ class Listing:
             ),
             (self.hidden, counted(self.hidden, "hidden name")),
             (self.twice, counted(self.twice, "link") + " to what is listed anyway"),
-            (self.surveys, counted(self.surveys, "survey folder")),
+            (self.own, counted(self.own, "folder") + " that ahekit made"),
         ]
         words = [text for number, text in parts if number]
         lines = [f"passed over: {listed(words)}"] if words else []
@@ -117,9 +120,11 @@ def find_photos(given: Sequence[str], *, stdin: BinaryIO | None = None) -> Listi
             listing.problems.append(f"{name}: no such file or folder")
         else:
             raise DataError(f"{name or 'an empty name'}: no such file or folder")
-    bases = [*map(os.path.dirname, files)]
-    single = len(listing.folders) == 1 and not files
-    bases += listing.folders if single else map(os.path.dirname, listing.folders)
+    # What lies in a folder that was given, too, goes by its name in that.
+    outer = [folder for folder in listing.folders if not any(is_below(folder, other) for other in listing.folders)]
+    loose = [file for file in files if not any(is_below(file, folder) for folder in outer)]
+    is_single = len(set(outer)) == 1 and not loose
+    bases = outer if is_single else [*map(os.path.dirname, [*outer, *loose])]
     if not bases:
         raise DataError(". ".join(["the list of photos on stdin names none that is there", *listing.notes]))
     listing.root = os.path.commonpath(bases)
@@ -200,8 +205,8 @@ def _walk(listing: Listing, named: Iterable[str]) -> None:
         except OSError as error:
             listing.problems.append(f"{folder}: can't be looked into ({error.strerror})")
             continue
-        if any(entry.name == FILE_NAME for entry in entries):
-            listing.surveys += 1
+        if any(entry.name in OWN_FILES for entry in entries):
+            listing.own += 1
             continue
         for entry in entries:
             _sort_in(entry, listing, files, waiting, links)
@@ -314,7 +319,7 @@ def named_photos(listing: Listing, roots: Sequence[Root]) -> list[Photo]:
 
 def _root_of(file: str, roots: Sequence[Root]) -> Root | None:
     """The innermost root that a file lies below."""
-    holding = [root for root in roots if file.startswith(os.path.join(root.folder, ""))]
+    holding = [root for root in roots if is_below(file, root.folder)]
     return max(holding, key=lambda root: len(root.folder), default=None)
 
 
@@ -341,6 +346,6 @@ def file_status(file: str) -> FileStatus | None:
     return FileStatus(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-def is_below(file: str, folder: str) -> bool:
-    """Whether a file lies in a folder or below it, by their names."""
-    return Path(file).is_relative_to(folder)
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path lies below a folder, by their names."""
+    return path != folder and path.startswith(os.path.join(folder, ""))

@@ -215,11 +215,13 @@ class Survey:
         settings: Settings | None = None,
         file: Path | None = None,
         is_shared: bool = True,
+        is_spread: bool = False,
     ) -> Self:
         """A new survey, or the one that is there when it is of the same model.
 
         Args:
             is_shared: Other processes may open the file, too.
+            is_spread: So may processes on other machines, which share no memory.
 
         Raises:
             DataError: The folder holds other things, can't be written, or a survey of another model.
@@ -233,17 +235,21 @@ class Survey:
             raise DataError(f"{path.parent}: can't be written ({error.strerror}); choose another with --out") from error
         survey = cls(folder, path, _connect(path, create=True))
         with survey._closed_on_error(), survey.telling():
-            survey._prepare(model, settings or Settings(), is_shared=is_shared)
+            survey._prepare(model, settings or Settings(), is_shared=is_shared, is_spread=is_spread)
             survey.check_model(model)
         return survey
 
-    def _prepare(self, model: SurveyModel, settings: Settings, *, is_shared: bool) -> None:
+    def _prepare(self, model: SurveyModel, settings: Settings, *, is_shared: bool, is_spread: bool) -> None:
         """Make the tables, once: of two processes that start together, one finds what the other made."""
         if not is_shared:
             self.database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Persistent: whoever opens the file later gets it too. A file system that can't keep it (a network's) stays
         # with SQLite's own journal, which is as safe and lets readers wait.
-        self.database.execute("PRAGMA journal_mode = WAL")
+        try:
+            self.database.execute(f"PRAGMA journal_mode = {'DELETE' if is_spread else 'WAL'}")
+        except sqlite3.OperationalError:
+            if self.meta("schema_version") is None:
+                raise  # else somebody has it open in the other mode, and it stays in that
         with self.transaction():
             for statement in _SCHEMA.split(";"):
                 self.database.execute(statement)
@@ -285,17 +291,27 @@ class Survey:
         values = json.loads(self.meta("settings") or "{}")
         return Settings(values.get("rule", {}), tuple(values.get("sentences", ())))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no photo."""
+        with self.telling():
+            return self.database.execute("SELECT 1 FROM photos LIMIT 1").fetchone() is None
+
     def check_model(self, model: SurveyModel) -> None:
         """Make sure that the survey is of this model.
 
         Raises:
             DataError: It is of another one.
         """
+        self.check_fingerprint(model.fingerprint, model.name)
+
+    def check_fingerprint(self, fingerprint: str, name: str) -> None:
+        """The same by a model's fingerprint and name."""
         own = self.model
-        if own.fingerprint != model.fingerprint:
+        if own.fingerprint != fingerprint:
             raise DataError(
                 f"{self.folder}: a survey of another model ({own.name}, {own.fingerprint[:12]}; asked for is "
-                f"{model.name}, {model.fingerprint[:12]}); choose another folder with --out, or start over with --fresh"
+                f"{name}, {fingerprint[:12]}); choose another folder with --out, or start over with --fresh"
             )
 
     def facts(self) -> SurveyFacts:

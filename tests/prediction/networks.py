@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ahekit.prediction.survey import SurveyModel
+from ahekit.prediction.deciding import Rule
+from ahekit.prediction.engine import Outcome, look_at
+from ahekit.prediction.photos import find_photos
+from ahekit.prediction.shards import Shard
+from ahekit.prediction.survey import Survey, SurveyModel
+from ahekit.prediction.surveying import Work, prepare, settle
 from ahekit.preprocessing import Preprocessing
 
 NAMES = ("arch", "beam", "crypt")
@@ -37,16 +42,12 @@ class ColourNetwork:
         return means, means.astype(np.float16)
 
 
-@dataclass(frozen=True)
-class Rule:
-    min_confidence: float | None = 0.9
-
-
 class Softmax:
     """Sure from a probability on; all dark ones are unknown."""
 
-    def accept(self, rule: Any) -> Any:
-        return SimpleNamespace(least=rule.min_confidence, sentences=(f"Sure from {rule.min_confidence:g} on.",))
+    def accept(self, rule: Rule) -> Any:
+        least = 0.9 if rule.min_confidence is None else rule.min_confidence
+        return SimpleNamespace(least=least, sentences=(f"Sure from {least:g} on.",))
 
     def decide(self, logits: NDArray[np.float32], embeddings: NDArray[np.float16], acceptance: Any) -> Any:
         shares = np.exp(logits - logits.max(1, keepdims=True))
@@ -85,6 +86,27 @@ def make_photos(folder: Path, count: int, *, seed: int = 0, size: tuple[int, int
 def make_old(path: Path, seconds: float = 1000) -> None:
     moment = time.time() - seconds
     os.utime(path, (moment, moment))
+
+
+def predict(
+    survey: Survey,
+    folder: Path,
+    *,
+    network: ColourNetwork | None = None,
+    rule: Rule | None = None,
+    part: Survey | None = None,
+    shard: Shard | None = None,
+    is_backwards: bool = False,
+    **options: Any,
+) -> tuple[Outcome, Work]:
+    """Look at what there is to look at, as the command does."""
+    decider: Any = Softmax()
+    own = part or survey
+    acceptance, _ = settle(own, decider, rule)
+    work = prepare(survey, find_photos([str(folder)]), part=part, shard=shard)
+    tasks = work.plan.tasks[::-1] if is_backwards else work.plan.tasks
+    options = {"workers": 2, **options}
+    return look_at(own, tasks, network or ColourNetwork(), decider, acceptance, **options), work
 
 
 def table(survey: Any, *, without: Sequence[str] = ("id", "predicted_at")) -> list[tuple[Any, ...]]:
