@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from ahekit import console
 from ahekit.cli import options
 from ahekit.errors import PartlyDone, UsageError
 from ahekit.sections import Column, Table
-from ahekit.wording import counted, plain
+from ahekit.wording import counted
 
 if TYPE_CHECKING:
     from ahekit.prediction.sort_journal import Mode
@@ -76,9 +77,7 @@ def sort(
                 console.say("Nothing moved.")
                 return
         with console.progress("sorting", counts.total) as advance:
-            done = sort_photos(
-                opened.rows(), into, mode=mode, absolute=absolute, dry_run=dry_run, advance=advance
-            )
+            done = sort_photos(opened.rows(), into, mode=mode, absolute=absolute, dry_run=dry_run, advance=advance)
     tell(done, into, dry_run=dry_run, json=json)
 
 
@@ -100,8 +99,8 @@ def tell(done: Sorted, into: Path, *, dry_run: bool, json: bool) -> None:
                 "moved_on": done.moved_on,
                 "numbered": done.numbered,
                 "sidecars": done.sidecars,
-                "unreadable": [{"path": plain(path), "reason": reason} for path, reason in done.unreadable],
-                "problems": [plain(problem) for problem in done.problems],
+                "unreadable": [{"path": path, "reason": reason} for path, reason in done.unreadable],
+                "problems": done.problems,
             }
         )
     verb = f"would be {VERBS[done.mode]}" if dry_run else VERBS[done.mode]
@@ -149,10 +148,10 @@ def notes(done: Sorted, into: Path, *, dry_run: bool) -> list[str]:
         )
         told.append(f"The links {hold}")
     if done.mode == "move" and any(done.new.values()):
-        told.append("The survey still names the photos where they were: `ahekit write` needs them back there.")
+        told.append("XMP sidecars are written where the survey says the photos are: write them before moving, or undo.")
     if done.among_photos is not None:
         told.append(f"The folder lies among the photos: a later predict of {done.among_photos} passes it over.")
-    return [*told, f"To take it back: ahekit sort --into {into} --undo"]
+    return [*told, f"To take it back: ahekit sort --into {quote(str(into))} --undo"]
 
 
 def take_back(into: Path, *, json: bool) -> None:
@@ -170,7 +169,7 @@ def take_back(into: Path, *, json: bool) -> None:
                 "folder": str(undone.folder),
                 "mode": undone.mode,
                 "undone": undone.restored,
-                "problems": [plain(problem) for problem in undone.problems],
+                "problems": undone.problems,
             }
         )
     what = {"link": "links removed", "copy": "copies removed", "move": "photos brought back"}[undone.mode]

@@ -1,7 +1,7 @@
 """One act of a sort, done and undone: nothing that is there is ever replaced.
 
-How far an act got is read from what is on the disk, so undoing one that died anywhere, or that was undone halfway, ends in
-the same state.
+How far an act got is read from what is on the disk, so undoing one that died anywhere, or that was undone halfway, ends
+in the same state.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a sort is about to do, written to the disk before it is done: `--undo` and an interrupted sort go by it.
 
-The journal lies in the sorted folder, a JSON object a line. Targets are relative to that folder, so that it may be moved.
+The journal lies in the sorted folder, a JSON object a line. Targets are relative to that folder, so that it may be
+moved.
 """
 
 from __future__ import annotations

@@ -115,10 +115,7 @@ def sort_photos(
         UsageError: The folder was sorted in another mode.
     """
     folder = Path(os.path.realpath(full_path(into)))
-    if dry_run:
-        journal = Journal.open(folder) if (folder / FILE_NAME).exists() else None
-    else:
-        journal = _opened(folder, mode)
+    journal = Journal.open(folder) if dry_run else _opened(folder, mode)
     result = Sorted(folder, mode, is_absolute=absolute)
     try:
         if journal is not None and journal.mode != mode:
@@ -468,8 +465,8 @@ def _stopped(folder: Path, error: OSError, result: Sorted) -> DataError:
     if error.errno in _STOPPING:
         advice = "free some space, or" if error.errno != EROFS else "make it writable, or"
         return DataError(
-            f"{folder}: {error.strerror}; {done:,d} photos are sorted. To go on, {advice} choose another place, and run "
-            "the same command again; --undo takes back what was done"
+            f"{folder}: {error.strerror}; {done:,d} photos are sorted. To go on, {advice} choose another place, and "
+            "run the same command again; --undo takes back what was done"
         )
     if result.mode == "link" and error.errno in (EPERM, ENOTSUP):
         return DataError(f"{folder}: its file system holds no links; use --copy")
