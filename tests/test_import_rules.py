@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
-    "prediction signals "
+    "prediction signals wording "
     "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.
@@ -101,6 +101,9 @@ LIGHT_MODULES = {
     "ahekit.evaluation.facts",
     "ahekit.evaluation.stored",
     "ahekit.prediction.survey",
+    "ahekit.prediction.sort_acts",
+    "ahekit.prediction.sort_journal",
+    "ahekit.prediction.sorting",
 }
 MAY_LOAD_AT_ONCE = {"filelock", "lazy_loader", "pydantic", "pydantic_core", "rich", "typer", "yaml"}
 
