@@ -13,6 +13,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -32,16 +33,17 @@ from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
 from ahekit.evaluation.predictions import softmax
+from ahekit.evaluation.record import Look
 from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
 from ahekit.model_folder import ModelFolder
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import Original, SplitImages, VisualizerInput, VisualizerPlugin
-from ahekit.registry import VISUALIZERS
+from ahekit.registry import REPORTERS, VISUALIZERS
 from ahekit.reporting.style import Form, render_figure
 from ahekit.reporting.table_files import csv_of, latex_of
-from ahekit.run import Run, check_classes
+from ahekit.run import Run, check_classes, keep_look, kept_look
 from ahekit.sections import Animation, Column, Table, Visualization
 from ahekit.trained import Trained, load_trained
 from ahekit.validation import validate
@@ -229,23 +231,41 @@ def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -
         return plugin.visualize(request, params)
 
 
-def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
-    """What a visualizer makes of a run's network, and of a test image of each class where it looks at images.
+def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Look:
+    """What a visualizer sees in a run's network, and in a test image of each class where it looks at images.
 
-    Beside the visualizer's arrays stand the `pixels`, `image_ids` and `labels` of these images.
+    It is kept beside the run, where that can be written.
 
     Raises:
         AhekitError: The run has no checkpoint, its images are gone, or whatever `look` raises.
     """
     trained = load_trained(run)
-    if not needs_pictures(name):
-        return look(trained, name, params=params)
-    pictures = one_per_class(trained)
-    visualization = look(trained, name, pictures, params=params)
-    shown = {"pixels": pictures.pixels, **_named(pictures)}
-    return replace(
-        visualization, arrays={**visualization.arrays, **shown}, notes=(*pictures.notes, *visualization.notes)
+    pictures = one_per_class(trained) if needs_pictures(name) else Pictures(np.zeros((0, 1, 1, 3), dtype=np.uint8))
+    visualization = look(trained, name, pictures if pictures.ids else None, params=params)
+    shown = {"pixels": pictures.pixels, **_named(pictures)} if pictures.ids else {}
+    insight = Look(
+        title=visualization.figures[0].title if visualization.figures else name,
+        notes=(*pictures.notes, *visualization.notes),
+        arrays={**visualization.arrays, **shown},
     )
+    with suppress(AhekitError):  # a run that can only be read is shown all the same
+        keep_look(run, name, params, insight)
+    return insight
+
+
+def keep_looks(run: Run) -> None:
+    """Look into a run's network for the reporters that will ask for it, while torch and the images are at hand.
+
+    What can't be seen is left for the report to say.
+    """
+    for entry in REPORTERS.entries():
+        with suppress(AhekitError):
+            reporter = REPORTERS.load(entry)
+            with entry.guarded():
+                looks = tuple(getattr(reporter, "looks", ()))
+            for name, params in looks:
+                if kept_look(run, name, params) is None:
+                    look_into(run, name, params)
 
 
 def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:

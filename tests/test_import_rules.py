@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
-    "prediction "
+    "prediction wording "
     "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.
@@ -93,8 +93,16 @@ LIGHT = {
     "console",
     "cli",
 }
-# Of parts that load more: what a list of runs is made of.
-LIGHT_MODULES = {"ahekit.evaluation.record", "ahekit.evaluation.facts", "ahekit.evaluation.stored"}
+# Of parts that load more: what a list of runs is made of, and what reads a survey.
+LIGHT_MODULES = {
+    "ahekit.evaluation.record",
+    "ahekit.evaluation.facts",
+    "ahekit.evaluation.stored",
+    "ahekit.prediction.survey",
+    "ahekit.prediction.sort_acts",
+    "ahekit.prediction.sort_journal",
+    "ahekit.prediction.sorting",
+}
 MAY_LOAD_AT_ONCE = {"filelock", "lazy_loader", "pydantic", "pydantic_core", "rich", "typer", "yaml"}
 
 
@@ -216,7 +224,11 @@ def test_what_loads_on_every_start_loads_only_light_libraries() -> None:
 def _is_light(target: str) -> bool:
     top = target.split(".")[0]
     if top == "ahekit":
-        return part_of(target) in LIGHT or _module_of(target) in {*LIGHT_MODULES, "ahekit.evaluation"}
+        return part_of(target) in LIGHT or _module_of(target) in {
+            *LIGHT_MODULES,
+            "ahekit.evaluation",
+            "ahekit.prediction",
+        }
     return top in {*sys.stdlib_module_names, *MAY_LOAD_AT_ONCE}
 
 

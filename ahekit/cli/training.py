@@ -187,6 +187,7 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
     """
     from ahekit.training.loop import fit
     from ahekit.training.stopping import stop_on_signals
+    from ahekit.visualizing import keep_looks
 
     steps = setup.batches(processes).steps_per_epoch * setup.spec.train.epochs
     with (
@@ -211,6 +212,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
         value = best.val.get(monitor.name)
         measured = "" if value is None else f" ({value:.4f})"
         console.say(f"Best epoch by validation {monitor.words}: {best.epoch}{measured}.")
+    if processes.is_main:
+        keep_looks(run)
     console.say("See all numbers with:", f"  ahekit report {quote(str(run.path))}")
 
 

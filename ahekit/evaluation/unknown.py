@@ -1,0 +1,200 @@
+"""Pictures of none of the classes: how far they are from what the network knows.
+
+Four scores are tried, the higher the stranger: distance to the nearest training images, ViM, energy, and the largest
+probability. Which of them is best is told by leaving each class out in turn: its validation images, which are then of
+none of the classes left, are to be told from the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ahekit.evaluation.confidence import finite_logits
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+UnknownName = Literal["knn", "vim", "energy", "probability"]
+UNKNOWN_NAMES: tuple[UnknownName, ...] = get_args(UnknownName)
+
+COMPONENTS = 128
+"""Principal components of the embeddings that are kept."""
+NEIGHBOURS = 5
+"""The distance to the fifth nearest training image counts."""
+
+_LEVELS = 255
+_BLOCK_CELLS = 8_000_000  # distances held at once: 32 MB
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Training embeddings in a small form: directions, their principal components, in 8 bits each.
+
+    An embedding's length says how sure the network is rather than what it sees, so directions are compared. What the
+    components leave out of a direction is kept as one number, its squared length: two such remainders are taken to be
+    at right angles, as directions in hundreds of dimensions nearly are.
+
+    Attributes:
+        mean: `(D,)`, of the directions.
+        components: `(K, D)`, orthonormal rows.
+        codes: `(N, K)` uint8; component k of an image is `low[k] + codes[:, k] * step[k]`.
+        low: `(K,)`.
+        step: `(K,)`.
+        remainders: `(N,)`, squared length of what the components leave out.
+        labels: `(N,)`, class indices.
+    """
+
+    mean: Floats32
+    components: Floats32
+    codes: NDArray[np.uint8]
+    low: Floats32
+    step: Floats32
+    remainders: Floats32
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def fit(cls, embeddings: NDArray[np.floating], labels: Labels, *, components: int = COMPONENTS) -> Neighbours:
+        """Compress embeddings `(N, D)` of training images."""
+        directions = unit(embeddings)
+        mean = directions.mean(axis=0)
+        centred = directions - mean
+        _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+        kept = vectors[:, ::-1][:, : min(components, *centred.shape)].T
+        # The sign of an eigenvector is the library's whim.
+        signs = np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])
+        axes = (kept * signs[:, None]).astype(np.float16).astype(np.float32)
+        places = centred @ axes.T
+        low = places.min(axis=0)
+        step = np.maximum(places.max(axis=0) - low, 1e-6) / _LEVELS
+        codes = np.rint((places - low) / step).astype(np.uint8)
+        remainders = np.maximum((centred**2).sum(axis=1) - (places**2).sum(axis=1), 0)
+        return cls(mean, axes, codes, low, step, remainders.astype(np.float16).astype(np.float32), labels)
+
+    @property
+    def places(self) -> Floats32:
+        """The training images' components, `(N, K)`."""
+        return self.low + self.codes * self.step
+
+    def distances(self, embeddings: NDArray[np.floating], *, without: int | None = None) -> Floats:
+        """To the fifth nearest training image, `(M,)` in [0, 2].
+
+        Args:
+            embeddings: `(M, D)`.
+            without: A class whose images are left out.
+
+        Source: Y. Sun, Y. Ming, X. Zhu, Y. Li, Out-of-Distribution Detection with Deep Nearest Neighbors (2022),
+        https://arxiv.org/abs/2204.06507. Deviation: distances are those of compressed embeddings.
+        """
+        keep = slice(None) if without is None else self.labels != without
+        places = self.places[keep]
+        own = (places**2).sum(axis=1) + self.remainders[keep]
+        nearest = min(NEIGHBOURS, len(places)) - 1
+        result = np.empty(len(embeddings))
+        block = max(1, _BLOCK_CELLS // max(len(places), 1))
+        for start in range(0, len(embeddings), block):
+            centred = unit(embeddings[start : start + block]) - self.mean
+            squares = (centred**2).sum(axis=1)[:, None] + own - 2 * (centred @ self.components.T) @ places.T
+            result[start : start + block] = np.partition(squares, nearest, axis=1)[:, nearest]
+        return np.sqrt(np.maximum(result, 0))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """As they are written to a file; `from_arrays` reads them."""
+        return {
+            "mean": self.mean,
+            "components": self.components.astype(np.float16),
+            "codes": self.codes,
+            "low": self.low,
+            "step": self.step,
+            "remainders": self.remainders.astype(np.float16),
+            "labels": self.labels.astype(np.int32),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Neighbours:
+        """What `arrays` returned.
+
+        Raises:
+            ValueError: One is missing, or they don't fit together.
+        """
+        names = ("mean", "components", "codes", "low", "step", "remainders", "labels")
+        if absent := [name for name in names if name not in arrays]:
+            raise ValueError(f"no {', '.join(absent)}")
+        floats = {
+            name: np.asarray(arrays[name]).astype(np.float32) for name in names if name not in ("codes", "labels")
+        }
+        codes = np.asarray(arrays["codes"])
+        labels = np.asarray(arrays["labels"]).astype(np.int64)
+        count, kept = codes.shape if codes.ndim == 2 else (0, 0)
+        shapes = {
+            "mean": (floats["components"].shape[-1],),
+            "components": (kept, floats["mean"].size),
+            "low": (kept,),
+            "step": (kept,),
+            "remainders": (count,),
+        }
+        if not count or labels.shape != (count,) or codes.dtype != np.uint8:
+            raise ValueError(f"codes {codes.shape} of {codes.dtype} and labels {labels.shape}")
+        for name, shape in shapes.items():
+            if floats[name].shape != shape or not np.isfinite(floats[name]).all():
+                raise ValueError(f"{name} {floats[name].shape} where {shape} finite numbers should be")
+        return cls(codes=codes, labels=labels, **floats)
+
+
+def unit(embeddings: NDArray[np.floating]) -> Floats32:
+    """Embeddings `(N, D)` at length 1; one of nothing but zeros stays so."""
+    values = embeddings.astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def energy(logits: NDArray[np.floating]) -> Floats:
+    """Less the logarithm of the summed exponentials, `(N,)`: W. Liu et al. (2020), https://arxiv.org/abs/2010.03759."""
+    values = finite_logits(logits)
+    largest = values.max(axis=1, keepdims=True)
+    return np.asarray(-largest[:, 0] - np.log(np.exp(values - largest).sum(axis=1)))
+
+
+def improbability(logits: NDArray[np.floating]) -> Floats:
+    """1 less the largest probability, as log odds, `(N,)`.
+
+    Source: D. Hendrycks, K. Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural
+    Networks (2017), https://arxiv.org/abs/1610.02136.
+    """
+    ordered = np.sort(finite_logits(logits), axis=1)
+    return np.asarray(-energy(ordered[:, :-1]) - ordered[:, -1])
+
+
+def auroc(scores: Floats, is_unknown: NDArray[np.bool_]) -> float:
+    """Probability that an unknown picture scores higher than a known one, equal scores counting half; NaN without both.
+
+    Example:
+        >>> auroc(np.array([1.0, 2.0, 2.0]), np.array([False, False, True]))
+        0.75
+    """
+    unknown = int(is_unknown.sum())
+    known = len(scores) - unknown
+    if not unknown or not known:
+        return float("nan")
+    _, place, sizes = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(sizes) - (sizes - 1) / 2
+    return float((ranks[place][is_unknown].sum() - unknown * (unknown + 1) / 2) / (unknown * known))
+
+
+def kept_threshold(scores: Floats, share: float) -> float:
+    """The score up to which a new image of the known classes lies with at least this probability.
+
+    The (n + 1) * share-th smallest of n scores, counted up, as split conformal prediction takes it: V. Vovk,
+    A. Gammerman, G. Shafer, Algorithmic Learning in a Random World (2005). Infinite where n are too few for the share.
+
+    Example:
+        >>> kept_threshold(np.arange(1.0, 20.0), 0.95), kept_threshold(np.arange(1.0, 19.0), 0.95)
+        (19.0, inf)
+    """
+    place = int(np.ceil((len(scores) + 1) * share - 1e-9))
+    return float(np.sort(scores)[place - 1]) if place <= len(scores) else float("inf")
