@@ -341,7 +341,9 @@ def write_model_folder(to: Path, notes: Mapping[str, Any], files: Mapping[str, b
             remove_folder(old, last=NOTES)
             remove_leftovers(old)
     except OSError as error:
-        raise ModelFolderError(f"{to}: can't be written ({error.strerror or error}); choose another with --to") from error
+        raise ModelFolderError(
+            f"{to}: can't be written ({error.strerror or error}); choose another with --to"
+        ) from error
 
 
 def check_place(to: Path, *, overwrite: bool) -> None:

@@ -18,7 +18,6 @@ from ahekit.model_folder import (
     NETWORK,
     NOTES,
     ONNX,
-    WEIGHTS,
     ModelFolder,
     ModelFolderError,
     is_model_folder,
@@ -88,7 +87,9 @@ def find_model(
         runs = [run.name for run in list_runs(root)]
         if not any(name in run for run in runs) or not name:
             if Path(name).is_dir():
-                raise ModelFolderError(f"{name}: neither a model folder (no {NOTES}) nor a run; `ahekit export` makes one")
+                raise ModelFolderError(
+                    f"{name}: neither a model folder (no {NOTES}) nor a run; `ahekit export` makes one"
+                )
             raise UnknownNameError("model", name, [*PRETRAINED.names(), *runs], hint="A model folder goes by its path")
     return folder_of_run(find_run(root, name), device=device, tell=tell)
 
@@ -212,7 +213,7 @@ def _torch_engine(folder: ModelFolder, device: str) -> tuple[Callable[[NDArray[n
     compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
     if folder.has(NETWORK):
         from ahekit.prediction.network import Network
-        from ahekit.trained import read_weights
+        from ahekit.training.run_weights import read_weights
 
         network: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] = Network(
             folder.read(NETWORK), read_weights(folder), compute.device

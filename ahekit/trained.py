@@ -6,11 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
-
 from ahekit.compute import Compute, open_compute, resolve_runtime
 from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
 from ahekit.inspection.layers import resolve_layer
@@ -20,6 +15,7 @@ from ahekit.protocols import BuiltModel
 from ahekit.run import BEST, Run, find_checkpoint, find_run, list_runs, with_data
 from ahekit.spec import RuntimeSpec
 from ahekit.training.checkpoint import DamagedCheckpoint, check_fit, copy_into, load_weights
+from ahekit.training.run_weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -101,19 +97,6 @@ def load_trained_folder(folder: ModelFolder, *, device: str = "auto") -> Trained
     built.module.to(compute.device).eval()
     built = replace(built, preprocessing=folder.preprocessing)
     return Trained(folder, folder.path, built, folder.class_names, compute)
-
-
-def read_weights(folder: ModelFolder) -> dict[str, Tensor]:
-    """A model folder's weights and buffers by name, the floating-point ones in 32-bit precision.
-
-    Raises:
-        ModelFolderError: They can't be read.
-    """
-    try:
-        tensors = load(folder.read(WEIGHTS))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ModelFolderError(f"{folder.path / WEIGHTS}: can't be read as safetensors ({error})") from error
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def find_trained(

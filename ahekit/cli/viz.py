@@ -59,7 +59,7 @@ def viz(
         typer.Option(
             "--run",
             metavar="RUN",
-            help="Run by path, name or part of its name, or a model folder. Without it: the newest that has the layers.",
+            help="Run by path, name or part of its name, or model folder. Without it: the newest that has the layers.",
             autocompletion=options.complete_runs,
         ),
     ] = None,
@@ -98,7 +98,11 @@ def viz(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Where files go. Without it: the run's own figures folder; for a model folder, NAME-figures here."),
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where files go. Without it: the run's figures folder; of a model folder, NAME-figures here.",
+        ),
     ] = None,
     seed: options.Seed = None,
     device: options.Device = None,

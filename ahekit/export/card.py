@@ -82,8 +82,8 @@ def _body(notes: ModelNotes, decider: Decider) -> str:
     lines = [
         f"# {notes.name}",
         "",
-        f"A convolutional network ({notes.component.name}, {notes.provenance.parameters:,d} parameters, {size} × {size} "
-        f"pixels) that tells {len(names)} kinds of pictures: {listed(names)}.",
+        f"A convolutional network ({notes.component.name}, {notes.provenance.parameters:,d} parameters, {size} × "
+        f"{size} pixels) that tells {len(names)} kinds of pictures: {listed(names)}.",
         "",
         "    ahekit predict PHOTOS --model THIS_FOLDER",
         "",
@@ -143,10 +143,12 @@ def _protocol(notes: ModelNotes) -> list[str]:
     origin = notes.provenance
     start = f"from the weights {origin.weights}" if origin.weights else "from random weights"
     epoch = f"; the weights are those of epoch {origin.epoch}, chosen on validation" if origin.epoch else ""
-    grouped = f", images of one visit on one side of it (rule: {origin.grouped_by})" if origin.grouped_by != "none" else ""
+    grouped = ""
+    if origin.grouped_by not in ("", "none"):
+        grouped = f", images of one visit on one side of it (rule: {origin.grouped_by})"
     return [
-        f"Trained {start} with ahekit {origin.ahekit}, recipe {origin.recipe}, seed {origin.seed}{epoch}. Validation was "
-        f"cut from the training images{grouped if origin.grouped_by else ''}; near-copies lie on one side of the cut. "
+        f"Trained {start} with ahekit {origin.ahekit}, recipe {origin.recipe}, seed {origin.seed}{epoch}. Validation "
+        f"was cut from the training images{grouped}; near-copies lie on one side of the cut. "
         "Every choice (epoch, confidence score, calibration, thresholds) was made on validation; test had no part in "
         "any.",
     ]
@@ -189,12 +191,15 @@ def _coverage(decider: Decider) -> list[str]:
 
 def _cost_table(notes: ModelNotes) -> list[str]:
     lines = ["| What | Figure | Before | After |", "|---|---|---:|---:|"]
-    lines += [f"| {cost.what} | {cost.figure} ({cost.images:,d}) | {cost.before:.4f} | {cost.after:.4f} |" for cost in notes.costs]
+    lines += [
+        f"| {cost.what} | {cost.figure} ({cost.images:,d}) | {cost.before:.4f} | {cost.after:.4f} |"
+        for cost in notes.costs
+    ]
     if notes.onnx is not None:
         lines += [
             "",
-            f"`{ONNX}` (opset {notes.onnx.opset}) was compared with torch on {counted(notes.onnx.images, 'picture')}: its "
-            f"logits differ by {notes.onnx.difference:.1e} at most.",
+            f"`{ONNX}` (opset {notes.onnx.opset}) was compared with torch on {counted(notes.onnx.images, 'picture')}: "
+            f"its logits differ by {notes.onnx.difference:.1e} at most.",
         ]
     return lines
 
@@ -202,7 +207,11 @@ def _cost_table(notes: ModelNotes) -> list[str]:
 def _licences(notes: ModelNotes) -> list[str]:
     lines = ["ahekit is under the Apache License 2.0."]
     if notes.provenance.edition:
-        lines.append("The training pictures keep their authors' Creative Commons licences; none is part of this folder.")
+        lines.append(
+            "The training pictures keep their authors' Creative Commons licences; none is part of this folder."
+        )
     if notes.provenance.weights:
-        lines.append(f"The weights that training started from, {notes.provenance.weights}, have a licence of their own.")
+        lines.append(
+            f"The weights that training started from, {notes.provenance.weights}, have a licence of their own."
+        )
     return lines

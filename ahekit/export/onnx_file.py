@@ -131,7 +131,9 @@ def _largest_difference(content: bytes, pixels: NDArray[np.uint8], expected: lis
     for output, own, other in zip(OUTPUTS, made, expected, strict=True):
         difference = float(np.abs(own - other).max())
         if own.shape != other.shape or not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(other).max())):
-            raise ModelFolderError(f"{name}: onnxruntime's {output} differ from torch's by {difference:.3g}; not written")
+            raise ModelFolderError(
+                f"{name}: onnxruntime's {output} differ from torch's by {difference:.3g}; not written"
+            )
         differences.append(difference)
     # One picture alone has to do, too: the number of pictures is left open.
     session.run(list(OUTPUTS), {INPUT: pixels[:1]})

@@ -91,7 +91,9 @@ class RunImages:
     def pixels(self, split: str, count: int) -> NDArray[np.uint8]:
         """Up to so many of a split's images, spread over it, `(N, S, S, 3)`."""
         places = self.splits[split]
-        chosen = places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64)] if len(places) else places
+        chosen = (
+            places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64)] if len(places) else places
+        )
         return np.stack([self.dataset.images[place] for place in chosen]) if len(chosen) else self.dataset.images[:0]
 
 
@@ -153,7 +155,9 @@ def _read(file: Path, images: RunImages, splits: tuple[str, ...]) -> dict[str, O
     return outputs if whole else None
 
 
-def _outputs(arrays: Mapping[str, NDArray[np.generic]], images: RunImages, splits: tuple[str, ...]) -> dict[str, Outputs]:
+def _outputs(
+    arrays: Mapping[str, NDArray[np.generic]], images: RunImages, splits: tuple[str, ...]
+) -> dict[str, Outputs]:
     return {
         split: images.outputs(
             split,

@@ -35,23 +35,26 @@ OPERATIONS = frozenset(
     hardswish.default hardsigmoid.default sigmoid.default silu.default gelu.default tanh.default leaky_relu.default
     elu.default prelu.default _prelu_kernel.default softplus.default mish.default softmax.int _softmax.default
     log_softmax.int _log_softmax.default
-    add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar pow.Tensor_Scalar
-    neg.default abs.default exp.default log.default sqrt.default rsqrt.default reciprocal.default maximum.default
-    minimum.default mean.dim mean.default sum.dim_IntList amax.default var.correction var_mean.correction
-    adaptive_avg_pool2d.default _adaptive_avg_pool2d.default adaptive_max_pool2d.default avg_pool2d.default
-    max_pool2d.default max_pool2d_with_indices.default constant_pad_nd.default pad.default native_layer_norm.default
+    add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
+    pow.Tensor_Scalar neg.default abs.default exp.default log.default sqrt.default rsqrt.default reciprocal.default
+    maximum.default minimum.default mean.dim mean.default sum.dim_IntList amax.default var.correction
+    var_mean.correction adaptive_avg_pool2d.default _adaptive_avg_pool2d.default adaptive_max_pool2d.default
+    avg_pool2d.default max_pool2d.default max_pool2d_with_indices.default constant_pad_nd.default pad.default
+    native_layer_norm.default
     layer_norm.default native_group_norm.default group_norm.default upsample_nearest2d.vec upsample_bilinear2d.vec
     cat.default stack.default split.Tensor split_with_sizes.default chunk.default select.int slice.Tensor
     view.default _unsafe_view.default reshape.default flatten.using_ints permute.default transpose.int expand.default
     unsqueeze.default squeeze.dim squeeze.dims squeeze.default clone.default alias.default detach.default
     contiguous.default sym_size.int
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Of ATen, with their overloads."""
 
 # These work in the place of what they are given, where nobody needs that any more and it is no view of another.
 _IN_PLACE = frozenset({"relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "sigmoid", "silu"})
-_MAKES_NEW = frozenset({"conv2d", "convolution", "batch_norm", "linear", "addmm", "add", "mul", "cat", "constant_pad_nd"})
+_MAKES_NEW = frozenset(
+    {"conv2d", "convolution", "batch_norm", "linear", "addmm", "add", "mul", "cat", "constant_pad_nd"}
+)
 
 Step = tuple[str, str, list[Any]]
 
@@ -140,7 +143,9 @@ def _names(arguments: Any) -> set[str]:
     if isinstance(arguments, dict):
         name = arguments.get("of")
         if len(arguments) != 1 or not isinstance(name, str):
-            raise CheckpointError(f"network.json: an argument that is neither number, list nor result: {arguments!r:.80}")
+            raise CheckpointError(
+                f"network.json: an argument that is neither number, list nor result: {arguments!r:.80}"
+            )
         return {name}
     if isinstance(arguments, list):
         return {name for each in arguments for name in _names(each)}
@@ -224,7 +229,9 @@ def _folded(convolution: Step, norm: list[Any], values: dict[str, Tensor]) -> St
     name, operation, arguments = convolution
     parts = [arguments[1], *norm[1:5]]
     bias = arguments[2] if len(arguments) > 2 else None
-    if not all(isinstance(each, dict) and each["of"] in values for each in parts) or (bias and bias["of"] not in values):
+    if not all(isinstance(each, dict) and each["of"] in values for each in parts) or (
+        bias and bias["of"] not in values
+    ):
         return None
     weight, scale, shift, mean, variance = (values[each["of"]].double() for each in parts)
     start = values[bias["of"]].double() if bias else torch.zeros_like(mean)
