@@ -211,8 +211,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
     Args:
         changed: The run's spec is another one from now on.
     """
+    from ahekit.signals import stop_on_signals
     from ahekit.training.loop import fit
-    from ahekit.training.stopping import stop_on_signals
     from ahekit.visualizing import keep_looks
 
     steps = setup.batches(processes).steps_per_epoch * setup.spec.train.epochs
