@@ -11,6 +11,7 @@
     ├── RunError                a run folder can't be found, read or written
     ├── CheckpointError         a checkpoint can't be read or doesn't fit
     │   └── DamagedCheckpoint   its files are there and aren't what they should be
+    ├── ModelFolderError        a model folder can't be read, or made where it was asked for
     ├── MissingRecord           a run holds nothing that a section of a report could be made of
     ├── PartlyDone              some photos couldn't be dealt with; the others were
     ├── MemoryShortage          the machine or its accelerator has too little memory

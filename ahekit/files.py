@@ -104,10 +104,10 @@ def atomic_folder(path: Path, *, sync: bool = True) -> Iterator[Path]:
             if entry.is_file() and mode | readable != mode:
                 entry.chmod(mode | readable)
             if sync:
-                _sync(entry)
+                sync_path(entry)
         draft.rename(path)
         if sync:
-            _sync(path.parent)
+            sync_path(path.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -181,12 +181,8 @@ def _escaped(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's own list of names is on the disk."""
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

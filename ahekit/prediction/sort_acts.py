@@ -13,7 +13,7 @@ from contextlib import suppress
 from errno import EXDEV
 from pathlib import Path
 
-from ahekit.files import sync_folder
+from ahekit.files import sync_path
 from ahekit.prediction.sort_journal import Act
 
 _BLOCK = 1 << 20
@@ -111,7 +111,7 @@ def carry(source: Path, target: Path) -> None:
     if not _begins_like(target, source, whole=True):
         target.unlink()
         raise Refusal("was read differently the second time; the disk may be failing")
-    sync_folder(target.parent)
+    sync_path(target.parent)
     os.unlink(source)
 
 
@@ -162,7 +162,7 @@ def _undo_move(act: Act, home: Path, target: Path, draft: Path) -> None:
                 draft.unlink()
                 raise Refusal("was read differently the second time; the disk may be failing") from None
             _rename(draft, home)
-            sync_folder(home.parent)
+            sync_path(home.parent)
             target.unlink()
         return
     if _is_rest(target, home):

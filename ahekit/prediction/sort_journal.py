@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from ahekit.errors import DataError
-from ahekit.files import sync_folder
+from ahekit.files import sync_path
 
 FILE_NAME = ".ahekit-sorted.jsonl"
 """A folder that holds a file of this name was made by sorting."""
@@ -165,7 +165,7 @@ class Journal:
     def _begin(self, mode: Mode, made: list[str]) -> None:
         header = {"sorted by ahekit": 1, "mode": mode, "key": secrets.token_hex(4), "made": made}
         self._write([header])
-        sync_folder(self.folder)
+        sync_path(self.folder)
         self._take(header)
 
     def _read(self, path: Path) -> bool:

@@ -18,7 +18,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from ahekit.errors import DataError, UsageError
-from ahekit.files import full_path, sync_folder
+from ahekit.files import full_path, sync_path
 from ahekit.prediction.sort_acts import Refusal, do, undo
 from ahekit.prediction.sort_journal import FILE_NAME, Act, Journal, Mode
 from ahekit.protocols import PhotoRow
@@ -136,7 +136,7 @@ def sort_photos(
             _perform([plan for group in batch for plan in group], journal, planner, result)
             advance(len(batch))
         for name in {Path(each.target).parts[0] for each in journal.acts.values()}:
-            sync_folder(folder / name)
+            sync_path(folder / name)
         return result
     finally:
         if journal is not None:

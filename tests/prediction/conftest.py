@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from ahekit.prediction.survey import PhotoRecord, Survey, SurveyModel
 from ahekit.protocols import PhotoRow
+from tests.prediction.networks import MODEL
 
 CLASSES = ("altar", "apse", "dome_outer")
 
@@ -58,3 +59,10 @@ def survey_of(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Iterator[Survey]:
+    """An empty one, open."""
+    with Survey.create(tmp_path / "survey", MODEL) as made:
+        yield made
