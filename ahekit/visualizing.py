@@ -25,9 +25,9 @@ from PIL import Image
 
 from ahekit.catalog import resolve
 from ahekit.data.augment import normalize
-from ahekit.data.dataset import load_dataset
+from ahekit.data.dataset import Dataset, load_dataset
 from ahekit.data.decode import DecodeError, fit, quiet_pillow, read, to_rgb
-from ahekit.data.folder import scan
+from ahekit.data.folder import Sample, scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
@@ -37,6 +37,7 @@ from ahekit.evaluation.record import Look
 from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
+from ahekit.model_folder import ModelFolder
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.registry import REPORTERS, VISUALIZERS
@@ -85,15 +86,14 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictur
 
 
 def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
-    """One of the run's test images for each class, drawn by the seed.
+    """One of the run's test images for each class, drawn by the seed; for a model folder, of its dataset's own.
 
     Raises:
-        RunError: The run's dataset isn't where it was, or holds none of its test images.
+        RunError: The dataset isn't where it was, or holds none of the test images.
     """
     run = trained.run
-    tested = set(run.manifest.splits.test)
     try:
-        samples = [sample for sample in scan(resolve(run.spec.data.source).root).samples if sample.id in tested]
+        samples = _test_samples(trained)
     except AhekitError as error:
         raise RunError(f"{run.name}: its test images can't be found ({error}); give pictures with --image") from error
     chosen, missing = {}, []
@@ -116,22 +116,53 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
     )
 
 
+def _test_samples(trained: Trained) -> list[Sample]:
+    """A run's test images; those of a model folder's dataset, or all where nothing is set aside as test."""
+    folder = scan(resolve(_source(trained)).root)
+    if isinstance(trained.run, ModelFolder):
+        return [sample for sample in folder.samples if sample.split == "test"] or list(folder.samples)
+    tested = set(trained.run.manifest.splits.test)
+    return [sample for sample in folder.samples if sample.id in tested]
+
+
+def _source(trained: Trained) -> str:
+    """What leads to the images of a run, or to those that a model folder is looked at with."""
+    if not isinstance(trained.run, ModelFolder):
+        return trained.run.spec.data.source
+    source = trained.data or trained.run.notes.provenance.data
+    if not source:
+        raise RunError("the model folder doesn't say which images it was made with; name some with --data")
+    return source
+
+
 def open_split(trained: Trained, name: str) -> SplitImages:
-    """One of the splits that a run stored: "train", "val" or "test".
+    """One of the splits that a run stored ("train", "val" or "test"), or that a model folder's dataset has on disk.
 
     Raises:
-        RunError: The run's dataset isn't where it was, or no longer holds the images.
+        RunError: The dataset isn't where it was, or no longer holds the images.
     """
     run = trained.run
     try:
-        folder = scan(resolve(run.spec.data.source).root).with_class_order(run.manifest.class_names)
+        folder = scan(resolve(_source(trained)).root).with_class_order(trained.class_names)
         dataset = load_dataset(folder, trained.built.preprocessing)
-        check_classes(run, dataset)
-        places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
+        if isinstance(run, ModelFolder):
+            places = _split_on_disk(dataset, run, name)
+        else:
+            check_classes(run, dataset)
+            places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
     except AhekitError as error:
         raise RunError(f"{run.name}: its {name} images can't be found ({error})") from error
     ids = tuple(dataset.ids[place] for place in places)
     return SplitImages(name, dataset.images, places, ids, dataset.labels[places])
+
+
+def _split_on_disk(dataset: Dataset, folder: ModelFolder, name: str) -> NDArray[np.int64]:
+    if dataset.class_names != folder.class_names:
+        raise RunError(f"{dataset.root} holds other classes than {folder.name} knows")
+    places = np.flatnonzero(dataset.split_names == name)
+    if not len(places):
+        raise RunError(f"{dataset.root} has no {name} images of its own, and only a run knows how it cut them")
+    return places
 
 
 def look(
@@ -302,7 +333,7 @@ def visualization_files(
         plain_title: Figures are headed by their titles alone, without the run and its checkpoint.
         tell: Called with what the user should know of the figures.
     """
-    origin = "" if plain_title else f"{trained.run.name}, {trained.checkpoint.name}"
+    origin = "" if plain_title else trained.origin
     files = {}
     for figure in visualization.figures:
         heading = _heading(figure.title, origin, figure.size[0])

@@ -1,4 +1,4 @@
-"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `lessons`, `writers`.
+"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `lessons` and so on.
 
 Whatever a plugin needs to say what it is and what it returns can be imported from here.
 
@@ -12,6 +12,7 @@ from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.protocols.lessons import LessonInput, LessonPlugin
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
+from ahekit.protocols.pretrained import PretrainedModel
 from ahekit.protocols.reporters import (
     BootstrapParams,
     ComparisonReporter,
@@ -64,6 +65,7 @@ __all__ = [
     "PhotoRow",
     "PhotoState",
     "Preprocessing",
+    "PretrainedModel",
     "ReporterPlugin",
     "RunReporter",
     "Section",
