@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,7 @@ def binomial_bound(mistakes: int, images: int, surety: float) -> float:
     return high
 
 
+@cache
 def images_needed(max_error: float, surety: float, mistakes: int = 0) -> int:
     """The fewest accepted labelled images that carry the promise with so many mistakes among them.
 

@@ -146,6 +146,61 @@ class Neighbours:
         return cls(codes=codes, labels=labels, **floats)
 
 
+@dataclass(frozen=True)
+class Vim:
+    """How much of an embedding lies outside the space that training embeddings fill, as one more logit.
+
+    Attributes:
+        origin: `(D,)`, where all logits are 0.
+        components: `(K, D)`, orthonormal rows that span that space.
+        scale: Makes the part outside, on average over training, as large as the largest logit.
+
+    Source: H. Wang, Z. Li, L. Feng, W. Zhang, ViM: Out-Of-Distribution with Virtual-logit Matching (2022),
+    https://arxiv.org/abs/2203.10807.
+    """
+
+    origin: Floats32
+    components: Floats32
+    scale: float
+
+    @classmethod
+    def fit(
+        cls,
+        logits: NDArray[np.floating],
+        embeddings: NDArray[np.floating],
+        head: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
+    ) -> Vim:
+        """Of training images.
+
+        Args:
+            logits: `(M, C)`.
+            embeddings: `(M, D)`.
+            head: Weight `(C, D)` and bias `(C,)` of the last layer; None: the origin is the embeddings' mean.
+        """
+        values = embeddings.astype(np.float32)
+        origin = values.mean(axis=0) if head is None else -np.linalg.pinv(head[0].astype(np.float64)) @ head[1]
+        origin = origin.astype(np.float32)
+        centred = values - origin
+        width = values.shape[1]
+        # The paper's 512 dimensions of some 1,000; no more than the images can tell.
+        kept = min(512 if width >= 1024 else width // 2, len(values) // 2)
+        _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+        components = vectors[:, ::-1][:, :kept].T.astype(np.float16).astype(np.float32)
+        unscaled = cls(origin, components, 1.0).outside(embeddings)
+        return cls(origin, components, float(logits.max(axis=1).mean() / max(unscaled.mean(), 1e-12)))
+
+    def outside(self, embeddings: NDArray[np.floating]) -> Floats:
+        """Length of the part outside, `(N,)`."""
+        centred = embeddings.astype(np.float32) - self.origin
+        squares = (centred.astype(np.float64) ** 2).sum(axis=1)
+        inside = ((centred @ self.components.T).astype(np.float64) ** 2).sum(axis=1)
+        return np.sqrt(np.maximum(squares - inside, 0))
+
+    def scores(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
+        """The virtual logit less the energy's logarithm, `(N,)`: in the order of the virtual class's probability."""
+        return self.scale * self.outside(embeddings) + energy(logits)
+
+
 def unit(embeddings: NDArray[np.floating]) -> Floats32:
     """Embeddings `(N, D)` at length 1; one of nothing but zeros stays so."""
     values = embeddings.astype(np.float32)
