@@ -117,7 +117,8 @@ def _draw_coverage(
         )
     axes.set(xlim=(0, 1), xlabel="images answered", ylabel="wrong among them")
     axes.grid(axis="x", visible=False)
-    axes.set_ylim(bottom=0)
+    # Room for the legend above the curves.
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.legend(loc="upper left", fontsize=9, title="score (area under the curve)", title_fontsize=9)
