@@ -11,7 +11,9 @@
     ├── RunError                a run folder can't be found, read or written
     ├── CheckpointError         a checkpoint can't be read or doesn't fit
     │   └── DamagedCheckpoint   its files are there and aren't what they should be
+    ├── ModelFolderError        a model folder can't be read, or made where it was asked for
     ├── MissingRecord           a run holds nothing that a section of a report could be made of
+    ├── PartlyDone              some photos couldn't be dealt with; the others were
     ├── MemoryShortage          the machine or its accelerator has too little memory
     ├── MachineError            the system refuses something that nothing else here has words for
     └── TrainingError           training can't go on (a loss that isn't finite, a worker that died)
@@ -26,6 +28,7 @@ import os
 import re
 from collections.abc import Iterable
 
+_MOST_PROBLEMS = 20  # lines shown of what couldn't be done
 _LONGEST_NAME = 120  # characters of a name that isn't known, in the message about it
 
 
@@ -137,6 +140,28 @@ class MachineError(AhekitError):
             return cls("the working folder is gone or can't be entered; change to another one")
         names = " → ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return cls(f"{names}: {error.strerror}" if names else f"the system refuses it: {error.strerror}")
+
+
+class PartlyDone(AhekitError):
+    """Some of many things couldn't be done, and all others were.
+
+    Args:
+        done: What was done, and how many things were not, in one line.
+        problems: A line for each that wasn't; the first of them are shown.
+    """
+
+    def __init__(self, done: str, problems: Iterable[str]) -> None:
+        self.done = done
+        self.problems = tuple(problems)
+        super().__init__(done)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The first problems, how many more there are, and what was done."""
+        shown = self.problems[:_MOST_PROBLEMS]
+        left = len(self.problems) - len(shown)
+        more = (f"and {left:,d} more",) if left else ()
+        return (*shown, *more, self.done)
 
 
 class TrainingError(AhekitError):

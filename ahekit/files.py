@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ahekit.errors import UsageError
 
@@ -51,13 +52,28 @@ def check_regular(path: Path) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, sync it, and rename it into place."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write into that becomes `path` when the block ends well and vanishes when it doesn't.
+
+    Args:
+        sync: Wait until it is on the disk. Without it thousands of files take a fraction of the time.
+
+    Raises:
+        OSError: It can't be written; what was at `path` before is still there.
+    """
     draft = _draft_name(path)
     try:
         # Not `tempfile`, whose files nobody but their owner may read: the mode is what the user's umask leaves.
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -88,10 +104,10 @@ def atomic_folder(path: Path, *, sync: bool = True) -> Iterator[Path]:
             if entry.is_file() and mode | readable != mode:
                 entry.chmod(mode | readable)
             if sync:
-                _sync(entry)
+                sync_path(entry)
         draft.rename(path)
         if sync:
-            _sync(path.parent)
+            sync_path(path.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -156,14 +172,17 @@ def _contents(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _draft_name(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+    # File systems count bytes, of which a character has up to four.
+    name = os.fsencode(path.name)[:200].decode(errors="ignore")
+    return path.with_name(f".{name}.{secrets.token_hex(4)}")
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,7 @@ Nothing stays behind: hooks are removed and train flags restored, whatever is ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ahekit.errors import UnknownNameError, UsageError
 
@@ -185,3 +186,26 @@ def module_paths(module: nn.Module) -> list[str]:
 
 def _hook(name: str, observer: Observer) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
     return lambda module, inputs, output: observer(name, module, inputs, output)
+
+
+class Operations(TorchDispatchMode):
+    """Sees every operation on tensors while it is the active context; a subclass says what to do `after` each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def after(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """What was called, with what, and what came of it."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.after(func, args, kwargs or {}, result)
+        return result
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch imports its whole compiler at the first operation, only to be sure not to compile this.
+        return False

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ahekit import plugin_files
 from ahekit.errors import PluginError, UnknownNameError, UsageError
 from ahekit.guard import Origin, reason_of
-from ahekit.protocols import ModelPlugin, ReporterPlugin, Suggestion, VisualizerPlugin, WriterPlugin
+from ahekit.protocols import ModelPlugin, PretrainedModel, ReporterPlugin, Suggestion, VisualizerPlugin, WriterPlugin
 from ahekit.wording import kind_of
 
 P = TypeVar("P")
@@ -315,7 +315,8 @@ REPORTERS: Registry[ReporterPlugin] = Registry(
     "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare or metrics")
 )
 WRITERS: Registry[WriterPlugin] = Registry("writer", "ahekit.writers", needs=("Params", "write"))
-REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS, WRITERS)
+PRETRAINED: Registry[PretrainedModel] = Registry("pretrained model", "ahekit.pretrained", needs=("Params", "folder"))
+REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS, WRITERS, PRETRAINED)
 
 
 def blame(error: BaseException) -> PluginError | None:

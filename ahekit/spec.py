@@ -217,7 +217,8 @@ class TransferSpec(_Strict):
     start_from: str | None = Field(
         None,
         min_length=1,
-        description="folder of another run, whose best weights come first; the head's only if the classes are the same",
+        description="folder of another run, whose best weights come first, or of a model; the head's only if the "
+        "classes are the same",
     )
     warmup_epochs: int = Field(0, ge=0, le=MOST_EPOCHS, description="first epochs in which only the head is trained")
     gradual_epochs: int = Field(

@@ -1,4 +1,4 @@
-"""A run's network with its trained weights, ready to be looked at or used."""
+"""A network with its trained weights, from a run or a model folder, ready to be looked at or used."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ahekit.compute import Compute, open_compute, resolve_runtime
-from ahekit.errors import AhekitError, RunError, UnknownNameError
+from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
 from ahekit.inspection.layers import resolve_layer
+from ahekit.model_folder import WEIGHTS, ModelFolder, ModelFolderError, is_model_folder, read_model_folder
 from ahekit.models import build_component
 from ahekit.protocols import BuiltModel
 from ahekit.run import BEST, Run, find_checkpoint, find_run, list_runs, with_data
 from ahekit.spec import RuntimeSpec
-from ahekit.training.checkpoint import load_weights
+from ahekit.training.checkpoint import DamagedCheckpoint, check_fit, copy_into, load_weights
+from ahekit.training.run_weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,24 @@ class Trained:
     """A network with a checkpoint's weights.
 
     Attributes:
+        run: What it is of: a run, or a model folder.
+        checkpoint: The folder that the weights lie in.
+        data: Where the images are that a model folder is looked at with; None: those it was made with. A run knows.
         built: In eval mode and on the device of `compute`; its preprocessing is the one the run trained with.
         class_names: In the order of the logits.
     """
 
-    run: Run
+    run: Run | ModelFolder
     checkpoint: Path
     built: BuiltModel
     class_names: tuple[str, ...]
     compute: Compute
+    data: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """The run and its checkpoint, or the model folder, in words."""
+        return self.run.name if isinstance(self.run, ModelFolder) else f"{self.run.name}, {self.checkpoint.name}"
 
 
 def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> Trained:
@@ -61,6 +72,33 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
     return Trained(run, folder, built, tuple(class_names), compute)
 
 
+def load_trained_folder(folder: ModelFolder, *, device: str = "auto") -> Trained:
+    """Build a model folder's network and load its weights, in 32-bit precision.
+
+    Raises:
+        UnknownNameError: No plugin provides the network.
+        ModelFolderError: The weights can't be read or don't fit.
+    """
+    component = folder.notes.component
+    compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
+    built = build_component(
+        component.name,
+        component.params,
+        num_classes=len(folder.class_names),
+        image_size=folder.preprocessing.size,
+    ).built
+    own = built.module.state_dict()
+    stored = read_weights(folder)
+    try:
+        check_fit(own, stored, folder.path / WEIGHTS)
+    except DamagedCheckpoint as error:
+        raise ModelFolderError(f"{error}; was it made with another version of {component.name}?") from error
+    copy_into(own, stored)
+    built.module.to(compute.device).eval()
+    built = replace(built, preprocessing=folder.preprocessing)
+    return Trained(folder, folder.path, built, folder.class_names, compute)
+
+
 def find_trained(
     root: Path,
     *,
@@ -74,9 +112,9 @@ def find_trained(
 
     Args:
         root: Where runs live.
-        run: Path, name or part of the name.
+        run: Path of a run or a model folder, or a run's name or a part of it.
         layers: Aliases or dotted paths that the network has to have.
-        data: Where the run's images are now, when they were moved.
+        data: Where the run's images are now, when they were moved; of a model folder, any images of its classes.
 
     Returns:
         The network, and a line for each newer run that was passed over, with the reason.
@@ -85,6 +123,12 @@ def find_trained(
         RunError: There is no run, or none that can be used.
         UnknownNameError: The named run has no such layer; or no run has it, and then the newest one's layers are told.
     """
+    if run is not None and is_model_folder(run):
+        if checkpoint != BEST:
+            raise UsageError(f"{run}: a model folder holds one set of weights; leave out --checkpoint")
+        trained = replace(load_trained_folder(read_model_folder(Path(run)), device=device), data=data)
+        _check_layers(trained, layers)
+        return trained, ()
     if run is not None:
         named = find_run(root, run)
         trained = load_trained(with_data(named, data) if data else named, checkpoint=checkpoint, device=device)

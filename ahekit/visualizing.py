@@ -13,6 +13,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,23 +25,25 @@ from PIL import Image
 
 from ahekit.catalog import resolve
 from ahekit.data.augment import normalize
-from ahekit.data.dataset import load_dataset
+from ahekit.data.dataset import Dataset, load_dataset
 from ahekit.data.decode import DecodeError, fit, quiet_pillow, read, to_rgb
-from ahekit.data.folder import scan
+from ahekit.data.folder import Sample, scan
 from ahekit.data.random import generator
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
 from ahekit.evaluation.predict import predict_logits
 from ahekit.evaluation.predictions import softmax
+from ahekit.evaluation.record import Look
 from ahekit.faults import visualization_faults
 from ahekit.hooks import evaluating
 from ahekit.inspection.layers import resolve_layer
+from ahekit.model_folder import ModelFolder
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import Original, SplitImages, VisualizerInput, VisualizerPlugin
-from ahekit.registry import VISUALIZERS
+from ahekit.registry import REPORTERS, VISUALIZERS
 from ahekit.reporting.style import Form, render_figure
 from ahekit.reporting.table_files import csv_of, latex_of
-from ahekit.run import Run, check_classes
+from ahekit.run import Run, check_classes, keep_look, kept_look
 from ahekit.sections import Animation, Column, Table, Visualization
 from ahekit.trained import Trained, load_trained
 from ahekit.validation import validate
@@ -83,15 +86,14 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictur
 
 
 def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
-    """One of the run's test images for each class, drawn by the seed.
+    """One of the run's test images for each class, drawn by the seed; for a model folder, of its dataset's own.
 
     Raises:
-        RunError: The run's dataset isn't where it was, or holds none of its test images.
+        RunError: The dataset isn't where it was, or holds none of the test images.
     """
     run = trained.run
-    tested = set(run.manifest.splits.test)
     try:
-        samples = [sample for sample in scan(resolve(run.spec.data.source).root).samples if sample.id in tested]
+        samples = _test_samples(trained)
     except AhekitError as error:
         raise RunError(f"{run.name}: its test images can't be found ({error}); give pictures with --image") from error
     chosen, missing = {}, []
@@ -114,22 +116,53 @@ def one_per_class(trained: Trained, *, seed: int = 0) -> Pictures:
     )
 
 
+def _test_samples(trained: Trained) -> list[Sample]:
+    """A run's test images; those of a model folder's dataset, or all where nothing is set aside as test."""
+    folder = scan(resolve(_source(trained)).root)
+    if isinstance(trained.run, ModelFolder):
+        return [sample for sample in folder.samples if sample.split == "test"] or list(folder.samples)
+    tested = set(trained.run.manifest.splits.test)
+    return [sample for sample in folder.samples if sample.id in tested]
+
+
+def _source(trained: Trained) -> str:
+    """What leads to the images of a run, or to those that a model folder is looked at with."""
+    if not isinstance(trained.run, ModelFolder):
+        return trained.run.spec.data.source
+    source = trained.data or trained.run.notes.provenance.data
+    if not source:
+        raise RunError("the model folder doesn't say which images it was made with; name some with --data")
+    return source
+
+
 def open_split(trained: Trained, name: str) -> SplitImages:
-    """One of the splits that a run stored: "train", "val" or "test".
+    """One of the splits that a run stored ("train", "val" or "test"), or that a model folder's dataset has on disk.
 
     Raises:
-        RunError: The run's dataset isn't where it was, or no longer holds the images.
+        RunError: The dataset isn't where it was, or no longer holds the images.
     """
     run = trained.run
     try:
-        folder = scan(resolve(run.spec.data.source).root).with_class_order(run.manifest.class_names)
+        folder = scan(resolve(_source(trained)).root).with_class_order(trained.class_names)
         dataset = load_dataset(folder, trained.built.preprocessing)
-        check_classes(run, dataset)
-        places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
+        if isinstance(run, ModelFolder):
+            places = _split_on_disk(dataset, run, name)
+        else:
+            check_classes(run, dataset)
+            places = getattr(splits_from_ids(run.manifest.splits.model_dump(), dataset), name)
     except AhekitError as error:
         raise RunError(f"{run.name}: its {name} images can't be found ({error})") from error
     ids = tuple(dataset.ids[place] for place in places)
     return SplitImages(name, dataset.images, places, ids, dataset.labels[places])
+
+
+def _split_on_disk(dataset: Dataset, folder: ModelFolder, name: str) -> NDArray[np.int64]:
+    if dataset.class_names != folder.class_names:
+        raise RunError(f"{dataset.root} holds other classes than {folder.name} knows")
+    places = np.flatnonzero(dataset.split_names == name)
+    if not len(places):
+        raise RunError(f"{dataset.root} has no {name} images of its own, and only a run knows how it cut them")
+    return places
 
 
 def look(
@@ -198,23 +231,41 @@ def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -
         return plugin.visualize(request, params)
 
 
-def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
-    """What a visualizer makes of a run's network, and of a test image of each class where it looks at images.
+def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Look:
+    """What a visualizer sees in a run's network, and in a test image of each class where it looks at images.
 
-    Beside the visualizer's arrays stand the `pixels`, `image_ids` and `labels` of these images.
+    It is kept beside the run, where that can be written.
 
     Raises:
         AhekitError: The run has no checkpoint, its images are gone, or whatever `look` raises.
     """
     trained = load_trained(run)
-    if not needs_pictures(name):
-        return look(trained, name, params=params)
-    pictures = one_per_class(trained)
-    visualization = look(trained, name, pictures, params=params)
-    shown = {"pixels": pictures.pixels, **_named(pictures)}
-    return replace(
-        visualization, arrays={**visualization.arrays, **shown}, notes=(*pictures.notes, *visualization.notes)
+    pictures = one_per_class(trained) if needs_pictures(name) else Pictures(np.zeros((0, 1, 1, 3), dtype=np.uint8))
+    visualization = look(trained, name, pictures if pictures.ids else None, params=params)
+    shown = {"pixels": pictures.pixels, **_named(pictures)} if pictures.ids else {}
+    insight = Look(
+        title=visualization.figures[0].title if visualization.figures else name,
+        notes=(*pictures.notes, *visualization.notes),
+        arrays={**visualization.arrays, **shown},
     )
+    with suppress(AhekitError):  # a run that can only be read is shown all the same
+        keep_look(run, name, params, insight)
+    return insight
+
+
+def keep_looks(run: Run) -> None:
+    """Look into a run's network for the reporters that will ask for it, while torch and the images are at hand.
+
+    What can't be seen is left for the report to say.
+    """
+    for entry in REPORTERS.entries():
+        with suppress(AhekitError):
+            reporter = REPORTERS.load(entry)
+            with entry.guarded():
+                looks = tuple(getattr(reporter, "looks", ()))
+            for name, params in looks:
+                if kept_look(run, name, params) is None:
+                    look_into(run, name, params)
 
 
 def _named(pictures: Pictures) -> dict[str, NDArray[Any]]:
@@ -265,7 +316,7 @@ def visualization_files(
         plain_title: Figures are headed by their titles alone, without the run and its checkpoint.
         tell: Called with what the user should know of the figures.
     """
-    origin = "" if plain_title else f"{trained.run.name}, {trained.checkpoint.name}"
+    origin = "" if plain_title else trained.origin
     files = {}
     for figure in visualization.figures:
         heading = _heading(figure.title, origin, figure.size[0])

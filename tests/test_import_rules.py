@@ -35,6 +35,8 @@ MAY_IMPORT = {
     "sample": "data.classes data.editions data.random",
     "catalog": "errors files data sample",
     "wording": "",
+    "model_folder": "errors files preprocessing validation",
+    "signals": "",
     "evaluation": "errors files preprocessing sections spec notes validation hooks compute data data.classes",
     "protocols": "errors preprocessing sections evaluation",
     "registry": "errors guard protocols plugin_files wording",
@@ -50,18 +52,21 @@ MAY_IMPORT = {
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation "
     "figures.fonts wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation protocols models registry run wording",
-    "trained": "errors hooks compute spec notes protocols models run training inspection",
+    "data.editions data.random evaluation model_folder protocols models registry run signals wording",
+    "trained": "errors hooks compute spec notes model_folder protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
-    "data.random evaluation inspection run reporting trained",
+    "data.random evaluation inspection model_folder run reporting trained",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting training",
     "prediction": "errors files preprocessing sections notes spec validation hooks compute protocols models evaluation "
-    "data data.classes data.random figures wording",
+    "data data.classes data.random figures signals wording",
+    "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes catalog "
+    "evaluation run prediction trained wording",
+    "opening": "errors compute spec model_folder registry run prediction export training trained",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
-    "prediction "
+    "prediction model_folder export opening signals wording "
     "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.
@@ -79,6 +84,7 @@ LIGHT = {
     "files",
     "guard",
     "notes",
+    "model_folder",
     "plugin_files",
     "protocols",
     "validation",
@@ -88,6 +94,7 @@ LIGHT = {
     "run",
     "preprocessing",
     "sections",
+    "signals",
     "wording",
     "backbones.params",
     "console",
@@ -99,6 +106,9 @@ LIGHT_MODULES = {
     "ahekit.evaluation.facts",
     "ahekit.evaluation.stored",
     "ahekit.prediction.survey",
+    "ahekit.prediction.sort_acts",
+    "ahekit.prediction.sort_journal",
+    "ahekit.prediction.sorting",
 }
 MAY_LOAD_AT_ONCE = {"filelock", "lazy_loader", "pydantic", "pydantic_core", "rich", "typer", "yaml"}
 

@@ -60,9 +60,9 @@ def finetune(
         # The recipe's own rate gives way to the one that was asked for.
         flags = merge(flags, {"transfer": {"backbone_lr": None}})
     params = flags.get("model", {}).get("params", {})
-    source = training.named_run(str(params["weights"]), runs_root(runs)) if "weights" in params else None
+    source = training.named_source(str(params["weights"]), runs_root(runs)) if "weights" in params else None
     if source is not None:
         del params["weights"]
-        flags = training.start_from_run(flags, source, spec=spec)
+        flags = training.start_from(flags, source, spec=spec)
     training.speak_once(quiet=quiet, json=json)
     training.train_new(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), runs)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ahekit.errors import RunError
 from ahekit.files import write_atomic
+from ahekit.model_folder import ModelFolder
 from ahekit.run import Run
 from ahekit.sections import Table
 
@@ -24,13 +25,14 @@ def shortened(table: Table, where: str) -> Table:
     return replace(table, rows=table.rows[:ROWS], note=note)
 
 
-def write_files(files: Mapping[str, bytes], run: Run, out: Path | None) -> list[Path]:
+def write_files(files: Mapping[str, bytes], run: Run | ModelFolder, out: Path | None) -> list[Path]:
     """Write files by their relative paths into the run's folder, or into `out`; folders are made as needed.
 
     Raises:
         RunError: The folder can't be written.
     """
     if out is None:
+        assert isinstance(run, Run), "a model folder stays as it was exported"
         return [run.write_bytes(name, content) for name, content in files.items()]
     paths = []
     try:

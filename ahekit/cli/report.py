@@ -19,10 +19,10 @@ from ahekit.cli.output import shortened, write_files
 from ahekit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from ahekit.evaluation.record import Look
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import FileFormat
     from ahekit.run import Run
-    from ahekit.sections import Visualization
 
 FORMATS = ("console", "html", "md", "json", "csv", "latex", "svg", "png", "pdf")
 _USUAL = ("console", "html", "md", "json")
@@ -116,7 +116,8 @@ def report(
         outcome = build_comparison(records, only=only or (), skip=skip or (), params=params)
     else:
         outcome = build_report(records[0], only=only or (), skip=skip or (), params=params)
-    folder = "/".join(filter(None, ["comparison" if len(records) > 1 else "", selection(only or ())]))
+    parts = ["comparison" if len(records) > 1 else "", selection(only or (), skip or ())]
+    folder = "/".join(filter(None, parts))
     outcome, written = write_report(outcome, chosen_runs[0], chosen, out=out, folder=folder)
     if "console" in chosen:
         show(outcome, full=full or bool(only))
@@ -136,12 +137,17 @@ def has_epochs(run: Run) -> bool:
     return not run.fault and bool(run.history().epochs or len(run.predictions()))
 
 
-def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Visualization:
-    """What a visualizer sees in a run's network; torch and the network are loaded for a reporter that asks, no sooner.
+def look_into(run: Run, name: str, params: Mapping[str, Any]) -> Look:
+    """What a visualizer sees in a run's network; torch and the network are loaded where no earlier look was kept.
 
     Raises:
         AhekitError: The run has no checkpoint, its images are gone, or the visualizer can't do it.
     """
+    from ahekit.run import kept_look
+
+    kept = kept_look(run, name, params)
+    if kept is not None:
+        return kept
     from ahekit.visualizing import look_into
 
     return look_into(run, name, params)
@@ -208,12 +214,13 @@ def write_report(
     return report, [*folders, *reversed(pages)]
 
 
-def selection(only: Collection[str]) -> str:
+def selection(only: Collection[str], skip: Collection[str] = ()) -> str:
     """A folder name for a report on some sections, whose files don't take the place of the whole one's."""
-    name = "-".join(["only", *dict.fromkeys(only)])
-    if not only:
-        return ""
-    return name if len(name) <= _LONGEST_FOLDER else f"only-{len(only)}-sections"
+    chosen = {word: list(dict.fromkeys(names)) for word, names in (("only", only), ("without", skip)) if names}
+    name = "-".join("-".join([word, *names]) for word, names in chosen.items())
+    if len(name) <= _LONGEST_FOLDER:
+        return name
+    return "-".join(f"{word}-{len(names)}-sections" for word, names in chosen.items())
 
 
 def show(report: Report, *, full: bool) -> None:

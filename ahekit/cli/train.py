@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ahekit.cli import options, training
-from ahekit.run import find_run, runs_root
+from ahekit.run import runs_root
 from ahekit.spec import resolve_spec
 
 RECIPE = options.Flag("recipe", "recipe", metavar="NAME", complete=options.complete_recipes)
@@ -25,7 +25,7 @@ def train(
         typer.Option(
             "--weights",
             metavar="RUN",
-            help="Start from the best weights of another run, whose network is built again.",
+            help="Start from the best weights of another run or of a model folder, whose network is built again.",
             autocompletion=options.complete_runs,
         ),
     ] = None,
@@ -44,7 +44,7 @@ def train(
     Ctrl-C finishes the optimizer step, saves, and says how to go on. Any field of the run spec can be set with --set.
     """
     if weights is not None:
-        flags = training.start_from_run(flags, find_run(runs_root(runs), weights), spec=spec)
+        flags = training.start_from(flags, training.source_of_weights(weights, runs_root(runs)), spec=spec)
     resolved = resolve_spec(file=spec, flags=flags, assignments=assignments or ())
     training.speak_once(quiet=quiet, json=json)
     if prove_accum:

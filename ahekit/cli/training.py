@@ -13,6 +13,8 @@ import typer
 
 from ahekit import console
 from ahekit.errors import RunError, UsageError
+from ahekit.model_folder import ModelFolder, is_model_folder, read_model_folder
+from ahekit.registry import PRETRAINED
 from ahekit.run import Run, find_run, list_runs, resume_command, runs_root, with_data
 from ahekit.run.finding import is_run_path
 from ahekit.spec import RunSpec, TransferSpec
@@ -98,24 +100,48 @@ def _check_optimizer_is_kept(run: Run) -> None:
         )
 
 
-def start_from_run(flags: Mapping[str, Any], run: Run, *, spec: Path | None) -> Mapping[str, Any]:
-    """A command's flags, and what starting from a run's weights asks for: its network, built for its images.
+def start_from(flags: Mapping[str, Any], source: Run | ModelFolder, *, spec: Path | None) -> Mapping[str, Any]:
+    """A command's flags, and what starting from a run's or a model folder's weights asks for.
+
+    That is its network, built for its images.
 
     Args:
         spec: The file of the run spec, if one was given; it says which network then.
     """
-    own = run.spec
-    start: dict[str, Any] = {"transfer": {"start_from": str(run.path.resolve())}}
+    start: dict[str, Any] = {"transfer": {"start_from": str(source.path.resolve())}}
     if spec is None:
-        pixels = {name: getattr(own.data, name) for name in ("image_size", "fit", "interpolation", "detail")}
-        start |= {"model": own.model.model_dump(), "data": {k: v for k, v in pixels.items() if v is not None}}
-        if "weights" in own.model.params:
+        if isinstance(source, ModelFolder):
+            own = source.notes.preprocessing
+            pixels = {"image_size": own.size, "fit": own.fit, "interpolation": own.interpolation, "detail": own.detail}
+            model = source.notes.component.model_dump()
+        else:
+            data = source.spec.data
+            pixels = {name: getattr(data, name) for name in ("image_size", "fit", "interpolation", "detail")}
+            model = source.spec.model.model_dump()
+        start |= {"model": model, "data": {name: value for name, value in pixels.items() if value is not None}}
+        if "weights" in model["params"]:
             start["model"]["params"]["weights"] = "none"
     return merge(start, flags)
 
 
-def named_run(weights: str, root: Path) -> Run | None:
-    """The run that `--weights` names, if it is one and no other source of weights."""
+def source_of_weights(weights: str, root: Path) -> Run | ModelFolder:
+    """The run or model folder that `--weights` names.
+
+    Raises:
+        AhekitError: It names none.
+    """
+    named = named_source(weights, root)
+    return find_run(root, weights) if named is None else named
+
+
+def named_source(weights: str, root: Path) -> Run | ModelFolder | None:
+    """The run or model folder that `--weights` names, if it is one and no other source of weights."""
+    if is_model_folder(weights):
+        return read_model_folder(Path(weights))
+    if weights in PRETRAINED.names():
+        from ahekit.opening import registered_model
+
+        return registered_model(weights)
     is_other = weights in ("hub", "none") or weights.startswith("package:") or Path(weights).is_file()
     if is_other or not (is_run_path(weights) or weights in {run.name for run in list_runs(root)}):
         return None
@@ -185,8 +211,9 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
     Args:
         changed: The run's spec is another one from now on.
     """
+    from ahekit.signals import stop_on_signals
     from ahekit.training.loop import fit
-    from ahekit.training.stopping import stop_on_signals
+    from ahekit.visualizing import keep_looks
 
     steps = setup.batches(processes).steps_per_epoch * setup.spec.train.epochs
     with (
@@ -211,6 +238,8 @@ def _follow(setup: Setup, run: Run, processes: Processes, *, resume: bool, chang
         value = best.val.get(monitor.name)
         measured = "" if value is None else f" ({value:.4f})"
         console.say(f"Best epoch by validation {monitor.words}: {best.epoch}{measured}.")
+    if processes.is_main:
+        keep_looks(run)
     console.say("See all numbers with:", f"  ahekit report {quote(str(run.path))}")
 
 

@@ -59,7 +59,7 @@ def viz(
         typer.Option(
             "--run",
             metavar="RUN",
-            help="Run by path, name or part of its name. Without it: the newest that has the layers.",
+            help="Run by path, name or part of its name, or model folder. Without it: the newest that has the layers.",
             autocompletion=options.complete_runs,
         ),
     ] = None,
@@ -79,7 +79,7 @@ def viz(
         typer.Option(
             "--judge",
             metavar="RUN",
-            help="A second run whose network says what it sees in synthesized images.",
+            help="A second run or model folder whose network says what it sees in synthesized images.",
             autocompletion=options.complete_runs,
         ),
     ] = None,
@@ -98,7 +98,11 @@ def viz(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Where files go. Without it: the run's own figures folder."),
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where files go. Without it: the run's figures folder; of a model folder, NAME-figures here.",
+        ),
     ] = None,
     seed: options.Seed = None,
     device: options.Device = None,
@@ -109,6 +113,7 @@ def viz(
     """Look inside a trained network: figures and their arrays."""
     console.configure(quiet=quiet, json=json)
     params = parameters(context, assignments or ())
+    from ahekit.model_folder import ModelFolder
     from ahekit.run import runs_root
     from ahekit.trained import find_trained
     from ahekit.visualizing import look, visualization_files
@@ -119,7 +124,8 @@ def viz(
     trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
     for note in passed:
         console.say(note)
-    console.say(f"run: {trained.run.name}, {trained.checkpoint.name}")
+    is_folder = isinstance(trained.run, ModelFolder)
+    console.say(f"{'model' if is_folder else 'run'}: {trained.origin}")
     pictures = choose_pictures(trained, name, images or [], seed=seed or 0)
     second = find_trained(root, run=judge, device=compute)[0] if judge else None
     with counting(name) as progress:
@@ -143,6 +149,8 @@ def viz(
         plain_title=plain_title,
         tell=console.say,
     )
+    if out is None and isinstance(trained.run, ModelFolder):
+        out = Path(f"{trained.run.name}-figures")  # a model folder stays as it was exported
     folder = "" if out else "figures/"
     paths = write_files({folder + file: content for file, content in files.items()}, trained.run, out)
     for path in paths:
@@ -151,7 +159,7 @@ def viz(
         console.show_json(
             {
                 "run": trained.run.name,
-                "checkpoint": trained.checkpoint.name,
+                "checkpoint": None if is_folder else trained.checkpoint.name,
                 "visualizer": name,
                 "files": list(map(str, paths)),
                 "notes": list(view.notes),

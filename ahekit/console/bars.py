@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from ahekit.console.messages import say, show_json
 from ahekit.console.output import OUTPUT
@@ -23,22 +32,38 @@ _PACE_STEPS = 50  # optimizer steps that the shown rate is averaged over
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+def progress(description: str, total: int | None, *, unit: str = "") -> Iterator[Callable[..., None]]:
     """Progress over `total` things (None: not known yet); yields `advance(n=1, total=None)`, which may tell it later.
 
     A bar that vanishes at the end on a terminal, else a line every `PLAIN_INTERVAL` seconds.
+
+    Args:
+        unit: What the things are; how many there are a second is told then, too.
     """
     if OUTPUT.quiet or not OUTPUT.people.is_terminal:
-        yield _plain_progress(description, total)
+        yield _plain_progress(description, total, unit)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _live(*columns, transient=True) as bar:
+    rate = [_RateColumn(unit)] if unit else []
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *rate)
+    with _live(*columns, TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task(plain(description), total=total)
 
         def advance(n: int = 1, total: int | None = None) -> None:
             bar.update(task, advance=n, total=total)
 
         yield advance
+
+
+class _RateColumn(ProgressColumn):
+    """How many things a second."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """As text; a dash before the first ones."""
+        return Text(_rate(task.finished_speed or task.speed, self.unit))
 
 
 @contextmanager
@@ -162,7 +187,7 @@ def _live(*columns: Any, **options: Any) -> Progress:
     )
 
 
-def _plain_progress(description: str, total: int | None) -> Callable[..., None]:
+def _plain_progress(description: str, total: int | None, unit: str) -> Callable[..., None]:
     done, begun, known = 0, monotonic(), total
     spoken = begun
 
@@ -172,10 +197,15 @@ def _plain_progress(description: str, total: int | None) -> Callable[..., None]:
         if monotonic() - spoken >= PLAIN_INTERVAL:
             spoken = monotonic()
             each = (spoken - begun) / max(done, 1)
-            left = "" if known is None else f" of {known:,d}, {_duration(each * (known - done))} left"
-            say(f"{description}: {done:,d}{left}")
+            rate = f", {_rate(1 / each, unit)}" if unit else ""
+            left = "" if known is None else f", {_duration(each * (known - done))} left"
+            say(f"{description}: {done:,d}{'' if known is None else f' of {known:,d}'}{rate}{left}")
 
     return advance
+
+
+def _rate(each_second: float | None, unit: str) -> str:
+    return f"{'–' if each_second is None else f'{each_second:.3g}'} {unit}/s"
 
 
 def _number(value: float | None) -> str:

@@ -49,6 +49,9 @@ def to_rgb_strips(image: Image.Image, content: bytes, *, factor: int) -> tuple[I
     """
     if image.mode in ("F", "LAB", "HSV"):
         raise UnclearPixels(f"pixels of Pillow's mode {image.mode}; save it as 8- or 16-bit gray or RGB")
+    # Most photos: 8-bit RGB as it is, with no transparency and no other depth that a header could tell of.
+    if image.mode == "RGB" and factor == 1 and image.format in ("JPEG", "MPO", None):
+        return image, ""
     depth = _depth(image, content)
     # Pillow takes every CMYK JPEG for an inverted one, as Adobe writes them and marks them.
     unmarked = image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info

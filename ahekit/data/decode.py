@@ -27,8 +27,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -96,6 +99,22 @@ class DecodeError(DataError):
 
 class UnreadableError(DecodeError):
     """The file couldn't be read at all (permission, network); another time it might be."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image file.
+
+    Attributes:
+        image: RGB, upright, averaged down where that was allowed.
+        note: What the user should know of it; mostly nothing.
+        width: Upright, at the file's full size, in pixels; `height` likewise.
+    """
+
+    image: Image.Image
+    note: str
+    width: int
+    height: int
 
 
 def decode(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -144,55 +163,92 @@ def to_rgb(content: bytes, *, shorter_side: int | None = None) -> Image.Image:
 
 
 def read_image(content: bytes, *, shorter_side: int | None = None) -> tuple[Image.Image, str]:
-    """An image file's content as an upright RGB image, and what the user should know of it (nothing, mostly).
+    """An image file's content as an upright RGB image, and what the user should know of it; see `read_picture`."""
+    picture = read_picture(content, shorter_side=shorter_side)
+    return picture.image, picture.note
+
+
+def reads_strictly() -> bool:
+    """Whether the package that tells damaged JPEGs from whole ones is installed."""
+    return find_spec("simplejpeg") is not None
+
+
+def read_picture(content: bytes, *, shorter_side: int | None = None, strict: bool = False) -> Picture:
+    """An image file's content as an upright RGB image.
 
     Args:
         shorter_side: Pixels that the shorter side has to keep. An image at least twice as large is averaged down by a
             whole factor, as far as it keeps them. None: the image keeps its size.
+        strict: Refuse JPEGs with damaged data, of which Pillow makes wrong pixels without a word. Pixels of whole ones
+            are the same. Needs the package simplejpeg (`reads_strictly`).
 
     Raises:
         DecodeError: It is no image, damaged, too large, or of pixels whose meaning isn't known.
     """
     try:
-        return _read_image(content, shorter_side)
+        return _read_picture(content, shorter_side, strict)
     except DecodeError as error:
         if "MAX_TEXT" not in error.reason:
             raise
     with _long_texts():
         try:
-            return _read_image(content, shorter_side)
+            return _read_picture(content, shorter_side, strict)
         except DecodeError as error:
             if "MAX_TEXT" not in error.reason:
                 raise
             raise DecodeError(f"PNG with a text or profile of more than {MAX_TEXT // 2**20} MiB") from error
 
 
-def _read_image(content: bytes, shorter_side: int | None) -> tuple[Image.Image, str]:
+def _read_picture(content: bytes, shorter_side: int | None, strict: bool) -> Picture:
     canvas = _webp_canvas(content)
     with ExitStack() as held:
         if canvas is not None:
             # Pillow's WebP reader takes memory for the whole canvas as soon as it opens a file.
             held.enter_context(DECODING.reserve(_memory(*canvas, 4 + _READER_BYTES["WEBP"])))
         image = _open(content)
-        if shorter_side is not None and image.format in ("JPEG", "MPO"):
+        width, height = image.size
+        is_jpeg = image.format in ("JPEG", "MPO")
+        if shorter_side is not None and is_jpeg:
             # The transform's lower frequencies alone give a half, a quarter or an eighth, in a fraction of the time.
             image.draft(None, (shorter_side, shorter_side))
         factor = 1 if shorter_side is None else max(1, min(image.size) // shorter_side)
         if canvas is None:
             held.enter_context(DECODING.reserve(_memory(*image.size, _bytes_per_pixel(image, factor))))
         try:
-            image.load()
+            pixels = _strict_pixels(image, content) if strict and is_jpeg else None
+            if pixels is None:
+                image.load()
             orientation = _orientation(image)
-            colours, note = to_rgb_strips(image, content, factor=factor)
+            colours, note = to_rgb_strips(pixels or image, content, factor=factor)
         except UnclearPixels as error:
             raise DecodeError(str(error)) from error
-        except MemoryError:
+        except (MemoryError, DecodeError):
             raise
         # Whatever Pillow raises over one file's bytes (OSError, SyntaxError, struct.error ...) is the file's fault.
         except Exception as error:
             raise DecodeError(f"truncated or damaged {image.format} ({_one_line(error)})") from error
+        if orientation in _TURNED:
+            width, height = height, width
         upright = _UPRIGHT.get(orientation)
-        return colours if upright is None else colours.transpose(upright), note
+        return Picture(colours if upright is None else colours.transpose(upright), note, width, height)
+
+
+def _strict_pixels(image: Image.Image, content: bytes) -> Image.Image | None:
+    """The pixels of a JPEG whose header was read, decoded so that no damage passes; None: whole, but left to Pillow."""
+    decode_jpeg = import_module("simplejpeg").decode_jpeg
+    width, height = image.size
+    space = {"RGB": "RGB", "L": "GRAY"}.get(image.mode)
+    try:
+        if space is None:
+            decode_jpeg(content, "CMYK", min_factor=8)
+            return None
+        # The same library at the same scale as Pillow's draft: the smallest that keeps the drafted size.
+        pixels = decode_jpeg(content, space, min_width=width, min_height=height)
+    except ValueError as error:
+        raise DecodeError(f"damaged JPEG ({_one_line(error)}), found by strict decoding") from error
+    if pixels.shape[:2] != (height, width):
+        return None
+    return Image.fromarray(pixels if space == "RGB" else pixels[:, :, 0])
 
 
 def needed_side(preprocessing: Preprocessing) -> int:

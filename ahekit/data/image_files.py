@@ -27,6 +27,7 @@ RAW_SUFFIXES = frozenset(
 )
 """What cameras write before they develop a picture."""
 
+RAW_HINT = "a camera's raw picture, which needs the extra raw: pip install 'ahekit[raw]'"
 HEIF_HINT = "HEIC (HEIF), which needs the extra heif: pip install 'ahekit[heif]'"
 
 _FORMAT_OF = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
@@ -73,6 +74,29 @@ def format_of(head: bytes) -> str:
 def reads_heif() -> bool:
     """Whether the package that decodes HEIF is installed."""
     return find_spec("pillow_heif") is not None
+
+
+def reads_raw() -> bool:
+    """Whether the package that develops cameras' raw pictures is installed."""
+    return find_spec("rawpy") is not None
+
+
+def is_raw(head: bytes, suffix: str) -> bool:
+    """Whether a file is a camera's raw picture: by its beginning where the maker has one of its own, else by suffix.
+
+    Many raw formats begin as TIFF files do, and hold a small preview where a reader of TIFF looks for the picture.
+    """
+    if head[:4] in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0") or head.startswith(b"FUJIFILMCCD-RAW"):
+        return True
+    if (head[:4] == b"II*\0" and head[8:10] == b"CR") or head[4:12] == b"ftypcrx ":
+        return True
+    return suffix in RAW_SUFFIXES and format_of(head) in ("", "TIFF")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's suffix says that it is an image, or a camera's raw picture."""
+    suffix = suffix_of(name)
+    return suffix in _FORMAT_OF or suffix in RAW_SUFFIXES
 
 
 def problem_with(entry: os.DirEntry[str]) -> str | None:

@@ -9,15 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from ahekit.errors import AhekitError, RunError
 from ahekit.notes import EpochRow, History, Manifest, MetricNote, Status, chosen_epoch
-from ahekit.sections import Visualization
 from ahekit.spec import RunSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ahekit.evaluation.predictions import Predictions
 
 
 class MissingRecord(AhekitError):
     """The run holds nothing that a section could be made of (it was interrupted before that point)."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a visualizer saw in a run's network.
+
+    Attributes:
+        title: Of its figure: what it shows, of which layer.
+        notes: What the user should know of it.
+        arrays: The visualizer's own by name, and of the test images it looked at, `pixels`, `image_ids` and `labels`.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +50,8 @@ class RunRecord:
         status: What the trainer noted: why it ended, and `best`, the epoch whose weights were chosen.
         faults: What of the run can't be read, a line each; it is empty here.
         look: What the visualizer of that name, with those parameters, sees in the run's network: in one test image of
-            each class, where it looks at images. The network is loaded when this is called, and an `AhekitError` says
-            what it lacks. None: nobody may look.
+            each class, where it looks at images. Where it wasn't kept of an earlier look, the network is loaded when
+            this is called, and an `AhekitError` says what it lacks. None: nobody may look.
     """
 
     name: str
@@ -48,7 +64,7 @@ class RunRecord:
     data_root: Path | None = None
     status: Status = field(default_factory=Status)
     faults: tuple[str, ...] = ()
-    look: Callable[[str, Mapping[str, Any]], Visualization] | None = None
+    look: Callable[[str, Mapping[str, Any]], Look] | None = None
 
     @classmethod
     def of(

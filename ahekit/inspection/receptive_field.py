@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from ahekit.hooks import Operations
 
 Size = tuple[int, int] | Literal["all"] | None
 """Height and width in pixels, not cut at the image's border; "all": every pixel; None: it can't be told."""
@@ -55,7 +56,7 @@ Field = Axes | Literal["flat", "all", "unknown"]
 """What is known of a tensor; "flat": each element has a field, but they no longer lie side by side."""
 
 
-class ReceptiveFields(TorchDispatchMode):
+class ReceptiveFields(Operations):
     """Follows every tensor computed from an image while it is the active mode.
 
     Normalization is followed as if its statistics were constants, as is usual: otherwise one group norm would make
@@ -71,7 +72,7 @@ class ReceptiveFields(TorchDispatchMode):
     """
 
     def __init__(self, image: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._fields: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._fields[image] = (None, None, Axis(0, 0, 1), Axis(0, 0, 1))
 
@@ -88,16 +89,13 @@ class ReceptiveFields(TorchDispatchMode):
         axes = [] if isinstance(field, str) else [axis for axis in field if axis is not None]
         return (axes[0], axes[1]) if len(axes) == 2 else None
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def after(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Follow what an operation made of tensors that are followed."""
         followed = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf in self._fields]
         fields = [(self._fields[tensor], tuple(tensor.shape)) for tensor in followed]
         for tensor in tree_leaves(result):
             if fields and isinstance(tensor, Tensor):
-                self._fields[tensor] = _after(func, args, fields, tensor)
-        return result
+                self._fields[tensor] = _after(operation, args, fields, tensor)
 
 
 def _after(func: Any, args: Sequence[Any], inputs: Sequence[tuple[Field, tuple[int, ...]]], result: Tensor) -> Field:

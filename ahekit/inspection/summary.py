@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
+from torch.utils.module_tracker import ModuleTracker
 
-from ahekit.hooks import evaluating, observing
+from ahekit.hooks import Operations, evaluating, observing
 from ahekit.inspection.receptive_field import ReceptiveFields, Size
 from ahekit.protocols import BuiltModel
 
@@ -78,14 +79,14 @@ def summarize(built: BuiltModel) -> ModelSummary:
         outputs[path] = _Output(tuple(output.shape[1:]), reshaped, fields.of(output))
 
     modules = dict(module.named_modules())
-    counter = FlopCounterMode(display=False)
+    products = _Products()
     # The one look inside that doesn't come by way of a visualizer, which would have a model in eval mode.
-    with evaluating(module), torch.no_grad(), observing(modules, observe), counter, fields:
+    with evaluating(module), torch.no_grad(), observing(modules, observe), products, fields:
         module(image)
-    products = _multiply_adds(module, modules, counter)
+    multiply_adds = _own(products.multiply_adds, module, modules)
     # In the order in which they work; what took no part comes last.
     paths = [*outputs, *(path for path in modules if path not in outputs)]
-    layers = [_layer(path, modules[path], outputs.get(path), products[path], built.layers) for path in paths]
+    layers = [_layer(path, modules[path], outputs.get(path), multiply_adds[path], built.layers) for path in paths]
     listed = {
         layer.path
         for layer in layers
@@ -96,9 +97,39 @@ def summarize(built: BuiltModel) -> ModelSummary:
         layers=tuple(layer for layer in layers if layer.path in listed),
         unlisted=dict(Counter(layer.kind for layer in others)),
         parameters=_parameters([module]),
-        multiply_adds=counter.get_total_flops() // 2,
+        multiply_adds=products.multiply_adds["Global"],
         stages={name: _parameters(stage) for name, stage in built.stages.items()},
     )
+
+
+class _Products(Operations):
+    """Counts the multiply-adds of matrix products and convolutions, by the formulas of torch's own counter.
+
+    Attributes:
+        multiply_adds: By the names of torch's module tracker, each with those of the modules inside it; "Global": all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiply_adds: Counter[str] = Counter()
+        self._tracker = ModuleTracker()
+
+    def __enter__(self) -> Self:
+        self._tracker.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._tracker.__exit__(*raised)
+
+    def after(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Add what a product or a convolution takes."""
+        formula = flop_registry.get(operation.overloadpacket)
+        if formula is None:
+            return
+        # The registry counts a multiply-add as two operations.
+        for name in self._tracker.parents:
+            self.multiply_adds[name] += formula(*args, **kwargs, out_val=result) // 2
 
 
 @dataclass(frozen=True)
@@ -118,13 +149,11 @@ def _parameters(modules: Iterable[nn.Module]) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def _multiply_adds(module: nn.Module, modules: Mapping[str, nn.Module], counter: FlopCounterMode) -> dict[str, int]:
+def _own(counts: Mapping[str, int], module: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """Each module's own multiply-adds, those of the modules inside it taken away."""
-    counts = counter.get_flop_counts()
     root = type(module).__name__
-    # The counter names modules by their path behind the root's class, and counts a multiply-add as two operations.
-    keys = {path: f"{root}.{path}" if path else root for path in modules}
-    whole = {path: sum(counts.get(key, {}).values()) // 2 for path, key in keys.items()}
+    # The tracker names modules by their path behind the root's class.
+    whole = {path: counts[f"{root}.{path}" if path else root] for path in modules}
     own = dict(whole)
     for path in modules:
         parent = path.rpartition(".")[0]

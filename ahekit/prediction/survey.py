@@ -38,6 +38,9 @@ BUSY_SECONDS = 60.0
 BLOCK = 2_000
 """Photos whose decisions are made again at a time: bounds the memory whatever the survey's size."""
 
+DIGITS = 6
+"""After the point, of confidences and scores."""
+
 Only = Literal["all", "sure", "reviewed"]
 
 _SCHEMA = """
@@ -56,14 +59,14 @@ CREATE TABLE IF NOT EXISTS decisions (
 );
 CREATE INDEX IF NOT EXISTS decisions_by_path ON decisions (path, id);
 """
-_COLUMNS = (
+COLUMNS = (
     *("path", "file", "size", "mtime_ns", "hash", "width", "height", "state", "reason", "class", "confidence"),
     *("runner_up", "runner_up_confidence", "unknown_score", "logits", "embedding", "predicted_at", "decoder"),
 )
-_INSERT = (
-    f"INSERT INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+INSERT = (
+    f"INSERT INTO photos ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     # In place: a photo that is looked at again keeps its id.
-    f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+    f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS[1:])}"
 )
 # The newest decision of a path counts; ids grow with time.
 _ROWS = """
@@ -205,9 +208,20 @@ class Survey:
 
     @classmethod
     def create(
-        cls, folder: Path, model: SurveyModel, *, settings: Settings | None = None, file: Path | None = None
+        cls,
+        folder: Path,
+        model: SurveyModel,
+        *,
+        settings: Settings | None = None,
+        file: Path | None = None,
+        is_shared: bool = True,
+        is_spread: bool = False,
     ) -> Self:
         """A new survey, or the one that is there when it is of the same model.
+
+        Args:
+            is_shared: Other processes may open the file, too.
+            is_spread: So may processes on other machines, which share no memory.
 
         Raises:
             DataError: The folder holds other things, can't be written, or a survey of another model.
@@ -221,15 +235,21 @@ class Survey:
             raise DataError(f"{path.parent}: can't be written ({error.strerror}); choose another with --out") from error
         survey = cls(folder, path, _connect(path, create=True))
         with survey._closed_on_error(), survey.telling():
-            survey._prepare(model, settings or Settings())
+            survey._prepare(model, settings or Settings(), is_shared=is_shared, is_spread=is_spread)
             survey.check_model(model)
         return survey
 
-    def _prepare(self, model: SurveyModel, settings: Settings) -> None:
+    def _prepare(self, model: SurveyModel, settings: Settings, *, is_shared: bool, is_spread: bool) -> None:
         """Make the tables, once: of two processes that start together, one finds what the other made."""
+        if not is_shared:
+            self.database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Persistent: whoever opens the file later gets it too. A file system that can't keep it (a network's) stays
         # with SQLite's own journal, which is as safe and lets readers wait.
-        self.database.execute("PRAGMA journal_mode = WAL")
+        try:
+            self.database.execute(f"PRAGMA journal_mode = {'DELETE' if is_spread else 'WAL'}")
+        except sqlite3.OperationalError:
+            if self.meta("schema_version") is None:
+                raise  # else somebody has it open in the other mode, and it stays in that
         with self.transaction():
             for statement in _SCHEMA.split(";"):
                 self.database.execute(statement)
@@ -241,8 +261,8 @@ class Survey:
                 model_notes=model.notes,
                 roots="[]",
                 made_at=now(),
-                settings=json.dumps(asdict(settings)),
             )
+            self.store_settings(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -271,17 +291,27 @@ class Survey:
         values = json.loads(self.meta("settings") or "{}")
         return Settings(values.get("rule", {}), tuple(values.get("sentences", ())))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no photo."""
+        with self.telling():
+            return self.database.execute("SELECT 1 FROM photos LIMIT 1").fetchone() is None
+
     def check_model(self, model: SurveyModel) -> None:
         """Make sure that the survey is of this model.
 
         Raises:
             DataError: It is of another one.
         """
+        self.check_fingerprint(model.fingerprint, model.name)
+
+    def check_fingerprint(self, fingerprint: str, name: str) -> None:
+        """The same by a model's fingerprint and name."""
         own = self.model
-        if own.fingerprint != model.fingerprint:
+        if own.fingerprint != fingerprint:
             raise DataError(
                 f"{self.folder}: a survey of another model ({own.name}, {own.fingerprint[:12]}; asked for is "
-                f"{model.name}, {model.fingerprint[:12]}); choose another folder with --out, or start over with --fresh"
+                f"{name}, {fingerprint[:12]}); choose another folder with --out, or start over with --fresh"
             )
 
     def facts(self) -> SurveyFacts:
@@ -304,6 +334,10 @@ class Survey:
     def set_meta(self, **values: str) -> None:
         """Set single values."""
         self.database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def store_settings(self, settings: Settings) -> None:
+        """Write by what the photos are decided on."""
+        self.set_meta(settings=json.dumps(asdict(settings)))
 
     # What it says of the photos.
 
@@ -385,7 +419,7 @@ class Survey:
             DataError: They can't be written.
         """
         with self.transaction():
-            self.database.executemany(_INSERT, (_values(record) for record in records))
+            self.database.executemany(INSERT, (_values(record) for record in records))
 
     def add_decision(self, path: str, class_name: str, *, decided_at: str = "") -> None:
         """Write what a person said a photo shows.
@@ -445,21 +479,35 @@ def redecide(survey: Survey, decider: Decider, rule: Rule) -> Acceptance:
             survey.database.executemany(
                 "UPDATE photos SET state = ?, reason = ?, class = ?, confidence = ?, runner_up = ?,"
                 " runner_up_confidence = ?, unknown_score = ? WHERE id = ?",
-                ((*columns, row[0]) for columns, row in zip(decided, block, strict=True)),
+                ((*vars(each).values(), row[0]) for each, row in zip(decided, block, strict=True)),
             )
         settings = Settings(asdict(rule), tuple(acceptance.sentences))
-        survey.set_meta(settings=json.dumps(asdict(settings)))
+        survey.store_settings(settings)
     return acceptance
 
 
-Decided = tuple[PhotoState, str, str, float, str | None, float | None, float | None]
-"""State, reason, class, confidence, runner-up, its confidence, unknown score."""
+@dataclass(frozen=True)
+class Decided:
+    """What was decided on a photo: the columns of that name."""
+
+    state: PhotoState
+    reason: str
+    class_name: str
+    confidence: float
+    runner_up: str
+    runner_up_confidence: float
+    unknown_score: float
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """By the names of `PhotoRecord`."""
+        return vars(self)
 
 
 def decide(
     decider: Decider, acceptance: Acceptance, names: Sequence[str], logits: Sequence[bytes], embeddings: Sequence[bytes]
 ) -> list[Decided]:
-    """The decided columns of photos, from their logits and embeddings as they are stored."""
+    """What is decided on photos, from their logits and embeddings as they are stored."""
     import numpy as np
 
     decisions = decider.decide(
@@ -468,14 +516,15 @@ def decide(
         acceptance,
     )
     return [
-        (
-            str(decisions.state[place]),  # type: ignore[misc]  # one of the four words
-            str(decisions.reason[place]),
-            names[int(decisions.class_index[place])],
-            float(decisions.confidence[place]),
-            names[int(decisions.runner_up_index[place])],
-            float(decisions.runner_up_confidence[place]),
-            float(decisions.unknown_score[place]),
+        Decided(
+            state=str(decisions.state[place]),  # type: ignore[arg-type]  # one of the words
+            reason=str(decisions.reason[place]),
+            class_name=names[int(decisions.class_index[place])],
+            # More digits are rounding of the processor's, which differs with how many photos it is given at a time.
+            confidence=round(float(decisions.confidence[place]), DIGITS),
+            runner_up=names[int(decisions.runner_up_index[place])],
+            runner_up_confidence=round(float(decisions.runner_up_confidence[place]), DIGITS),
+            unknown_score=round(float(decisions.unknown_score[place]), DIGITS),
         )
         for place in range(len(logits))
     ]

@@ -1,4 +1,4 @@
-"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `writers`.
+"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `writers` and so on.
 
 Whatever a plugin needs to say what it is and what it returns can be imported from here.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
+from ahekit.protocols.pretrained import PretrainedModel
 from ahekit.protocols.reporters import (
     BootstrapParams,
     ComparisonReporter,
@@ -44,6 +45,7 @@ __all__ = [
     "PhotoRow",
     "PhotoState",
     "Preprocessing",
+    "PretrainedModel",
     "ReporterPlugin",
     "RunReporter",
     "Section",

@@ -65,7 +65,12 @@ class ReporterPlugin(Protocol):
 
 
 class RunReporter(ReporterPlugin, Protocol):
-    """A reporter that turns a run's record into a section."""
+    """A reporter that turns a run's record into a section.
+
+    One that looks into the network (`record.look`) may name what it asks for by default in an attribute `looks`, pairs
+    of a visualizer's name and its parameters: then it is seen when training ends, and a report needn't load the
+    network.
+    """
 
     def report(self, record: RunRecord, params: Any) -> Section:
         """Compute the section.

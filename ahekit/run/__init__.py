@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ahekit.run.finding import BEST, check_classes, find_checkpoint, find_run, list_runs, runs_root
 from ahekit.run.folder import Run, resume_command
+from ahekit.run.looks import keep_look, kept_look
 from ahekit.run.moved import with_data
 from ahekit.run.removal import check_removable, remove_run
 
@@ -14,6 +15,8 @@ __all__ = [
     "check_removable",
     "find_checkpoint",
     "find_run",
+    "keep_look",
+    "kept_look",
     "list_runs",
     "remove_run",
     "resume_command",

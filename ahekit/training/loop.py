@@ -13,13 +13,14 @@ from ahekit.errors import AhekitError, CheckpointError, RunError, TrainingError
 from ahekit.evaluation.predictions import Predictions
 from ahekit.notes import Status
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.training.checkpoint import DamagedCheckpoint, drop_optimizer
 from ahekit.training.processes import Processes
 from ahekit.training.recorder import Recorder
 from ahekit.training.session import Ending, Session, restore, start
 from ahekit.training.setup import Setup
 from ahekit.training.steps import train_steps
-from ahekit.training.stopping import Clock, StopRequest
+from ahekit.training.stopping import Clock
 
 Row = Mapping[str, Any]
 Warn = Callable[[str], None]

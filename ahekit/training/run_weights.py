@@ -1,30 +1,75 @@
-"""First weights for a network from another run's: all of them where the classes are the same, else all but the head."""
+"""First weights for a network from another's: all of them where the classes are the same, else all but the head."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
 from ahekit.errors import CheckpointError
+from ahekit.model_folder import WEIGHTS, ModelFolder, ModelFolderError, is_model_folder, read_model_folder
 from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit.run import Run, find_checkpoint
 from ahekit.training.checkpoint import AVERAGE, MODEL, read_tensors
 
 
-def load_run_weights(built: BuiltModel, run: Run, class_names: tuple[str, ...]) -> LoadedWeights:
-    """Copy the best weights of a run into a network of the same architecture.
+def load_first_weights(built: BuiltModel, path: Path, class_names: tuple[str, ...]) -> LoadedWeights:
+    """Copy the best weights of a run, or those of a model folder, into a network of the same architecture.
 
     The head's are left as they were built where the classes, or their order, are others.
 
     Args:
+        path: Of the run or the model folder.
         class_names: Of the new run, in the order of its logits.
 
     Raises:
-        RunError: The run has no checkpoint of its best epoch.
+        RunError: There is no run, or none with a checkpoint of its best epoch.
+        ModelFolderError: The model folder isn't whole.
         CheckpointError: The weights can't be read, or are those of another architecture.
     """
-    folder = find_checkpoint(run)
+    if is_model_folder(path):
+        folder = read_model_folder(path)
+        return _load(
+            *(built, read_weights(folder)),
+            same_classes=folder.class_names == class_names,
+            source=f"model folder {folder.name}",
+            path=path,
+            model=folder.notes.component.name,
+        )
+    run = Run.open(path)
+    checkpoint = find_checkpoint(run)
     spec = run.spec
-    stored = read_tensors(folder / (AVERAGE if spec.train.average_decay else MODEL))
+    return _load(
+        *(built, read_tensors(checkpoint / (AVERAGE if spec.train.average_decay else MODEL))),
+        same_classes=run.manifest.class_names == class_names,
+        source=f"run {run.name}, {checkpoint.name}",
+        path=path,
+        model=spec.model.name,
+    )
+
+
+def read_weights(folder: ModelFolder) -> dict[str, Tensor]:
+    """A model folder's weights and buffers by name, the floating-point ones in 32-bit precision.
+
+    Raises:
+        ModelFolderError: They can't be read.
+    """
+    try:
+        tensors = load(folder.read(WEIGHTS))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelFolderError(f"{folder.path / WEIGHTS}: can't be read as safetensors ({error})") from error
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def _load(
+    built: BuiltModel, stored: Mapping[str, Tensor], *, same_classes: bool, source: str, path: Path, model: str
+) -> LoadedWeights:
     own = built.module.state_dict()
-    kept = set() if run.manifest.class_names == class_names else _head_tensors(built)
+    kept = set() if same_classes else _head_tensors(built)
     wanted = {name: tensor for name, tensor in own.items() if name not in kept}
     misfits = [
         f"{name} is missing" if name not in stored else f"{name} is {tuple(stored[name].shape)}, not {tuple(own.shape)}"
@@ -33,13 +78,13 @@ def load_run_weights(built: BuiltModel, run: Run, class_names: tuple[str, ...]) 
     ]
     if misfits:
         raise CheckpointError(
-            f"{run.path}: weights of another architecture ({spec.model.name}): {len(misfits)} of {len(wanted)} tensors "
-            f"don't fit, {misfits[0]} first; build the same network with --model {spec.model.name} and its parameters"
+            f"{path}: weights of another architecture ({model}): {len(misfits)} of {len(wanted)} tensors "
+            f"don't fit, {misfits[0]} first; build the same network with --model {model} and its parameters"
         )
     for name, tensor in wanted.items():
         tensor.copy_(stored[name])
     return LoadedWeights(
-        source=f"run {run.name}, {folder.name}",
+        source=source,
         loaded=len(wanted),
         missing=tuple(sorted(kept)),
         unexpected=tuple(sorted(stored.keys() - own.keys())),

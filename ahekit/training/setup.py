@@ -35,7 +35,7 @@ from ahekit.training.freezing import Freezing, ever_trained, plan_freezing
 from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
-from ahekit.training.run_weights import load_run_weights
+from ahekit.training.run_weights import load_first_weights
 from ahekit.validation import differences
 from ahekit.wording import counted
 
@@ -271,7 +271,7 @@ def prepare_again(
 def _first_weights(built: BuiltModel, spec: RunSpec, class_names: tuple[str, ...]) -> LoadedWeights | None:
     """Load what the spec says that the network starts from; None: from random weights."""
     if spec.transfer.start_from is not None:
-        return load_run_weights(built, Run.open(Path(spec.transfer.start_from)), class_names)
+        return load_first_weights(built, Path(spec.transfer.start_from), class_names)
     return built.pretrained() if built.pretrained else None
 
 

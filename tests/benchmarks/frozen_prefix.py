@@ -26,13 +26,13 @@ import torch.nn.functional as F
 
 from ahekit.data.batches import Window
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.spec import RunSpec
 from ahekit.training.loop import fit
 from ahekit.training.processes import Processes
 from ahekit.training.session import Session, start
 from ahekit.training.setup import Setup, prepare
 from ahekit.training.steps import train_steps
-from ahekit.training.stopping import StopRequest
 
 
 class Clock:

@@ -40,6 +40,7 @@ class Weather:
 
 
 MEAGRE = ("--skip", "leaks", "--skip", "inside")  # what a run without images or checkpoints can't have
+MEAGRE_FOLDER = Path("report") / "without-leaks-inside"
 
 
 def write_run(root: Path, *, epochs: int = 5, finished: bool = True, kind: str = "folder") -> Run:
@@ -89,15 +90,16 @@ def test_newest_run_is_shown_and_written_and_the_last_line_is_the_path(cli: Cli,
     assert "Loss, accuracy and macro averages" in outcome.out
     assert "Final metrics; " in outcome.out
     assert "FINAL METRICS" not in outcome.out
-    assert outcome.out.splitlines()[-1] == f"report: {newest.path / 'report' / 'report.html'}"
+    assert outcome.out.splitlines()[-1] == f"report: {newest.path / MEAGRE_FOLDER / 'report.html'}"
     assert max(map(len, outcome.out.split("\nfigures: ")[0].splitlines())) <= 80
     assert_all_written(newest)
 
 
 def assert_all_written(run: Run) -> None:
-    assert sorted(file.name for file in (run.path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
+    folder = run.path / MEAGRE_FOLDER
+    assert sorted(file.name for file in folder.iterdir()) == ["figures", "report.html", "report.json", "report.md"]
     pictures = ["accuracy", "f1", "loss", "precision", "recall"]
-    assert sorted(file.name for file in (run.path / "figures").iterdir()) == [
+    assert sorted(file.name for file in (folder / "figures").iterdir()) == [
         "calibration-reliability.svg",
         "calibration-risk_coverage.svg",
         "classes-scores.svg",
@@ -105,9 +107,9 @@ def assert_all_written(run: Run) -> None:
         *(f"curves-{name}.svg" for name in pictures),
         "metrics-headline.svg",
     ]
-    for line in (run.path / "report" / "report.md").read_text().splitlines():
+    for line in (folder / "report.md").read_text().splitlines():
         if line.startswith("!["):
-            assert (run.path / "report" / line.rpartition("](")[2].removesuffix(")")).is_file()
+            assert (folder / line.rpartition("](")[2].removesuffix(")")).is_file()
 
 
 def test_reporting_again_gives_the_same_report(cli: Cli, runs: Path) -> None:
@@ -240,7 +242,7 @@ def test_interrupted_run_is_reported_as_far_as_it_got(cli: Cli, runs: Path) -> N
             for name in ("calibration", "classes", "confusion", "intervals", "mistakes")
         ),
     ]
-    assert "no predictions on test are stored" in (run.path / "report" / "report.json").read_text()
+    assert "no predictions on test are stored" in (run.path / MEAGRE_FOLDER / "report.json").read_text()
 
 
 def damage_history(run: Run) -> None:
@@ -310,7 +312,7 @@ def test_damaged_run_is_reported_with_what_is_missing(
     for line in warnings:
         assert f"warning: {line}" in outcome.err
     assert len(outcome.err.splitlines()) == len(warnings)
-    assert (run.path / "report" / "report.json").is_file()
+    assert (run.path / MEAGRE_FOLDER / "report.json").is_file()
 
 
 def test_torn_test_predictions_leave_validation_to_judge(cli: Cli, runs: Path) -> None:
@@ -358,7 +360,7 @@ def test_quiet_report_writes_and_says_nothing(cli: Cli, runs: Path) -> None:
     outcome = cli("report", run.path, "--quiet", "--format", "json,console", *MEAGRE)
 
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-    assert (run.path / "report" / "report.json").is_file()
+    assert (run.path / MEAGRE_FOLDER / "report.json").is_file()
 
 
 def test_report_through_the_executable(executable: Cli, tmp_path: Path) -> None:

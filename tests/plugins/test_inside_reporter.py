@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ahekit.errors import RunError
-from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.record import Look, MissingRecord, RunRecord
 from ahekit.registry import REPORTERS
 from ahekit.reporting.style import DARK, render_figure
-from ahekit.sections import Figure, Section, Visualization
+from ahekit.sections import Section
 from ahekit.spec import RunSpec
 from ahekit.validation import validate
 from ahekit_plugins.reporters.inside.reporter import beside, half_share
@@ -23,7 +23,7 @@ NAMES = ["altar", "dome_inner", "vault"]
 asked: list[tuple[str, Mapping[str, Any]]] = []
 
 
-def look(name: str, params: Mapping[str, Any]) -> Visualization:
+def look(name: str, params: Mapping[str, Any]) -> Look:
     """Two images, the second of which is misclassified; the first one's map is a quarter of the image, even."""
     asked.append((name, params))
     maps = np.zeros((2, 8, 8), dtype=np.float32)
@@ -35,13 +35,11 @@ def look(name: str, params: Mapping[str, Any]) -> Visualization:
         "image_ids": np.array(["test/altar/1.jpg", "test/vault/2.jpg"]),
         "pixels": np.full((2, 8, 8, 3), 100, dtype=np.uint8),
     }
-    figure = Figure(
-        "conv5", "Grad-CAM of conv5: each image's score of its predicted class, 2 images", "", lambda figure: None
-    )
-    return Visualization(arrays, (figure,), ("1 of 2 maps are zero everywhere",))
+    title = "Grad-CAM of conv5: each image's score of its predicted class, 2 images"
+    return Look(title, ("1 of 2 maps are zero everywhere",), arrays)
 
 
-def lack(name: str, params: Mapping[str, Any]) -> Visualization:
+def lack(name: str, params: Mapping[str, Any]) -> Look:
     raise RunError("run-1 has no checkpoint yet")
 
 

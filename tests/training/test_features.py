@@ -23,6 +23,7 @@ from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.spec import AugmentSpec
 from ahekit.training import features as features_module
 from ahekit.training.features import open_features
@@ -32,7 +33,6 @@ from ahekit.training.processes import Processes
 from ahekit.training.session import Session, start
 from ahekit.training.setup import Setup
 from ahekit.training.steps import train_steps
-from ahekit.training.stopping import StopRequest
 
 Make = Callable[..., Setup]
 

@@ -14,12 +14,12 @@ from ahekit.errors import SpecError, UnknownNameError, UsageError
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.spec import OptimSpec, RunSpec, TransferSpec, resolve_spec
 from ahekit.training.freezing import Freezer, freezing_table, learning_rates, plan_freezing, recalibrate
 from ahekit.training.loop import fit
 from ahekit.training.optim import rated_groups
 from ahekit.training.setup import Setup
-from ahekit.training.stopping import StopRequest
 
 NAMES = ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
 MakeSetup = Callable[..., Setup]

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from ahekit.errors import AhekitError, CheckpointError, RunError, TrainingError
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.training import checkpoint, loop
 from ahekit.training.loop import fit
 from ahekit.training.setup import Setup
-from ahekit.training.stopping import StopRequest
 
 MakeSetup = Callable[..., Setup]
 NewRun = Callable[[Setup], Run]

@@ -16,10 +16,10 @@ from ahekit.evaluation.predictions import Predictions
 from ahekit.protocols import Metric
 from ahekit.registry import REPORTERS
 from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.training.loop import fit
 from ahekit.training.metrics import Metrics, Offer, offered_metrics
 from ahekit.training.setup import Setup
-from ahekit.training.stopping import StopRequest
 
 MakeSetup = Callable[..., Setup]
 NewRun = Callable[[Setup], Run]

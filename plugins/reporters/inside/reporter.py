@@ -13,9 +13,9 @@ from ahekit import protocols
 from ahekit.data.classes import display_name
 from ahekit.errors import AhekitError
 from ahekit.evaluation.predictions import softmax
-from ahekit.evaluation.record import MissingRecord, RunRecord
+from ahekit.evaluation.record import Look, MissingRecord, RunRecord
 from ahekit.figures.thumbnails import Thumbnail, pictures, small, true_and_predicted
-from ahekit.sections import Section, Visualization
+from ahekit.sections import Section
 from ahekit.wording import counted
 
 from .kept import Part, class_images, unit_selectivity
@@ -23,12 +23,15 @@ from .kept import Part, class_images, unit_selectivity
 _GAP = 4  # pixels between a picture and its map
 _OVERLAY = 0.55  # weight of the map's colours over the gray picture
 _COLOURS = "viridis"
+_OF_TRUE_CLASS = {"target": "true"}
 
 
 class Inside:
     """A class activation map for each class, and the class images and units that `ahekit viz` left in the run."""
 
     order = 70
+    looks = (("gradcam", _OF_TRUE_CLASS),)
+    """What the defaults ask of the network: looked at when training ends, so that a report needn't load it."""
 
     class Params(protocols.Params):
         """Parameters of `Inside`."""
@@ -61,12 +64,12 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
     if record.look is None:
         return Part("No class activation maps: the network can't be looked into from here.")
     try:
-        view = record.look(method, {"target": "true"})
+        view = record.look(method, _OF_TRUE_CLASS)
     except AhekitError as error:
         return Part(f"No class activation maps: {error}.")
     names = [display_name(name) for name in record.manifest.class_names]
     arrays = view.arrays
-    what = view.figures[0].title.partition(":")[0]
+    what = view.title.partition(":")[0]
     labels = arrays["labels"]
     probabilities = softmax(arrays["logits"].astype(np.float64))
     predicted = probabilities.argmax(axis=1)
@@ -95,7 +98,7 @@ def _activation_maps(record: RunRecord, method: str) -> Part:
     return Part(_reading(view, correct, shares, what), (figure,), (), values)
 
 
-def _reading(view: Visualization, correct: int, shares: list[float | None], what: str) -> str:
+def _reading(view: Look, correct: int, shares: list[float | None], what: str) -> str:
     measured = [share for share in shares if share is not None]
     sentences = [
         f"{correct} of {counted(len(shares), 'example image')}, one of each class drawn by lot, are predicted "
