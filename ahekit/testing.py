@@ -1,6 +1,6 @@
 """Checks that a plugin's author calls in the own tests, and the small network, pictures and run that they work on.
 
-    from ahekit.testing import check_model, check_reporter, check_visualizer
+    from ahekit.testing import check_model, check_reporter, check_visualizer, check_writer
 
     def test_my_network_is_a_model() -> None:
         check_model(MyNet, params={"width": 8})
@@ -12,11 +12,13 @@ says so in a sentence; what the plugin itself raises passes with its traceback.
 from __future__ import annotations
 
 import copy
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,8 @@ from ahekit.faults import section_faults, visualization_faults
 from ahekit.models import check_built
 from ahekit.notes import History, Manifest, Status
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, SplitImages, VisualizerInput, describe
-from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, Registry
+from ahekit.protocols import BuiltModel, PhotoRow, SplitImages, SurveyFacts, VisualizerInput, describe
+from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, WRITERS, Registry
 from ahekit.reporting.style import render_figure
 from ahekit.sections import Figure, Section, Visualization
 from ahekit.spec import RunSpec
@@ -60,7 +62,7 @@ class Broken(AssertionError):
 
 
 class Boom(Exception):
-    """What a `Failing` network raises."""
+    """What a `Failing` network raises, and rows that break off."""
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -509,6 +511,84 @@ def _predictions(split: str, seed: int) -> Predictions:
     logits = (noise + 2.0 * np.eye(len(CLASSES))[labels]).astype(np.float32)
     ids = tuple(f"{split}/{CLASSES[label]}/{number:02d}.png" for number, label in enumerate(labels.tolist()))
     return Predictions(ids, labels, logits, CLASSES)
+
+
+# --- writers ----------------------------------------------------------------------------------------------------------
+
+
+def check_writer(plugin: Any, *, params: Mapping[str, Any] | None = None) -> dict[str, bytes]:
+    """Ask a writer for all that its protocol promises, on photos of every state and with names of every kind.
+
+    Args:
+        plugin: The class, or an instance.
+        params: Values of its parameters. One that names a file to write is best left at its default.
+
+    Returns:
+        What it wrote for `small_rows`, by path relative to the folder that holds `photos/` and `survey/`.
+
+    Raises:
+        Broken: What is wrong.
+        SpecError: `params` are.
+    """
+    plugin = _check_plugin(WRITERS, plugin)
+    values = validate(plugin.Params, params or {})
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        rows = small_rows(folder)
+        facts = SurveyFacts(folder / "survey", CLASSES, "small 1", "ab" * 32, "2026-05-01T10:00:00+00:00")
+        facts.folder.mkdir()
+        before = _files_in(folder)
+        told = plugin.write(iter(rows), facts, values)
+        is_line = isinstance(told, str) and bool(told.strip()) and "\n" not in told
+        _require(is_line, f"write() has to return a line that says what was written; it returned {told!r}")
+        written = _files_in(folder)
+        changed = [name for name, content in before.items() if written.get(name) != content]
+        _require(not changed, f"photos have to stay as they are; changed or gone: {', '.join(changed)}")
+        plugin.write(iter(rows), facts, values)
+        _require(_files_in(folder) == written, "a second time has to change nothing: the same rows give the same files")
+
+        def breaking_off() -> Iterator[PhotoRow]:
+            yield from rows[:2]
+            raise Boom
+
+        try:
+            plugin.write(breaking_off(), facts, values)
+        except Boom:
+            pass
+        else:
+            raise Broken("what the rows raise has to pass: the user would take a part of the survey for all of it")
+        _require(
+            _files_in(folder) == written,
+            "rows that break off have to leave every file whole; write to a draft (ahekit.files.atomic_file)",
+        )
+        plugin.write(iter(()), facts, values)
+    return {name: content for name, content in written.items() if name not in before}
+
+
+def small_rows(folder: Path) -> list[PhotoRow]:
+    """Eight photos of a few bytes below a folder: sure, to be looked at, unknown, unreadable and decided on."""
+    known = PhotoRow("", Path(), "sure", "altar", 0.97, "vault", 0.02)
+    names = ("plain.jpg", "with space.jpg", '"quotes" & <tags>.jpg', "line\nbreak.jpg", os.fsdecode(b"caf\xe9.jpg"))
+    names = (*names, "-rf.jpg", "=1+1.jpg", "deep/er/\u00e9.jpg")
+    rows = [
+        known,
+        replace(known, state="review", confidence=0.5, reason="confidence below 0.90"),
+        replace(known, state="unknown", reason="like none of the classes"),
+        PhotoRow("", Path(), "unreadable", reason="not an image"),
+        replace(known, state="review", decision="vault", decided_at="2026-05-02T10:00:00+00:00"),
+        replace(known, decision="", decided_at="2026-05-02T10:00:00+00:00"),
+        replace(known, class_name="dome_inner", runner_up=None, runner_up_confidence=None),
+        known,
+    ]
+    rows = [replace(row, path=name, file=folder / "photos" / name) for name, row in zip(names, rows, strict=True)]
+    for row in rows:
+        row.file.parent.mkdir(parents=True, exist_ok=True)
+        row.file.write_bytes(b"a photo")
+    return rows
+
+
+def _files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 # --- what all kinds have ----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting training",
     "prediction": "errors files preprocessing sections notes spec validation hooks compute protocols models evaluation "
-    "data data.classes data.random figures signals wording",
+    "registry data data.classes data.random figures inspection signals wording",
     "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes catalog "
     "evaluation run prediction trained wording",
     "opening": "errors compute spec model_folder registry run prediction export training trained",
@@ -71,9 +71,9 @@ MAY_IMPORT = {
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
-    "ahekit_plugins": "errors preprocessing sections protocols hooks spec notes validation compute data data.classes "
-    "data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
-    "inspection.synthesis wording",
+    "ahekit_plugins": "errors files preprocessing sections protocols hooks spec notes validation compute data "
+    "data.classes data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
+    "inspection.synthesis prediction wording",
 }
 
 # Modules that load on every start of the command line.
@@ -105,10 +105,12 @@ LIGHT_MODULES = {
     "ahekit.evaluation.record",
     "ahekit.evaluation.facts",
     "ahekit.evaluation.stored",
+    "ahekit.prediction.listing",
     "ahekit.prediction.survey",
     "ahekit.prediction.sort_acts",
     "ahekit.prediction.sort_journal",
     "ahekit.prediction.sorting",
+    "ahekit.prediction.writing",
 }
 MAY_LOAD_AT_ONCE = {"filelock", "lazy_loader", "pydantic", "pydantic_core", "rich", "typer", "yaml"}
 

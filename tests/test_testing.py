@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, Metric, NoParams, Params
+from ahekit.protocols import BuiltModel, Metric, NoParams, Params, SurveyFacts
 from ahekit.registry import MODELS, REPORTERS
 from ahekit.sections import Figure, Section, Table, Visualization
 from ahekit.testing import (
@@ -23,6 +24,7 @@ from ahekit.testing import (
     check_model,
     check_reporter,
     check_visualizer,
+    check_writer,
     no_trace,
     small_input,
     small_module,
@@ -297,6 +299,67 @@ def test_a_reporter_that_keeps_it_returns_its_sections() -> None:
     (section,) = check_reporter(Report)
     assert section.reading == "There are 60 test images."
     assert small_record().epochs[-1].epoch == 3
+
+
+class Lines:
+    """Writes names."""
+
+    Params = NoParams
+
+    def write(self, rows: Any, facts: SurveyFacts, params: Any) -> Any:
+        text = "\n".join(ascii(row.path) for row in rows)
+        (facts.folder / "names.txt").write_text(text)
+        return "names in names.txt"
+
+
+def two_lines(self: Any, rows: Any, facts: SurveyFacts, params: Any) -> str:
+    return "\n".join(row.state for row in rows)
+
+
+def into_a_photo(self: Any, rows: Any, facts: SurveyFacts, params: Any) -> str:
+    for row in rows:
+        row.file.write_text("tagged")
+    return "tagged"
+
+
+def adding(self: Any, rows: Any, facts: SurveyFacts, params: Any) -> str:
+    with (facts.folder / "log").open("a") as log:
+        log.writelines(row.state for row in rows)
+    return "a log"
+
+
+def swallowing(self: Any, rows: Any, facts: SurveyFacts, params: Any) -> str:
+    with suppress(Exception):
+        list(rows)
+    return "done"
+
+
+def line_by_line(self: Any, rows: Any, facts: SurveyFacts, params: Any) -> str:
+    with (facts.folder / "list").open("w") as file:
+        for row in rows:
+            file.write(row.state)
+    return "a list"
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda *_: None, "has to return a line that says what was written; it returned None"),
+        (two_lines, "has to return a line"),
+        (into_a_photo, "photos have to stay as they are; changed or gone: photos/"),
+        (adding, "a second time has to change nothing"),
+        (swallowing, "what the rows raise has to pass"),
+        (line_by_line, "rows that break off have to leave every file whole"),
+    ],
+)
+def test_a_writer_that_breaks_its_protocol_is_told_what_is_asked_for(write: Any, message: str) -> None:
+    with pytest.raises(Broken, match=message):
+        check_writer(plugin_of(Lines, write=write))
+
+
+def test_a_writer_that_keeps_it_returns_its_files() -> None:
+    ((name, content),) = check_writer(Lines).items()
+    assert (name, content.count(b"\n")) == ("survey/names.txt", 7)
 
 
 def test_no_trace_looks_after_an_exception_too() -> None:

@@ -78,7 +78,9 @@ class PluginCommand(TyperCommand):
         named = ctx.meta.get(_META)
         if named is None:
             super().format_help(ctx, formatter)
-            note = f"`{ctx.command_path} NAME --help` shows the options of one."
+            (naming,) = [each for each in self.params if each.name == self.named_by]
+            name = f"{naming.opts[0]} NAME" if naming.param_type_name == "option" else "NAME"
+            note = f"`{ctx.command_path} {name} --help` shows the options of one."
             console.show_table(plugin_table(self.registry, note))
             return
         page = copy(self)

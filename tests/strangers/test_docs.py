@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ahekit.prediction.survey import PhotoRecord, Survey, SurveyModel
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,9 +58,14 @@ def train(cli: Cli, *args: str | Path) -> Any:
 def test_the_guide_s_package_is_trained_looked_into_and_reported(
     package: dict[str, str], cli: Cli, pictures: Path, tmp_path: Path
 ) -> None:
-    assert len(package) == 3
+    assert len(package) == 4
     listed = {(row["kind"], row["name"]): row for row in json.loads(cli("plugins", "--check", "--json").out)}
-    for kind, name in (("model", "small-net"), ("visualizer", "score-cam"), ("reporter", "second-guess")):
+    for kind, name in (
+        ("model", "small-net"),
+        ("visualizer", "score-cam"),
+        ("reporter", "second-guess"),
+        ("writer", "captions"),
+    ):
         assert (listed[kind, name]["provider"], listed[kind, name]["state"]) == ("survey-tools 1.0", "ok")
     runs = tmp_path / "runs"
     done = train(
@@ -89,12 +96,20 @@ def test_the_guide_s_package_is_trained_looked_into_and_reported(
     assert "one of the first 2 for" in " ".join(done.out.split())
 
 
+def test_the_guide_s_writer_writes_a_survey(package: dict[str, str], cli: Cli, tmp_path: Path) -> None:
+    with Survey.create(tmp_path / "survey", SurveyModel("small 1", "ab" * 32, ("altar",))) as survey:
+        survey.record([PhotoRecord("a.jpg", tmp_path / "a.jpg", state="review", class_name="altar")])
+    done = cli("write", tmp_path / "survey", "--as", "captions", "--doubt", "maybe")
+    assert (done.code, done.out) == (0, f"captions: 1 captions in {tmp_path}/survey/captions.txt\n")
+    assert (tmp_path / "survey" / "captions.txt").read_text() == "'a.jpg': maybe altar\n"
+
+
 def test_the_guide_s_tests_pass(package: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "test_survey_tools.py"
     file.write_text(FILES["test_survey_tools.py"], encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
-    assert (done.returncode, "3 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, "4 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_the_guide_s_score_cam_is_the_one_whose_maps_are_tested_by_hand() -> None:
