@@ -44,7 +44,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help="Classify pictures of built heritage, and see why. Start: ahekit predict FOLDER")
 def root(
     plugin: Annotated[
         list[Path] | None,
@@ -59,7 +59,7 @@ def root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Classify pictures of built heritage, and see why. Start: ahekit predict FOLDER"""
+    """Take what stands before the command."""
 
 
 for panel, names in PANELS.items():
