@@ -15,7 +15,7 @@ from ahekit import __version__, console
 from ahekit.cli.groups import RootGroup
 
 PANELS = {
-    "Use it on photos": ("predict", "sort", "write", "survey", "export"),
+    "Use it on photos": ("predict", "sort", "write", "survey", "match", "export"),
     "Train a network": ("train", "finetune", "resume"),
     "Look inside": ("viz", "model"),
     "Say how good it is": ("report", "prove"),
