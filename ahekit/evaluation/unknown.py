@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -75,10 +76,10 @@ class Neighbours:
         remainders = np.maximum((centred**2).sum(axis=1) - (places**2).sum(axis=1), 0)
         return cls(mean, axes, codes, low, step, remainders.astype(np.float16).astype(np.float32), labels)
 
-    @property
+    @cached_property
     def places(self) -> Floats32:
         """The training images' components, `(N, K)`."""
-        return self.low + self.codes * self.step
+        return np.asarray(self.low + self.codes * self.step, dtype=np.float32)
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
         """To the fifth nearest training image, `(M,)`: the higher, the stranger.
