@@ -319,6 +319,9 @@ def write_model_folder(to: Path, notes: Mapping[str, Any], files: Mapping[str, b
     Raises:
         ModelFolderError: Something else is there, or the folder can't be written.
     """
+    old = to.with_name(f".{to.name}.replaced")
+    made = to.with_name(f".{to.name}.made")
+    _mend(to, old, made)
     check_place(to, overwrite=overwrite)
     plain = {name: value for name, value in notes["deciding"].items() if not isinstance(value, Mapping)}
     images = {name: value for name, value in notes["deciding"].items() if isinstance(value, Mapping)}
@@ -327,23 +330,33 @@ def write_model_folder(to: Path, notes: Mapping[str, Any], files: Mapping[str, b
     text = to_yaml(validate(ModelNotes, {**notes, "deciding": plain, "files": hashes}))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        old = None
-        if to.is_dir() and any(to.iterdir()):
-            # What is there stays whole until the new one is.
-            old = to.with_name(f".{to.name}.replaced")
-        with atomic_folder(to if old is None else to.with_name(f".{to.name}.made")) as draft:
+        # What is there stays whole until the new one is.
+        replaces = to.is_dir() and any(to.iterdir())
+        with atomic_folder(made if replaces else to) as draft:
             for name, content in files.items():
                 (draft / name).write_bytes(content)
             (draft / NOTES).write_text(text, encoding="utf-8")
-        if old is not None:
+        if replaces:
             to.rename(old)
-            to.with_name(f".{to.name}.made").rename(to)
+            made.rename(to)
             remove_folder(old, last=NOTES)
             remove_leftovers(old)
     except OSError as error:
         raise ModelFolderError(
             f"{to}: can't be written ({error.strerror or error}); choose another with --to"
         ) from error
+
+
+def _mend(to: Path, old: Path, made: Path) -> None:
+    """Put right what a process left that died between giving a new folder its name and removing the old one."""
+    try:
+        if is_model_folder(old) and not os.path.lexists(to):
+            old.rename(to)
+        for left in (old, made):
+            if is_model_folder(left) and not left.is_symlink():
+                remove_folder(left, last=NOTES)
+    except OSError as error:
+        raise ModelFolderError(f"{to.parent}: can't be written ({error.strerror or error})") from error
 
 
 def check_place(to: Path, *, overwrite: bool) -> None:

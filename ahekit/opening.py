@@ -45,6 +45,7 @@ def open_predictor(
     root: Path,
     device: str = "auto",
     engine: Engine = "auto",
+    threads: int | None = None,
     tell: Tell = lambda line: None,
 ) -> Predictor:
     """The network that a name stands for, ready for photos.
@@ -57,6 +58,8 @@ def open_predictor(
         root: Where runs live.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         engine: What computes; "auto": the faster one of those that the folder has and that are installed.
+        threads: That a call of the predictor computes with on the processor; several calls may run at a time. None: as
+            many as there are cores.
         tell: Called with a line of what takes long.
 
     Raises:
@@ -68,8 +71,9 @@ def open_predictor(
         file = Path(model)
         if engine == "torch":
             raise UsageError(f"{file}: torch doesn't run ONNX files; name the folder that it lies in")
-        return open_folder(_folder_of(file), device=device, engine="onnxruntime")
-    return open_folder(find_model(model, root=root, device=device, tell=tell), device=device, engine=engine)
+        return open_folder(_folder_of(file), device=device, engine="onnxruntime", threads=threads)
+    folder = find_model(model, root=root, device=device, tell=tell)
+    return open_folder(folder, device=device, engine=engine, threads=threads)
 
 
 def find_model(
@@ -127,15 +131,17 @@ def folder_of_run(run: Run, *, device: str = "auto", tell: Tell = lambda line: N
     return export_run(run, folder, overwrite=True, device=device, tell=tell)
 
 
-def open_folder(folder: ModelFolder, *, device: str = "auto", engine: Engine = "auto") -> Predictor:
-    """A model folder's network, ready for photos."""
+def open_folder(
+    folder: ModelFolder, *, device: str = "auto", engine: Engine = "auto", threads: int | None = None
+) -> Predictor:
+    """A model folder's network, ready for photos; see `open_predictor`."""
     chosen = engine
     if engine == "onnxruntime" and not folder.has(ONNX):
         raise UsageError(f"{folder.path}: holds no {ONNX}; `ahekit export RUN --onnx` makes one")
     if engine == "auto":
         ready = folder.has(ONNX) and find_spec("onnxruntime") is not None and device in ("auto", "cpu")
         chosen = "onnxruntime" if ready and not _has_accelerator(device) else "torch"
-    run, words = _onnx_engine(folder) if chosen == "onnxruntime" else _torch_engine(folder, device)
+    run, words = _onnx_engine(folder, threads) if chosen == "onnxruntime" else _torch_engine(folder, device, threads)
     return Predictor(
         class_names=folder.class_names,
         preprocessing=folder.preprocessing,
@@ -204,13 +210,17 @@ def _folder_of(file: Path) -> ModelFolder:
     return folder
 
 
-def _torch_engine(folder: ModelFolder, device: str) -> tuple[Callable[[NDArray[np.uint8]], Outputs], str]:
+def _torch_engine(
+    folder: ModelFolder, device: str, threads: int | None
+) -> tuple[Callable[[NDArray[np.uint8]], Outputs], str]:
     import torch
 
     from ahekit.compute import open_compute, resolve_runtime
     from ahekit.spec import RuntimeSpec
 
-    compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
+    compute = open_compute(
+        resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32", "threads": threads}))
+    )
     if folder.has(NETWORK):
         from ahekit.prediction.network import Network
         from ahekit.training.run_weights import read_weights
@@ -254,13 +264,15 @@ def torch_runner(
     return run
 
 
-def _onnx_engine(folder: ModelFolder) -> tuple[Callable[[NDArray[np.uint8]], Outputs], str]:
+def _onnx_engine(folder: ModelFolder, threads: int | None) -> tuple[Callable[[NDArray[np.uint8]], Outputs], str]:
     if find_spec("onnxruntime") is None:
         raise UsageError("onnxruntime isn't installed; pip install 'ahekit[onnx]' brings it")
     import onnxruntime
 
     try:
-        session = onnxruntime.InferenceSession(folder.read(ONNX), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        session = onnxruntime.InferenceSession(folder.read(ONNX), options, providers=["CPUExecutionProvider"])
     except AhekitError:
         raise
     except Exception as error:  # onnxruntime's own exceptions have no common class

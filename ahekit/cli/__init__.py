@@ -17,7 +17,8 @@ from ahekit.cli.groups import RootGroup
 PANELS = {
     "Train a network": ("train", "finetune", "resume"),
     "See how good it is, and why": ("report", "viz"),
-    "Use it on photos": ("sort", "write", "export"),
+    "Use it on photos": ("predict", "sort", "write", "survey", "export"),
+    "Learn the ideas": ("explain",),
     "Look after data, runs and parts": ("data", "runs", "model", "plugins", "prove"),
 }
 """The help page's panels, by what a person wants to do.

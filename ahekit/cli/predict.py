@@ -19,10 +19,11 @@ from ahekit.errors import UsageError
 from ahekit.prediction.survey import DEFAULT_FOLDER, Survey, SurveyModel
 
 if TYPE_CHECKING:
-    from ahekit.opening import Predictor
     from ahekit.prediction.engine import Outcome
+    from ahekit.prediction.predictor import Predictor
     from ahekit.prediction.shards import Shard
     from ahekit.prediction.surveying import Work
+    from ahekit.signals import StopRequest
 
 NOTES = 5
 """Single photos that are told of; the others are counted."""
@@ -156,7 +157,7 @@ def predict(
     from ahekit.run import runs_root
     from ahekit.signals import stop_on_signals
 
-    predictor = open_predictor(model, root=runs_root(runs), device=_device(device), tell=console.say)
+    predictor = open_predictor(model, root=runs_root(runs), device=_device(device), threads=1, tell=console.say)
     described = SurveyModel(
         predictor.name, predictor.fingerprint, tuple(predictor.class_names), predictor.deciding_text, model or ""
     )
@@ -183,12 +184,12 @@ def predict(
             console.say("another process is working on this survey; this one starts at the other end")
         with stop_on_signals() as stop:
             outcome = _look(own, work, predictor, acceptance, workers=workers, stop=stop, is_first=is_first)
-        _tell(outcome, work)
-        if outcome.stopped:
+            _tell(outcome, work)
+            if explain and not stop.asked:
+                _explain(own, model, runs, _device(device), stop)
+        if stop.asked and (outcome.stopped or explain):
             console.error("stopped; what is done is kept. Go on with the same command:", f"  {_same_command()}")
             raise typer.Exit(128 + (stop.signal or signal.SIGINT))
-        if explain:
-            _explain(survey if part is None else own, model, runs, device)
     if part is not None:
         _finish_part(out, part, outcome, json=json)
         return
@@ -239,7 +240,14 @@ def _device(asked: str | None) -> str:
 
 
 def _look(
-    survey: Survey, work: Work, predictor: Predictor, acceptance: Any, *, workers: int | None, stop: Any, is_first: bool
+    survey: Survey,
+    work: Work,
+    predictor: Predictor,
+    acceptance: Any,
+    *,
+    workers: int | None,
+    stop: StopRequest,
+    is_first: bool,
 ) -> Outcome:
     from ahekit.prediction.engine import look_at
     from ahekit.prediction.surveying import later_half
@@ -272,14 +280,27 @@ def _tell(outcome: Outcome, work: Work) -> None:
         console.warn(f"{len(work.gone):,d} photos of the survey are gone from their folder and stay listed: {shown}")
 
 
-def _explain(survey: Survey, model: str | None, runs: Path | None, device: str | None) -> None:
+def _explain(survey: Survey, model: str | None, runs: Path | None, device: str, stop: StopRequest) -> None:
+    from ahekit.opening import find_model
     from ahekit.prediction.explaining import explain_photos, unexplained
     from ahekit.run import runs_root
+    from ahekit.trained import load_trained_folder
 
     rows = unexplained(survey)
+    trained = load_trained_folder(find_model(model, root=runs_root(runs), device=device), device=device)
     with console.progress("explained", len(rows), unit="photos") as advance:
-        problems = explain_photos(survey, rows, model, root=runs_root(runs), device=device or "auto", progress=advance)
-    console.say(f"{len(rows) - len(problems):,d} photos explained: {survey.folder / 'explain'}")
+        problems = explain_photos(
+            survey,
+            rows,
+            trained.built,
+            trained.class_names,
+            trained.compute.prepare,
+            progress=advance,
+            is_stopped=lambda: stop.asked,
+        )
+    console.say(
+        f"where the network found its class, on {len(rows) - len(problems):,d} photos: {survey.folder / 'explain'}"
+    )
     for problem in problems[:NOTES]:
         console.warn(problem)
 

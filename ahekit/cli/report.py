@@ -17,6 +17,7 @@ from ahekit import console
 from ahekit.cli import options
 from ahekit.cli.output import shortened, write_files
 from ahekit.errors import UnknownNameError, UsageError
+from ahekit.model_folder import CARD, is_model_folder, read_model_folder
 
 if TYPE_CHECKING:
     from ahekit.evaluation.record import Look
@@ -42,7 +43,8 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="Runs by path, name or part of a name; several are compared with the first. Without any: the newest.",
+            help="Runs by path, name or part of a name; several are compared with the first. Without any: the newest. "
+            "Of a model folder: the figures it holds.",
             show_default=False,
             autocompletion=options.complete_runs,
         ),
@@ -102,6 +104,9 @@ def report(
     from ahekit.run import find_run, runs_root, with_data
 
     console.configure(quiet=quiet, json=json)
+    if any(is_model_folder(name) for name in names or ()):
+        report_folders([Path(name) for name in names or ()], json=json)
+        return
     chosen = parse_formats(formats)
     if open_page and "html" not in chosen:
         raise UsageError("--open opens the page; have html among the formats of --format")
@@ -130,6 +135,29 @@ def report(
         console.say(f"{'report' if is_last else path.suffix.removeprefix('.') or path.name}: {path}")
     if open_page and typer.launch(str(next(path for path in written if path.suffix == ".html"))):
         console.warn("no browser could be started; open the page by its path")
+
+
+def report_folders(paths: list[Path], *, json: bool) -> None:
+    """Show what model folders hold of their networks: the figures of their cards.
+
+    Raises:
+        UsageError: There are runs among them, which hold more and are compared by it.
+    """
+    from ahekit.cli.export import as_json, costs_table, figures_table
+
+    other = next((path for path in paths if not is_model_folder(path)), None)
+    if other is not None:
+        raise UsageError(f"{other}: a run and a model folder can't be compared, which takes the predictions of both")
+    for folder in [read_model_folder(path) for path in paths]:
+        console.show_table(figures_table(folder))
+        if folder.notes.costs:
+            console.show_table(costs_table(folder))
+        if json:
+            console.show_json({"folder": str(folder.path), "fingerprint": folder.fingerprint, **as_json(folder)})
+        console.say(f"card: {folder.path / CARD}")
+    console.say(
+        "Confusions, curves and mistakes need the run itself: a model folder holds neither history nor predictions."
+    )
 
 
 def has_epochs(run: Run) -> bool:

@@ -116,7 +116,7 @@ def counts_table(survey: Survey) -> Table:
     totals = sum(counts.sure.values()), sum(counts.review.values())
     rows += [
         ("all classes", *totals, sum(totals)),
-        ("unknown: none of the classes, it seems", None, None, counts.unknown),
+        ("unknown (none of these)", None, None, counts.unknown),
         ("unreadable", None, None, counts.unreadable),
     ]
     columns = (

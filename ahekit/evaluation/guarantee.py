@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,7 @@ def binomial_bound(mistakes: int, images: int, surety: float) -> float:
     return high
 
 
+@cache
 def images_needed(max_error: float, surety: float, mistakes: int = 0) -> int:
     """The fewest accepted labelled images that carry the promise with so many mistakes among them.
 
@@ -141,18 +143,18 @@ def guaranteed_threshold(scores: Floats, is_right: Bools, *, max_error: float, s
     fewest = images_needed(max_error, surety)
     if len(ranked) < fewest:
         return Shortage(len(ranked), int((~is_right).sum()), _needed(mistakes, max_error, surety))
-    accepted: Guarantee | None = None
+    accepted = 0
     for images in _test_order(len(ranked), fewest):
         # A threshold lets all images of one score in together.
         images = int(np.searchsorted(-ranked, -ranked[images - 1], side="right"))
         wrong = int(mistakes[images - 1])
         if binomial_tail(wrong, images, max_error) > 1 - surety:
-            if accepted is None:
+            if not accepted:
                 return Shortage(images, wrong, _needed(mistakes, max_error, surety))
             break
-        accepted = Guarantee(float(ranked[images - 1]), images, wrong, binomial_bound(wrong, images, surety))
-    assert accepted is not None
-    return accepted
+        accepted = images
+    wrong = int(mistakes[accepted - 1])
+    return Guarantee(float(ranked[accepted - 1]), accepted, wrong, binomial_bound(wrong, accepted, surety))
 
 
 def _test_order(images: int, fewest: int) -> list[int]:

@@ -123,7 +123,7 @@ def _data(notes: ModelNotes) -> list[str]:
     origin = notes.provenance
     what = f"{origin.data or 'a dataset without a name'}{f' ({origin.edition})' if origin.edition else ''}"
     counts = [counted(count, f"{words} image") for split, words in _SPLITS if (count := origin.images.get(split, 0))]
-    lines = [f"{what[:1].upper()}{what[1:]}: {listed(counts)}; fingerprint `{origin.fingerprint[:16] or 'unknown'}`."]
+    lines = [f"{what}: {listed(counts)}; fingerprint `{origin.fingerprint[:16] or 'unknown'}`."]
     if origin.data_kind == "sample":
         lines.append("These are drawings made by ahekit itself: the figures say nothing of photographs.")
     if origin.edition:

@@ -24,7 +24,7 @@ from ahekit.evaluation.confidence import (
     runner_up_confidence,
     scaled_probabilities,
 )
-from ahekit.evaluation.guarantee import Guarantee, Shortage, guaranteed_threshold
+from ahekit.evaluation.guarantee import Guarantee, Shortage, guaranteed_threshold, images_needed
 from ahekit.evaluation.unknown import Neighbours, UnknownName, kept_threshold
 from ahekit.wording import counted
 
@@ -190,19 +190,21 @@ class Decider:
         Raises:
             AhekitError: The labelled images don't carry the guarantee that is asked.
         """
-        known, most_unknown, sentences = self._known(rule.known_kept)
+        most_unknown, on_unknown = self._known(rule.known_kept)
         if rule.min_confidence is not None:
-            return self._from_confidence(rule.min_confidence, most_unknown, sentences)
+            return self._from_confidence(rule.min_confidence, most_unknown, (on_unknown,))
         max_error = DEFAULT_MAX_ERROR if rule.max_error is None else rule.max_error
-        scores = np.array(self.deciding.validation.scores)[known]
-        is_right = self.deciding.validation.is_right[known]
-        result = guaranteed_threshold(scores, is_right, max_error=max_error, surety=rule.surety)
+        validation = self.deciding.validation
+        known = np.array(validation.unknown_scores) <= most_unknown
+        result = guaranteed_threshold(
+            np.array(validation.scores)[known], validation.is_right[known], max_error=max_error, surety=rule.surety
+        )
         if isinstance(result, Guarantee):
-            return self._guaranteed(result, max_error, rule.surety, most_unknown, sentences, len(scores))
+            return self._guaranteed(result, max_error, rule.surety, most_unknown, on_unknown)
         refusal = self._refusal(result, max_error, rule.surety)
         if rule.max_error is not None:
             raise AhekitError(refusal)
-        return self._from_confidence(DEFAULT_MIN_CONFIDENCE, most_unknown, (*sentences, f"No guarantee: {refusal}."))
+        return self._from_confidence(DEFAULT_MIN_CONFIDENCE, most_unknown, (f"No guarantee: {refusal}.", on_unknown))
 
     def decide(
         self, logits: NDArray[np.float32], embeddings: NDArray[np.floating], acceptance: Acceptance
@@ -247,21 +249,27 @@ class Decider:
             return "unlike the pictures that the classes were learned from"
         return f"confidence {confidence:.3f}, below {acceptance.min_confidence:.3f}"
 
-    def _known(self, known_kept: float) -> tuple[Bools, float, tuple[str, ...]]:
-        """Which validation images count as known, the highest unknown score of these, and a word on it."""
-        unknown_scores = np.array(self.deciding.validation.unknown_scores)
+    def _known(self, known_kept: float) -> tuple[float, str]:
+        """The highest unknown score of what counts as known, and a sentence on it."""
         if known_kept == 1:
-            return np.ones(len(unknown_scores), dtype=bool), float("inf"), ("Nothing is set apart as unknown.",)
-        most_unknown = kept_threshold(unknown_scores, known_kept)
+            return float("inf"), "Nothing is set apart as unknown."
+        most_unknown = kept_threshold(np.array(self.deciding.validation.unknown_scores), known_kept)
         if np.isinf(most_unknown):
             needed = int(np.ceil(known_kept / (1 - known_kept) - 1e-9))
-            sentence = (
-                f"Nothing is set apart as unknown: keeping {known_kept:.4g} of the known ones takes "
-                f"{counted(needed, 'validation image')}, and there are {len(unknown_scores):,d}."
+            images = len(self.deciding.validation.unknown_scores)
+            return most_unknown, (
+                f"Nothing is set apart as unknown: to keep {_percent(known_kept)} of the known pictures takes "
+                f"{counted(needed, 'validation image')}, and there are {images:,d}."
             )
-        else:
-            sentence = f"Set apart as unknown is what {1 - known_kept:.1%} of validation would be, too."
-        return unknown_scores <= most_unknown, most_unknown, (sentence,)
+        sentence = (
+            f"What is further from the training pictures than {_percent(known_kept)} of validation is set apart as "
+            "unknown"
+        )
+        test = self.deciding.test
+        if test is not None:
+            apart = float(np.mean(np.array(test.unknown_scores) > most_unknown))
+            sentence += f"; of {len(test.scores):,d} test pictures, all of known classes, that was {apart:.1%}"
+        return most_unknown, f"{sentence}."
 
     def _from_confidence(self, min_confidence: float, most_unknown: float, sentences: tuple[str, ...]) -> Acceptance:
         n = self.calibration.images
@@ -278,32 +286,43 @@ class Decider:
         return Acceptance(min_score, min_confidence, most_unknown, (sentence, *sentences))
 
     def _guaranteed(
-        self,
-        guarantee: Guarantee,
-        max_error: float,
-        surety: float,
-        most_unknown: float,
-        sentences: tuple[str, ...],
-        known: int,
+        self, guarantee: Guarantee, max_error: float, surety: float, most_unknown: float, on_unknown: str
     ) -> Acceptance:
         confidence = float(self.calibration(np.array([guarantee.threshold]))[0])
-        whose = f"{self.deciding.data}'s own" if self.deciding.data else "the training data's own"
         promise = (
-            f"Of the sure ones at most {max_error:.4g} are wrong, with a surety of {surety:.4g}: of "
-            f"{known:,d} labelled pictures, {guarantee.images:,d} have a confidence of at least {confidence:.3f}, and "
-            f"{guarantee.mistakes} of these are wrong."
+            f"Sure is what has a confidence of at least {confidence:.3f}: at most {_percent(max_error)} of these are "
+            f"wrong, with a surety of {_percent(surety)} ({counted(guarantee.mistakes, 'mistake')} among the "
+            f"{guarantee.images:,d} surest of {len(self.deciding.validation.scores):,d} validation pictures)."
         )
-        stands = f"This stands on {whose} pictures; a reviewed random sample of your own photos is what makes it yours."
-        return Acceptance(guarantee.threshold, confidence, most_unknown, (promise, stands, *sentences))
+        sentences = [promise]
+        test = self.deciding.test
+        if test is not None:
+            is_sure = np.array(test.scores) >= guarantee.threshold
+            is_sure &= np.array(test.unknown_scores) <= most_unknown
+            wrong = int((is_sure & ~test.is_right).sum())
+            sure = int(is_sure.sum())
+            share = f"{wrong / sure:.1%} of them" if sure else "none"
+            sentences.append(
+                f"On {len(test.scores):,d} test pictures, which had no part in this, {sure:,d} were sure "
+                f"({sure / len(test.scores):.0%}), and {share} wrong ({wrong:,d})."
+            )
+        whose = f"{self.deciding.data}'s own" if self.deciding.data else "the training data's own"
+        sentences.append(
+            f"This stands on {whose} pictures; a reviewed random sample of your own photos is what makes it yours."
+        )
+        return Acceptance(guarantee.threshold, confidence, most_unknown, (*sentences, on_unknown))
 
     def _refusal(self, shortage: Shortage, max_error: float, surety: float) -> str:
-        asked = f"at most {max_error:.4g} wrong with a surety of {surety:.4g}"
-        have = f"the surest {counted(shortage.images, 'labelled image')} hold {counted(shortage.mistakes, 'mistake')}"
+        asked = f"at most {_percent(max_error)} wrong with a surety of {_percent(surety)} can't be promised"
+        have = f"among the {counted(shortage.images, 'surest labelled image')} {_are(shortage.mistakes)}"
+        fewest = images_needed(max_error, surety)
+        if shortage.images < fewest:
+            have += f", and it takes {fewest:,d} even without a mistake"
         if shortage.needed is None:
-            return f"{asked} can't be promised: {have}; allow more mistakes or train a better network"
+            return f"{asked}: {have}; allow more mistakes, or train a better network"
         return (
-            f"{asked} can't be promised: {have}; it would take about {counted(shortage.needed, 'labelled image')}, or "
-            "allow more mistakes"
+            f"{asked}: {have}; it would take about {counted(shortage.needed, 'labelled image')} in all, or allow more "
+            "mistakes"
         )
 
 
@@ -324,7 +343,7 @@ def fit_deciding(
     data: str = "",
     seed: int = 0,
 ) -> tuple[Deciding, Reference]:
-    """Choose the confidence score and what tells unknown pictures, and calibrate; all of it on validation.
+    """Choose the confidence score and calibrate it, and measure what tells unknown pictures; all of it on validation.
 
     Args:
         val_logits: `(N, C)`; `val_labels` `(N,)` and `val_embeddings` `(N, D)` of the same images, which the network
@@ -355,6 +374,10 @@ def fit_deciding(
     scores = score(val_logits)
     calibration = fit_calibration(scores, is_right)
     neighbours = Neighbours.fit(train_embeddings, train_labels)
+    test = None
+    if test_logits is not None and test_labels is not None and test_embeddings is not None and len(test_labels):
+        is_right_on_test = test_logits.argmax(axis=1) == test_labels
+        test = Labelled.of(score(test_logits), neighbours.distances(test_embeddings), is_right_on_test)
     deciding = Deciding(
         score=score.name,
         score_temperature=score.temperature,
@@ -365,8 +388,17 @@ def fit_deciding(
         unknown="knn",
         data=data,
         validation=Labelled.of(scores, neighbours.distances(val_embeddings), is_right),
+        test=test,
     )
     return deciding, Reference(neighbours.arrays())
+
+
+def _are(mistakes: int) -> str:
+    return f"{'is' if mistakes == 1 else 'are'} {counted(mistakes, 'mistake')}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def _digits(values: Floats) -> list[float]:

@@ -119,7 +119,9 @@ def open_part(folder: Path, shard: Shard, model: SurveyModel, settings: Settings
             draft.parent.mkdir(exist_ok=True)
             stack.enter_context(_alone(draft.with_suffix(".lock"), shard))
             if whole.exists() and not draft.exists():
-                # Photos came later, or a rule changed: work goes on from a copy.
+                with Survey.open(folder, file=whole) as before, before.telling():
+                    before.check_model(model)
+                # Photos may have come, or the rule changed: work goes on from a copy.
                 copy = draft.with_suffix(".copy")
                 shutil.copyfile(whole, copy)
                 os.replace(copy, draft)

@@ -206,12 +206,52 @@ def test_thresholds_are_chosen_on_validation_and_told_for_test(record: RunRecord
     assert "15 bins of equal width" in section.tables[0].note
 
 
+def test_each_score_has_its_curve_and_its_area(record: RunRecord) -> None:
+    section = report("calibration", record)
+    table = table_of(section, "Scores that rank the answers")
+    curves = section.figures[1].data["curves"]
+
+    assert column(table, "Score") == list(curves)
+    assert column(table, "Area, test") == [curve["area"] for curve in curves.values()]
+    for area, low, high in zip(*(column(table, name) for name in ("Area, test", "From", "To")), strict=True):
+        assert low <= area <= high
+    assert column(table, "Area, validation") == sorted(column(table, "Area, validation"))
+    assert section.figures[1].data["chosen"] == column(table, "Score")[0]
+
+
+def test_what_validation_cannot_promise_tells_how_many_images_it_would_take(record: RunRecord) -> None:
+    guarantees = report("calibration", record).values["guarantees"]
+
+    assert [row["max_error"] for row in guarantees] == [0.01, 0.02, 0.05]
+    for row in guarantees:
+        assert row["threshold"] is None
+        assert row["needed"] is None or row["needed"] >= 59
+
+
+def test_a_promise_stands_beside_what_test_gave(record: RunRecord) -> None:
+    rng = np.random.default_rng(0)
+    names = record.predictions["test"].class_names
+    parts = {}
+    for split in ("val", "test"):
+        labels = rng.integers(0, len(names), 1_000)
+        logits = rng.normal(size=(1_000, len(names))).astype(np.float32)
+        logits[np.arange(1_000), labels] += 6
+        parts[split] = Predictions(tuple(map(str, range(1_000))), labels, logits, names)
+    section = report("calibration", replace(record, predictions=parts))
+
+    row = section.values["guarantees"][1]
+    assert row["threshold"] is not None
+    assert row["answered"] + row["by_hand"] / 1_000 == pytest.approx(1)
+    assert row["error"] == pytest.approx(row["wrong"] / (1_000 - row["by_hand"]))
+    assert "promised with a surety of 95%" in section.reading
+
+
 def test_without_validation_nothing_is_fitted(record: RunRecord) -> None:
     section = report("calibration", replace(record, predictions={"test": record.predictions["test"]}))
 
     assert section.values["temperature"] is None
     assert section.values["thresholds"] == []
-    assert len(section.tables) == 1
+    assert [table.title for table in section.tables] == ["Calibration, test", "Scores that rank the answers"]
 
 
 def test_protocol_tells_what_the_figures_rest_on(record: RunRecord) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,3 +115,23 @@ def table(survey: Any, *, without: Sequence[str] = ("id", "predicted_at")) -> li
     """All that a survey's file holds of the photos, by path, but for times and ids."""
     names = [row[1] for row in survey.database.execute("PRAGMA table_info(photos)") if row[1] not in without]
     return list(survey.database.execute(f"SELECT {', '.join(names)} FROM photos ORDER BY path"))
+
+
+def start_child(work: Callable[[], object]) -> int:
+    """A process that has all this one has, and does the work; its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except BaseException as error:
+        sys.__stderr__.write(f"{error!r}\n")  # type: ignore[union-attr]
+        os._exit(1)
+    os._exit(0)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """The status of a process that did the work: the number of the signal that ended it, 0 where none did."""
+    return os.waitpid(start_child(work), 0)[1]

@@ -109,10 +109,24 @@ def test_a_guarantee_says_what_it_stands_on(decider: Decider) -> None:
     assert acceptance.min_score > decider.accept(Rule(max_error=0.05, surety=0.9, known_kept=1)).min_score
 
 
+def test_a_promise_stands_beside_what_test_gave() -> None:
+    decider = Decider(*fit(**named("test", outputs(500, 7))), CLASSES)
+    acceptance = decider.accept(Rule(max_error=0.05))
+    test = outputs(500, 7)
+    decisions = decider.decide(test["logits"], test["embeddings"], acceptance)
+
+    is_sure = decisions.state == "sure"
+    wrong = int((decisions.class_index != test["labels"])[is_sure].sum())
+    spoken = " ".join(acceptance.sentences)
+    assert f"On 500 test pictures, which had no part in this, {is_sure.sum()} were sure" in spoken
+    assert f"wrong ({wrong})" in spoken
+    assert f"that was {(decisions.state == 'unknown').mean():.1%}" in spoken
+
+
 def test_what_the_labelled_images_cannot_carry_is_refused_with_their_number() -> None:
     decider = Decider(*fit(100), CLASSES)
 
-    with pytest.raises(AhekitError, match="it would take about"):
+    with pytest.raises(AhekitError, match="it takes 149 even without a mistake; it would take about"):
         decider.accept(Rule(max_error=0.02, known_kept=1))
     # Nobody asked for a guarantee: a confidence is asked instead, and that is told.
     assert any("No guarantee" in sentence for sentence in decider.accept(Rule()).sentences)

@@ -6,10 +6,7 @@ import io
 import os
 import signal
 import struct
-import sys
 import threading
-import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,8 +21,19 @@ from ahekit.prediction import planning
 from ahekit.prediction.deciding import Rule
 from ahekit.prediction.engine import BATCH, first_come
 from ahekit.prediction.survey import Survey
+from ahekit.prediction.surveying import settle
 from ahekit.signals import StopRequest
-from tests.prediction.networks import MODEL, ColourNetwork, make_old, make_photos, predict, table
+from tests.prediction.networks import (
+    MODEL,
+    ColourNetwork,
+    Softmax,
+    in_child,
+    make_old,
+    make_photos,
+    predict,
+    start_child,
+    table,
+)
 
 
 def states(survey: Survey) -> dict[str, tuple[str, str]]:
@@ -235,9 +243,6 @@ def test_new_thresholds_open_no_photo(survey: Survey, tmp_path: Path) -> None:
     for photo in (tmp_path / "p").rglob("*.*"):
         os.truncate(photo, 0)
         make_old(photo)
-    from ahekit.prediction.surveying import settle
-    from tests.prediction.networks import Softmax
-
     _, again = settle(survey, Softmax(), Rule(min_confidence=0.5))  # type: ignore[arg-type]
     loose = survey.counts()
     assert again
@@ -293,23 +298,3 @@ def test_two_processes_at_once_meet_in_the_middle(survey: Survey, tmp_path: Path
     # Some are in flight in both when they meet; far from all.
     assert 160 <= outcome.looked_at + int(looked_at) < 300
     assert table(survey) == expected
-
-
-def start_child(work: Callable[[], None]) -> int:
-    """A process that has all this one has, and does the work; its id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    except BaseException as error:
-        sys.__stderr__.write(f"{error!r}\n")  # type: ignore[union-attr]
-        os._exit(1)
-    os._exit(0)
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """The status of a process that did the work: the number of the signal that ended it, 0 where none did."""
-    return os.waitpid(start_child(work), 0)[1]

@@ -1,0 +1,86 @@
+"""The networks that people train, as lists of operations and as ONNX files: they say what they said before."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ahekit.backbones.wrap import wrap
+from ahekit.compute import Compute
+from ahekit.export.onnx_file import make_onnx
+from ahekit.export.tracing import UntraceableNetwork, network_file, trace
+from ahekit.models import build_component
+from ahekit.prediction.network import Network
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
+from ahekit.run import Run
+from ahekit.trained import Trained
+
+SIZES = {
+    "cnn5": 64,
+    "resnet18": 64,
+    "mobilenetv3_small_100": 64,
+    "tf_efficientnet_lite0": 64,
+    "googlenet": 64,
+    "inception_v3": 96,
+}
+
+
+def built(name: str) -> BuiltModel:
+    torch.manual_seed(0)
+    params = {} if name == "cnn5" else {"weights": "none"}
+    model = build_component(name, params, num_classes=10, image_size=SIZES[name]).built
+    for part in model.module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, std=0.1)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+    model.module.eval()
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
+def test_a_network_says_the_same_as_a_list_and_as_an_onnx_file(name: str, tmp_path: object) -> None:
+    model = built(name)
+    size = SIZES[name]
+    weights = model.module.state_dict()
+    network = Network(network_file(trace(model), weights), weights, torch.device("cpu"))
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    logits, embedding = network(images.contiguous(memory_format=torch.channels_last))
+    with torch.no_grad():
+        expected = model.module(images)
+        assert torch.allclose(logits, expected, atol=1e-4 * float(expected.abs().max()) + 1e-5)
+        assert torch.allclose(embedding, model.embed(images), rtol=1e-3, atol=1e-4)
+    pytest.importorskip("onnxscript")
+    trained = Trained(Run(tmp_path), tmp_path, model, tuple("abcdefghij"), Compute(torch.device("cpu"), False, False))  # type: ignore[arg-type]
+    pixels = np.random.default_rng(0).integers(0, 255, (3, size, size, 3), dtype=np.uint8)
+    assert make_onnx(trained, temperature=2.0, pixels=pixels).note.difference < 1e-3
+
+
+def test_logits_and_embedding_share_what_they_have_in_common() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = wrap(nn.Sequential(*body, nn.Linear(4, 2)).eval(), preprocessing=Preprocessing(size=8))
+    steps = json.loads(network_file(trace(model), model.module.state_dict()))["steps"]
+    assert [step[1] for step in steps].count("conv2d.default") == 1
+
+
+class Choosy(nn.Module):
+    """Goes another way for bright images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = images.mean((2, 3))
+        return self.head(values) if float(values.sum()) > 0 else self.head(-values)
+
+
+def test_a_network_whose_way_depends_on_the_image_is_none() -> None:
+    model = wrap(Choosy().eval(), preprocessing=Preprocessing(size=8))
+    with pytest.raises(UntraceableNetwork):
+        trace(model)
