@@ -167,9 +167,7 @@ def predict(
         survey = stack.enter_context(Survey.create(out, described, is_spread=part is not None))
         if aside is not None:
             kept = keep_decisions(survey, aside)
-            console.say(
-                f"begun anew; the earlier survey is {aside}" + (f", its {kept} decisions are kept" if kept else "")
-            )
+            console.say(f"begun anew; the earlier survey is {aside}" + (f"; decisions kept: {kept:,d}" if kept else ""))
         acceptance, again = settle(survey, predictor.decider, asked)
         own = survey
         if part is not None:
