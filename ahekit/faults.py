@@ -7,9 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from ahekit.sections import Animation, Column, Figure, Section, Table, Visualization, format_cell
+from ahekit.sections import (
+    Animation,
+    Claim,
+    ClaimReading,
+    Column,
+    Exercise,
+    Experiment,
+    Figure,
+    Section,
+    Table,
+    Visualization,
+    Widget,
+    format_cell,
+)
 from ahekit.wording import kind_of
 
 DEEPEST = 20
@@ -25,6 +38,7 @@ def section_faults(section: Any) -> Iterator[str]:
     yield from _tables(section.tables)
     yield from _figures(section.figures)
     yield from _data(section.values, "values")
+    yield from _widgets(section.widgets)
 
 
 def visualization_faults(seen: Any) -> Iterator[str]:
@@ -44,6 +58,31 @@ def visualization_faults(seen: Any) -> Iterator[str]:
         yield from _animation(animation)
 
 
+def experiment_faults(experiment: Any) -> Iterator[str]:
+    """Whatever keeps a value from being a lesson's experiment that can be shown, a phrase each."""
+    if not isinstance(experiment, Experiment):
+        yield f"it returned {kind_of(experiment)}, not an Experiment"
+        return
+    yield from _no_text(experiment, "subtitle")
+    if not _is_list(experiment.notes) or not all(isinstance(note, str) for note in experiment.notes):
+        yield "its notes are no tuple of lines"
+    for name, kind in (("sections", Section), ("claims", Claim), ("exercises", Exercise)):
+        parts = getattr(experiment, name)
+        if not _is_list(parts) or not all(isinstance(part, kind) for part in parts):
+            yield f"its {name} are no tuple of {kind.__name__}"
+            return
+    for section in experiment.sections:
+        yield from section_faults(section)
+    for claim in experiment.claims:
+        yield from _no_text(claim, "text", "because")
+        if claim.reading not in get_args(ClaimReading):
+            yield f"claim {claim.text!r}: its reading is {claim.reading!r}, none of {', '.join(get_args(ClaimReading))}"
+    for exercise in experiment.exercises:
+        yield from _no_text(exercise, "name", "question", "hint")
+        if isinstance(exercise.answer, bool) or not isinstance(exercise.answer, str | int | float):
+            yield f"exercise {exercise.name!r}: its answer is {kind_of(exercise.answer)}, no number and no text"
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
@@ -52,6 +91,18 @@ def _no_text(part: Any, *names: str) -> Iterator[str]:
     for name in names:
         if not isinstance(getattr(part, name), str):
             yield f"its {name} is {kind_of(getattr(part, name))}, not text"
+
+
+def _widgets(widgets: Any) -> Iterator[str]:
+    if not _is_list(widgets) or not all(isinstance(widget, Widget) for widget in widgets):
+        yield "its widgets are no tuple of Widget"
+        return
+    for widget in widgets:
+        yield from _no_text(widget, "name", "script", "text", "style")
+        yield from _data(widget.data, f"data of widget {widget.name!r}")
+        for part in ("script", "style"):
+            if f"</{part}" in str(getattr(widget, part)).lower():
+                yield f"the {part} of widget {widget.name!r} holds '</{part}', which would end it on the page"
 
 
 def _tables(tables: Any) -> Iterator[str]:

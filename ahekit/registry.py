@@ -19,7 +19,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ahekit import plugin_files
 from ahekit.errors import PluginError, UnknownNameError, UsageError
 from ahekit.guard import Origin, reason_of
-from ahekit.protocols import ModelPlugin, PretrainedModel, ReporterPlugin, Suggestion, VisualizerPlugin, WriterPlugin
+from ahekit.protocols import (
+    LessonPlugin,
+    ModelPlugin,
+    PretrainedModel,
+    ReporterPlugin,
+    Suggestion,
+    VisualizerPlugin,
+    WriterPlugin,
+)
 from ahekit.wording import kind_of
 
 P = TypeVar("P")
@@ -314,9 +322,10 @@ VISUALIZERS: Registry[VisualizerPlugin] = Registry("visualizer", "ahekit.visuali
 REPORTERS: Registry[ReporterPlugin] = Registry(
     "reporter", "ahekit.reporters", needs=("Params", "order", "report or compare or metrics")
 )
+LESSONS: Registry[LessonPlugin] = Registry("lesson", "ahekit.lessons", needs=("Params", "title", "seconds", "teach"))
 WRITERS: Registry[WriterPlugin] = Registry("writer", "ahekit.writers", needs=("Params", "write"))
 PRETRAINED: Registry[PretrainedModel] = Registry("pretrained model", "ahekit.pretrained", needs=("Params", "folder"))
-REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS, WRITERS, PRETRAINED)
+REGISTRIES: tuple[Registry[Any], ...] = (MODELS, VISUALIZERS, REPORTERS, LESSONS, WRITERS, PRETRAINED)
 
 
 def blame(error: BaseException) -> PluginError | None:

@@ -68,6 +68,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Widget:
+    """A part of the page that answers to the reader; other renderings have its text in its place.
+
+    Attributes:
+        name: Unique within the report.
+        script: JavaScript, the body of a function of `root`, an empty element to fill, and `data`. It can't reach the
+            network; whatever it shows of `data` it sets as text.
+        data: JSON-serialisable.
+        text: What it lets the reader do, and how, in a sentence or two.
+        style: CSS of what it makes, each rule below `.widget`.
+    """
+
+    name: str
+    script: str
+    data: Any
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """One subject of the report.
 
@@ -76,6 +96,7 @@ class Section:
         values: Machine-readable values (JSON-serialisable).
         verdict: A sentence for the head of the report, where the section holds what everybody wants to know first.
         name: The reporter's registered name. Whoever asks the reporter fills it in; a reporter leaves it out.
+        widgets: Parts of the page that answer to the reader, below the figures.
     """
 
     title: str
@@ -85,6 +106,7 @@ class Section:
     values: Mapping[str, Any] = field(default_factory=dict)
     verdict: str = ""
     name: str = ""
+    widgets: tuple[Widget, ...] = ()
 
 
 def format_cell(cell: Cell, column: Column) -> str:
@@ -122,3 +144,56 @@ class Visualization:
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     animations: tuple[Animation, ...] = ()
+
+
+ClaimReading = Literal["supported", "not supported", "undecided"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the course's text says, and what the experiment makes of it.
+
+    Attributes:
+        text: The claim in a sentence.
+        reading: "undecided" also where this experiment can't tell.
+        because: The numbers that it is read off, or why they can't tell.
+    """
+
+    text: str
+    reading: ClaimReading
+    because: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A question whose answer can be checked.
+
+    Attributes:
+        name: Its key in the file of answers.
+        answer: A number, or a word or list of numbers as text; letter case and spaces don't count.
+        tolerance: Largest deviation of a number, as a share of the answer.
+        hint: Told with a wrong answer.
+    """
+
+    name: str
+    question: str
+    answer: float | str
+    tolerance: float = 0.01
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a lesson found out.
+
+    Attributes:
+        sections: In the order in which they are read.
+        subtitle: What it was made on: the run, the layer, the picture.
+        notes: What the user should know of how it was made.
+    """
+
+    sections: tuple[Section, ...]
+    claims: tuple[Claim, ...]
+    exercises: tuple[Exercise, ...]
+    subtitle: str = ""
+    notes: tuple[str, ...] = ()

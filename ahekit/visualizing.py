@@ -195,9 +195,31 @@ def look(
     entry, plugin = VISUALIZERS.look_up(name)
     with entry.guarded():
         values = validate(plugin.Params, params or {}, where=name)
+    request = look_at(trained, pictures, layers=layers, seed=seed, progress=progress, judge=judge)
+    with entry.guarded():
+        visualization = visualize(plugin, request, values)
+        if fault := next(visualization_faults(visualization), ""):
+            raise entry.broken(fault)
+    return replace(visualization, figures=entry.guarded_figures(visualization.figures))
+
+
+def look_at(
+    trained: Trained,
+    pictures: Pictures | None = None,
+    *,
+    layers: Collection[str] = (),
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    judge: Trained | None = None,
+) -> VisualizerInput:
+    """A network and pictures as plugins look at them; see `look`.
+
+    Raises:
+        UnknownNameError: No layer of that name.
+    """
     size = trained.built.preprocessing.size
     pictures = pictures or Pictures(np.zeros((0, size, size, 3), dtype=np.uint8))
-    request = VisualizerInput(
+    return VisualizerInput(
         model=trained.built,
         class_names=trained.class_names,
         images=normalize(pictures.pixels, trained.built.preprocessing).to(trained.compute.device),
@@ -211,11 +233,6 @@ def look(
         judge=partial(judge_pictures, judge, trained.class_names) if judge else None,
         split=cache(partial(open_split, trained)),
     )
-    with entry.guarded():
-        visualization = visualize(plugin, request, values)
-        if fault := next(visualization_faults(visualization), ""):
-            raise entry.broken(fault)
-    return replace(visualization, figures=entry.guarded_figures(visualization.figures))
 
 
 def visualize(plugin: VisualizerPlugin, request: VisualizerInput, params: Any) -> Visualization:

@@ -56,17 +56,18 @@ MAY_IMPORT = {
     "trained": "errors hooks compute spec notes model_folder protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection model_folder run reporting trained",
+    "teaching": "errors faults protocols registry reporting sections trained validation visualizing wording",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting training",
-    "prediction": "errors files preprocessing sections notes spec validation hooks compute protocols models evaluation "
-    "registry data data.classes data.random figures inspection signals wording",
+    "prediction": "ahekit errors files preprocessing sections notes spec validation hooks compute protocols models "
+    "evaluation registry data data.classes data.random figures inspection signals wording",
     "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes catalog "
     "evaluation run prediction trained wording",
     "opening": "errors compute spec model_folder registry run prediction export training trained",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "
     "compute data catalog data.classes data.editions evaluation inspection run reporting training trained visualizing "
-    "prediction model_folder export opening signals wording "
+    "teaching prediction model_folder export opening signals wording "
     "console",
     "__main__": "errors guard registry console cli",
     # Its public names stand in a stub and are loaded when first used.

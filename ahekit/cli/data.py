@@ -109,6 +109,26 @@ def info(
 
 
 @app.command()
+def where(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME|FOLDER|ARCHIVE",
+            help="Dataset. Without it: the one that training would use.",
+            autocompletion=complete_installed,
+        ),
+    ] = None,
+) -> None:
+    """Print the folder that a dataset's images are in; the embedded sample is drawn, an archive unpacked first."""
+    from ahekit.catalog import resolve
+
+    console.configure(json=True)  # stdout is for the path alone
+    with console.progress("getting the images ready", None) as advance:
+        place = resolve(source, announce=console.say, advance=advance)
+    console.show_path(place.root)
+
+
+@app.command()
 def add(
     path: Annotated[Path, typer.Argument(metavar="FOLDER|ARCHIVE", help="Folder of class folders, or a .zip or .tar.")],
     name: Annotated[

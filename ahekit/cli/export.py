@@ -67,7 +67,7 @@ def export(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a model folder of a run: weights, thresholds, model card, all that it takes to use the network elsewhere.
+    """Make a model folder of a run, to use its network elsewhere.
 
     The run's images are looked at once, to set the thresholds by validation and to measure the figures of the card.
     """

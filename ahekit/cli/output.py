@@ -34,13 +34,22 @@ def write_files(files: Mapping[str, bytes], run: Run | ModelFolder, out: Path | 
     if out is None:
         assert isinstance(run, Run), "a model folder stays as it was exported"
         return [run.write_bytes(name, content) for name, content in files.items()]
+    return write_folder(files, out)
+
+
+def write_folder(files: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Write files by their relative paths into a folder, which is made as needed.
+
+    Raises:
+        RunError: It can't be written.
+    """
     paths = []
     try:
         for name, content in files.items():
-            path = out / name
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
             paths.append(path)
     except OSError as error:
-        raise RunError(f"{out}: can't be written ({error.strerror}); choose a folder with --out") from error
+        raise RunError(f"{folder}: can't be written ({error.strerror}); choose a folder with --out") from error
     return paths

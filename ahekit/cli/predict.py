@@ -134,7 +134,7 @@ def predict(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Name what photos show, with a confidence, and set apart the doubtful and the unknown."""
+    """Name what photos show, how surely, and set the doubtful apart."""
     console.configure(quiet=quiet, json=json)
     asked = rule_from(max_error=max_error, surety=surety, min_confidence=min_confidence, known_kept=known_kept)
     part = _shard(shard)
@@ -167,9 +167,7 @@ def predict(
         survey = stack.enter_context(Survey.create(out, described, is_spread=part is not None))
         if aside is not None:
             kept = keep_decisions(survey, aside)
-            console.say(
-                f"begun anew; the earlier survey is {aside}" + (f", its {kept} decisions are kept" if kept else "")
-            )
+            console.say(f"begun anew; the earlier survey is {aside}" + (f"; decisions kept: {kept:,d}" if kept else ""))
         acceptance, again = settle(survey, predictor.decider, asked)
         own = survey
         if part is not None:

@@ -17,7 +17,7 @@ from ahekit.sections import Column, Table
 if TYPE_CHECKING:
     from ahekit.prediction.deciding import Rule
 
-app = typer.Typer(no_args_is_help=True, help="What a survey holds; decide on it by new thresholds; merge its parts.")
+app = typer.Typer(no_args_is_help=True, help="Say what a survey holds; decide on it anew; merge its parts.")
 
 Folder = Annotated[Path, typer.Argument(metavar="SURVEY", help="The survey's folder.")]
 
@@ -154,11 +154,9 @@ def as_json(survey: Survey) -> dict[str, Any]:
 
 def write_pages(survey: Survey) -> list[Path]:
     """The list and the gallery of a survey, written anew."""
-    pages = []
-    if find_spec("ahekit.prediction.listing") is not None:
-        from ahekit.prediction.listing import write_predictions_csv
+    from ahekit.prediction.listing import write_predictions_csv
 
-        pages.append(write_predictions_csv(survey))
+    pages = [write_predictions_csv(survey)]
     if find_spec("ahekit.prediction.gallery") is not None:
         from ahekit.prediction.gallery import write_gallery
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ahekit.console.bars import PLAIN_INTERVAL, TrainingDisplay, progress, training_display
 from ahekit.console.logs import telling_logs
-from ahekit.console.messages import confirm, error, say, show_json, warn
+from ahekit.console.messages import confirm, error, say, show_json, show_path, warn
 from ahekit.console.output import as_markup, configure
 from ahekit.console.tables import show_table
 
@@ -23,6 +23,7 @@ __all__ = [
     "progress",
     "say",
     "show_json",
+    "show_path",
     "show_table",
     "telling_logs",
     "training_display",

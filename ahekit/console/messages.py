@@ -6,6 +6,7 @@ import json as jsonlib
 import math
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -37,7 +38,15 @@ def error(*lines: str) -> None:
 
 def show_json(values: Any) -> None:
     """Values as JSON on one line of stdout; a number that isn't finite becomes null."""
-    line = jsonlib.dumps(_finite(values), ensure_ascii=False)
+    _write(jsonlib.dumps(_finite(values), ensure_ascii=False))
+
+
+def show_path(path: Path) -> None:
+    """A path as it is, alone on a line of stdout, for a shell to take up."""
+    _write(str(path))
+
+
+def _write(line: str) -> None:
     # Past rich, which would wrap or style it, and past a live display's hold on sys.stdout.
     stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
     stream.write(line + "\n")

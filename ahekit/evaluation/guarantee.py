@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-MOST_IMAGES = 10_000_000
+MOST_IMAGES = 1_000_000
 """Labelled images beyond which nobody is told to label more."""
 
 _STEPS = 20
@@ -104,26 +104,34 @@ def binomial_bound(mistakes: int, images: int, surety: float) -> float:
 
 
 @cache
-def images_needed(max_error: float, surety: float, mistakes: int = 0) -> int:
-    """The fewest accepted labelled images that carry the promise with so many mistakes among them.
+def images_needed(max_error: float, surety: float, *, mistakes: int = 0, rate: float = 0.0) -> int:
+    """The fewest accepted labelled images that carry the promise, and more than `MOST_IMAGES` where it takes those.
+
+    Args:
+        mistakes: Among them.
+        rate: Mistakes among them as a share instead.
 
     Example:
-        >>> images_needed(0.02, 0.95), images_needed(0.02, 0.95, mistakes=1)
-        (149, 236)
+        >>> images_needed(0.02, 0.95), images_needed(0.02, 0.95, mistakes=1), images_needed(0.02, 0.95, rate=0.01)
+        (149, 236, 719)
     """
+
+    def is_enough(images: int) -> bool:
+        return binomial_tail(max(mistakes, math.ceil(rate * images)), images, max_error) <= 1 - surety
+
     low = mistakes
     high = mistakes + 1
-    while binomial_tail(mistakes, high, max_error) > 1 - surety:
+    while not is_enough(high):
         low = high
         high *= 2
         if high > MOST_IMAGES:
             return high
     while high - low > 1:
         middle = (low + high) // 2
-        if binomial_tail(mistakes, middle, max_error) > 1 - surety:
-            low = middle
-        else:
+        if is_enough(middle):
             high = middle
+        else:
+            low = middle
     return high
 
 
@@ -139,7 +147,7 @@ def guaranteed_threshold(scores: Floats, is_right: Bools, *, max_error: float, s
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    mistakes = np.cumsum(~is_right[order])
+    mistakes: NDArray[np.int64] = np.cumsum(~is_right[order], dtype=np.int64)
     fewest = images_needed(max_error, surety)
     if len(ranked) < fewest:
         return Shortage(len(ranked), int((~is_right).sum()), _needed(mistakes, max_error, surety))
@@ -173,17 +181,6 @@ def _needed(mistakes: NDArray[np.int64], max_error: float, surety: float) -> int
     for share in np.linspace(0.5, 1.0, 11):
         images = int(len(mistakes) * share)
         if images and mistakes[images - 1] < max_error * images:
-            accepted = _accepted_needed(float(mistakes[images - 1] / images), max_error, surety)
+            accepted = images_needed(max_error, surety, rate=float(mistakes[images - 1] / images))
             enough.append(math.ceil(accepted * len(mistakes) / images))
     return min((count for count in enough if count <= MOST_IMAGES), default=None)
-
-
-def _accepted_needed(rate: float, max_error: float, surety: float) -> int:
-    """Accepted labelled images that would do if mistakes went on at a rate below the largest asked."""
-    accepted = images_needed(max_error, surety)
-    while accepted <= MOST_IMAGES:
-        more = images_needed(max_error, surety, math.ceil(rate * accepted))
-        if more <= accepted:
-            break
-        accepted = more
-    return accepted

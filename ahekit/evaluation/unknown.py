@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,8 +21,10 @@ Labels = NDArray[np.int64]
 
 UnknownName = Literal["knn"]
 
-COMPONENTS = 128
-"""Principal components of the embeddings that are kept."""
+MOST_COMPONENTS = 128
+FEWEST_COMPONENTS = 32
+"""Principal components of the embeddings that are kept: a quarter of their width, within these bounds. With all of them
+nothing would lie outside."""
 NEIGHBOURS = 5
 """The distance to the fifth nearest training image counts."""
 OUTSIDE = 5.0
@@ -58,8 +61,14 @@ class Neighbours:
     labels: NDArray[np.int64]
 
     @classmethod
-    def fit(cls, embeddings: NDArray[np.floating], labels: Labels, *, components: int = COMPONENTS) -> Neighbours:
-        """Compress embeddings `(N, D)` of training images."""
+    def fit(cls, embeddings: NDArray[np.floating], labels: Labels, *, components: int | None = None) -> Neighbours:
+        """Compress embeddings `(N, D)` of training images.
+
+        Args:
+            components: How many are kept; None: a quarter of D, 32 to 128.
+        """
+        if components is None:
+            components = min(max(embeddings.shape[1] // 4, FEWEST_COMPONENTS), MOST_COMPONENTS)
         directions = unit(embeddings)
         mean = directions.mean(axis=0)
         centred = directions - mean
@@ -75,10 +84,10 @@ class Neighbours:
         remainders = np.maximum((centred**2).sum(axis=1) - (places**2).sum(axis=1), 0)
         return cls(mean, axes, codes, low, step, remainders.astype(np.float16).astype(np.float32), labels)
 
-    @property
+    @cached_property
     def places(self) -> Floats32:
         """The training images' components, `(N, K)`."""
-        return self.low + self.codes * self.step
+        return np.asarray(self.low + self.codes * self.step, dtype=np.float32)
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
         """To the fifth nearest training image, `(M,)`: the higher, the stranger.

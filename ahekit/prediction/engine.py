@@ -27,7 +27,7 @@ from ahekit.data.memory_budget import MemoryBudget
 from ahekit.errors import DataError
 from ahekit.prediction.looking import Content, Look, look_into, open_photo
 from ahekit.prediction.planning import Task, decoder_name
-from ahekit.prediction.survey import Survey, decide
+from ahekit.prediction.survey import WORKING_FILE, Survey, decide
 from ahekit.preprocessing import Preprocessing
 from ahekit.signals import StopRequest
 
@@ -325,7 +325,7 @@ def first_come(folder: Path) -> Iterator[bool]:
         DataError: The folder can't be written.
     """
     try:
-        descriptor = os.open(folder / ".working", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(folder / WORKING_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise DataError(f"{folder}: can't be written ({error.strerror}); choose another with --out") from error
     try:

@@ -20,13 +20,13 @@ from typing import BinaryIO
 from ahekit.data.image_files import format_of, is_image_name, is_raw, suffix_of
 from ahekit.errors import DataError
 from ahekit.prediction.survey import FILE_NAME as SURVEY_FILE
-from ahekit.prediction.survey import Survey
+from ahekit.prediction.survey import WORKING_FILE, Survey
 from ahekit.wording import counted, listed
 
 STDIN = "-"
 PASSED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found"})
 """What systems leave behind; hidden ones (a leading dot) are passed over too."""
-OWN_FILES = frozenset({SURVEY_FILE, ".ahekit-sorted.jsonl"})
+OWN_FILES = frozenset({SURVEY_FILE, WORKING_FILE, ".ahekit-sorted.jsonl"})
 """Folders that hold one of these are ours: a survey, or photos that `ahekit sort` has laid there."""
 _HEAD_BYTES = 32
 _LONGEST_NOTE = 3  # names that a note tells

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FILE_NAME = "survey.sqlite"
+WORKING_FILE = ".working"
+"""Locked by the process that works on the survey."""
+ASIDE = "survey-before-"
+"""Begins the names of surveys that were laid aside for a fresh one."""
 DEFAULT_FOLDER = Path("survey")
 BUSY_SECONDS = 60.0
 """That a process waits for another one that is writing; a transaction takes milliseconds."""
@@ -546,7 +550,8 @@ def check_home(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise DataError(f"{folder}: a file, not a folder; choose another with --out")
-    if not (folder / FILE_NAME).is_file() and any(name != "parts" for name in os.listdir(folder)):
+    names = os.listdir(folder)
+    if names and not any(name in (FILE_NAME, WORKING_FILE) or name.startswith(ASIDE) for name in names):
         raise DataError(f"{folder}: holds other files and no survey; choose a new folder with --out")
 
 

@@ -20,7 +20,7 @@ from ahekit.errors import DataError
 from ahekit.prediction.photos import Listing, Photo, named_photos, read_roots, shard_of, with_root, write_roots
 from ahekit.prediction.planning import Plan, gone_photos, plan
 from ahekit.prediction.shards import Shard
-from ahekit.prediction.survey import FILE_NAME, Settings, Survey, SurveyModel, redecide
+from ahekit.prediction.survey import ASIDE, FILE_NAME, Settings, Survey, SurveyModel, redecide
 
 if TYPE_CHECKING:
     from ahekit.prediction.deciding import Acceptance, Decider, Rule
@@ -104,7 +104,7 @@ def start_over(folder: Path) -> Path | None:
     if not file.exists():
         return None
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    aside = folder / f"survey-before-{moment}.sqlite"
+    aside = folder / f"{ASIDE}{moment}.sqlite"
     try:
         # Closed once, so that all of it is in the one file.
         Survey.open(folder).close()

@@ -1,4 +1,4 @@
-"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `writers` and so on.
+"""What a plugin must provide, a page for each kind: `models`, `visualizers`, `reporters`, `lessons` and so on.
 
 Whatever a plugin needs to say what it is and what it returns can be imported from here.
 
@@ -9,6 +9,7 @@ a pydantic model `Params` (validated, described by `ahekit plugins show NAME`). 
 from __future__ import annotations
 
 from ahekit.preprocessing import Fit, Interpolation, Preprocessing
+from ahekit.protocols.lessons import LessonInput, LessonPlugin
 from ahekit.protocols.models import BuiltModel, LoadedWeights, ModelFamily, ModelPlugin, Suggestion, stage_names
 from ahekit.protocols.params import NoParams, Params, describe
 from ahekit.protocols.pretrained import PretrainedModel
@@ -22,18 +23,37 @@ from ahekit.protocols.reporters import (
 )
 from ahekit.protocols.visualizers import Original, SplitImages, VisualizerInput, VisualizerPlugin
 from ahekit.protocols.writers import PhotoRow, PhotoState, SurveyFacts, WriterPlugin
-from ahekit.sections import Animation, Cell, Column, Figure, Section, Table, Visualization
+from ahekit.sections import (
+    Animation,
+    Cell,
+    Claim,
+    ClaimReading,
+    Column,
+    Exercise,
+    Experiment,
+    Figure,
+    Section,
+    Table,
+    Visualization,
+    Widget,
+)
 
 __all__ = [
     "Animation",
     "BootstrapParams",
     "BuiltModel",
     "Cell",
+    "Claim",
+    "ClaimReading",
     "Column",
     "ComparisonReporter",
+    "Exercise",
+    "Experiment",
     "Figure",
     "Fit",
     "Interpolation",
+    "LessonInput",
+    "LessonPlugin",
     "LoadedWeights",
     "Metric",
     "MetricReporter",
@@ -56,6 +76,7 @@ __all__ = [
     "Visualization",
     "VisualizerInput",
     "VisualizerPlugin",
+    "Widget",
     "WriterPlugin",
     "describe",
     "stage_names",

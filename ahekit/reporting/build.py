@@ -49,6 +49,7 @@ class Report:
         sections: In the order of their reporters.
         caveat: What whoever reads any of it has to know.
         predictions: What it rests on, by split; of several runs those on the images they share.
+        made_from: What it rests on, in words.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Report:
     missing: tuple[Missing, ...]
     caveat: str = ""
     predictions: Mapping[str, Predictions] = field(default_factory=dict)
+    made_from: str = "the run’s stored predictions and history"
 
     @property
     def verdict(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from functools import cache
 from importlib.resources import files
@@ -14,9 +15,10 @@ from markupsafe import Markup, escape
 from ahekit import __version__
 from ahekit.reporting.build import Report
 from ahekit.reporting.drawing import Pictures, picture_name
+from ahekit.reporting.render_json import plain_values
 from ahekit.reporting.style import DARK, LIGHT
 from ahekit.reporting.svg import inline, variables
-from ahekit.sections import Cell, format_cell
+from ahekit.sections import Cell, Widget, format_cell
 from ahekit.wording import plain
 
 _SHORT_TEXT = 28  # characters of a cell that isn't broken into lines: a class, a run's name
@@ -36,12 +38,14 @@ def render_html(report: Report, pictures: Pictures) -> str:
     }
     drawn = {name: inline(picture["svg"], alt=alts[name]) for name, picture in pictures.items()}
     glyphs = {name: glyph for picture in drawn.values() for name, glyph in picture.glyphs.items()}
-    script = files("ahekit.reporting").joinpath("report.js").read_text(encoding="utf-8")
+    script = files("ahekit.reporting").joinpath("report.js").read_text(encoding="utf-8") + _widget_scripts(report)
     return _template().render(
         script=Markup(script),
         # The page's own script and no other may run, whatever a file or class name holds.
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         sort_value=_sort_value,
+        widget_data=_widget_data,
+        widget_styles=Markup("\n".join(dict.fromkeys(w.style for s in report.sections for w in s.widgets))),
         report=report,
         pictures={name: Markup(picture.element) for name, picture in drawn.items()},
         glyphs=Markup("".join(glyphs.values())),
@@ -54,6 +58,30 @@ def render_html(report: Report, pictures: Pictures) -> str:
         short_text=_SHORT_TEXT,
         version=__version__,
     )
+
+
+def _widget_scripts(report: Report) -> str:
+    """What fills the widgets: each one's function by its name, and a call for each place."""
+    functions = [
+        f"widgets[{json.dumps(f'{section.name}/{widget.name}')}] = (root, data) => {{\n{widget.script}\n}};"
+        for section in report.sections
+        for widget in section.widgets
+    ]
+    if not functions:
+        return ""
+    fill = (
+        'for (const root of document.querySelectorAll(".widget")) {\n'
+        "  root.replaceChildren();\n"
+        "  widgets[root.dataset.widget](root, JSON.parse(root.nextElementSibling.textContent));\n"
+        "}\n"
+    )
+    return "\n".join(["", "const widgets = {};", *functions, fill])
+
+
+def _widget_data(widget: Widget) -> Markup:
+    """Its data as JSON that no text in it can end."""
+    text = json.dumps(plain_values(widget.data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _harmless(value: object) -> object:

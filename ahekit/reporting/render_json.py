@@ -34,7 +34,7 @@ def render_json(report: Report, figures: str = "", forms: Sequence[str] = ()) ->
         "missing": [{"section": missing.section, "reason": missing.reason} for missing in report.missing],
         "sections": [_section(section, figures, forms) for section in report.sections],
     }
-    text = json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(plain_values(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # JSON itself escapes only the controls below a space. The others stand in strings alone, and may be escaped there.
     return _HIDDEN.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
@@ -47,6 +47,7 @@ def _section(section: Section, figures: str, forms: Sequence[str]) -> dict[str, 
         "values": section.values,
         "tables": [_table(table) for table in section.tables],
         "figures": [_figure(section, figure, figures, forms) for figure in section.figures],
+        "widgets": [{"name": widget.name, "text": widget.text} for widget in section.widgets],
     }
 
 
@@ -62,14 +63,14 @@ def _figure(section: Section, figure: Figure, figures: str, forms: Sequence[str]
     return {**facts, **files, "data": figure.data}
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """A value in Python's own types all the way down, as JSON takes them; a number that isn't finite is None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # a NumPy number or array
-        return _plain(value.tolist())
+        return plain_values(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -44,6 +44,8 @@ def _section(section: Section, figures: str) -> Iterator[str]:
     yield _paragraph(section.reading)
     for figure in section.figures:
         yield from _figure(section, figure, figures)
+    for widget in section.widgets:
+        yield _paragraph(f"On the page: {widget.text}")
     for table in section.tables:
         yield from _table(table)
 

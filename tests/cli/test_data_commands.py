@@ -287,3 +287,14 @@ def test_ahe64_is_recognized(cli: Cli) -> None:
     done = cli("data", "info", AHE64)
     assert "64-px edition of AHE, all 10,130 training images, 727 of 1,404 test images" in done.out
     assert done.err == ""
+
+
+def test_where_prints_the_folder_alone_for_a_shell_to_take_up(cli: Cli, home: Path, photos: Path) -> None:
+    outcome = cli("data", "where", "sample")
+    assert outcome.code == 0
+    root = Path(outcome.out.removesuffix("\n"))
+    assert (root / "test" / "apse" / "2.png").is_file()
+    assert cli("data", "where", photos).out == f"{photos}\n"
+    missing = cli("data", "where", "nowhere")
+    assert missing.out == ""
+    assert "nowhere" in missing.err

@@ -1,0 +1,1 @@
+"""Backpropagation through a convolution, written out and looked at number by number."""
