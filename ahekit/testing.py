@@ -1,6 +1,6 @@
 """Checks that a plugin's author calls in the own tests, and the small network, pictures and run that they work on.
 
-    from ahekit.testing import check_model, check_reporter, check_visualizer, check_writer
+    from ahekit.testing import check_lesson, check_model, check_reporter, check_visualizer, check_writer
 
     def test_my_network_is_a_model() -> None:
         check_model(MyNet, params={"width": 8})
@@ -33,14 +33,14 @@ from ahekit.errors import AhekitError, SpecError
 from ahekit.evaluation.compared import ComparedRuns
 from ahekit.evaluation.predictions import Predictions
 from ahekit.evaluation.record import RunRecord
-from ahekit.faults import section_faults, visualization_faults
+from ahekit.faults import experiment_faults, section_faults, visualization_faults
 from ahekit.models import check_built
 from ahekit.notes import History, Manifest, Status
 from ahekit.preprocessing import Preprocessing
-from ahekit.protocols import BuiltModel, PhotoRow, SplitImages, SurveyFacts, VisualizerInput, describe
-from ahekit.registry import MODELS, REPORTERS, VISUALIZERS, WRITERS, Registry
+from ahekit.protocols import BuiltModel, LessonInput, PhotoRow, SplitImages, SurveyFacts, VisualizerInput, describe
+from ahekit.registry import LESSONS, MODELS, REPORTERS, VISUALIZERS, WRITERS, Registry
 from ahekit.reporting.style import render_figure
-from ahekit.sections import Figure, Section, Visualization
+from ahekit.sections import Experiment, Figure, Section, Visualization
 from ahekit.spec import RunSpec
 from ahekit.training.metrics import metric_fault
 from ahekit.validation import validate
@@ -229,6 +229,43 @@ def check_visualizer(
     if given is None:
         _check_failing_networks(plugin, values)
     return seen
+
+
+def check_lesson(plugin: Any, *, params: Mapping[str, Any] | None = None) -> Experiment:
+    """Ask a lesson for all that its protocol promises, on `small_module` and `small_pictures`.
+
+    Args:
+        plugin: The class, or an instance.
+        params: Values of its parameters.
+
+    Returns:
+        What it found out.
+
+    Raises:
+        Broken: What is wrong.
+        SpecError: `params` are.
+    """
+    plugin = _check_plugin(LESSONS, plugin)
+    _require(isinstance(plugin.title, str) and bool(plugin.title.strip()), "title has to be a line of text")
+    _require(isinstance(plugin.seconds, int | float) and plugin.seconds > 0, "seconds has to be a number above 0")
+    values = validate(plugin.Params, params or {})
+    view = small_input()
+    view.model.module.eval()
+    request = LessonInput(network=lambda layers: replace(view, layers=dict.fromkeys(layers, "0")))
+    with no_trace(view.model.module):
+        experiment = plugin.teach(request, values)
+    for fault in experiment_faults(experiment):
+        raise Broken(fault)
+    assert isinstance(experiment, Experiment)
+    _check_figures([figure for section in experiment.sections for figure in section.figures])
+    names = [exercise.name for exercise in experiment.exercises]
+    _require(len(set(names)) == len(names), f"two exercises have one name among {', '.join(names)}")
+    again = plugin.teach(request, values)
+    _require(
+        [exercise.answer for exercise in again.exercises] == [exercise.answer for exercise in experiment.exercises],
+        "the same network and seed have to give the same answers; they differ the second time",
+    )
+    return experiment
 
 
 def _check_failing_networks(plugin: Any, values: BaseModel) -> None:

@@ -58,12 +58,13 @@ def train(cli: Cli, *args: str | Path) -> Any:
 def test_the_guide_s_package_is_trained_looked_into_and_reported(
     package: dict[str, str], cli: Cli, pictures: Path, tmp_path: Path
 ) -> None:
-    assert len(package) == 4
+    assert len(package) == 5
     listed = {(row["kind"], row["name"]): row for row in json.loads(cli("plugins", "--check", "--json").out)}
     for kind, name in (
         ("model", "small-net"),
         ("visualizer", "score-cam"),
         ("reporter", "second-guess"),
+        ("lesson", "brightness"),
         ("writer", "captions"),
     ):
         assert (listed[kind, name]["provider"], listed[kind, name]["state"]) == ("survey-tools 1.0", "ok")
@@ -94,6 +95,9 @@ def test_the_guide_s_package_is_trained_looked_into_and_reported(
     done = cli("report", run, "--only", "second-guess", "--format", "console")
     assert done.code == 0
     assert "one of the first 2 for" in " ".join(done.out.split())
+    done = cli("explain", "brightness", "--run", run, "--out", tmp_path / "lesson")
+    assert (done.code, done.err) == (0, "")
+    assert "DARKER PICTURES" in done.out
 
 
 def test_the_guide_s_writer_writes_a_survey(package: dict[str, str], cli: Cli, tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_the_guide_s_tests_pass(package: dict[str, str], tmp_path: Path) -> None
     file.write_text(FILES["test_survey_tools.py"], encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
-    assert (done.returncode, "4 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, "5 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_the_guide_s_score_cam_is_the_one_whose_maps_are_tested_by_hand() -> None:
