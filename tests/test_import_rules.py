@@ -59,8 +59,8 @@ MAY_IMPORT = {
     "teaching": "errors faults protocols registry reporting sections trained validation visualizing wording",
     "testing": "errors faults preprocessing sections spec notes validation hooks protocols backbones models registry "
     "data evaluation reporting training",
-    "prediction": "errors files preprocessing sections notes spec validation hooks compute protocols models evaluation "
-    "registry data data.classes data.random figures inspection signals wording",
+    "prediction": "ahekit errors files preprocessing sections notes spec validation hooks compute protocols models "
+    "evaluation registry data data.classes data.random figures inspection signals wording",
     "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes catalog "
     "evaluation run prediction trained wording",
     "opening": "errors compute spec model_folder registry run prediction export training trained",

@@ -49,7 +49,10 @@ def sort(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Sort a survey's photos into class folders: as links, copies, or moved; the doubtful go to review/, unknown/."""
+    """Sort a survey's photos into class folders, and undo it.
+
+    As links, copies, or moved; the doubtful go to review/ and unknown/.
+    """
     console.configure(quiet=quiet, json=json)
     if into is None:
         raise UsageError("say where to: --into FOLDER")

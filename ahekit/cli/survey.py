@@ -17,7 +17,7 @@ from ahekit.sections import Column, Table
 if TYPE_CHECKING:
     from ahekit.prediction.deciding import Rule
 
-app = typer.Typer(no_args_is_help=True, help="What a survey holds; decide on it by new thresholds; merge its parts.")
+app = typer.Typer(no_args_is_help=True, help="Say what a survey holds; decide on it anew; merge its parts.")
 
 Folder = Annotated[Path, typer.Argument(metavar="SURVEY", help="The survey's folder.")]
 
