@@ -49,7 +49,7 @@ def sort(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Sort a survey's photos into class folders, and back.
+    """Sort a survey's photos into class folders, and undo it.
 
     As links, copies, or moved; what is to be looked at goes to review/, what is none of the classes to unknown/. What a
     person decided comes before what was predicted. Nothing that is there is replaced.

@@ -79,7 +79,7 @@ class Score:
             shares = np.divide(centred, sizes, out=np.zeros_like(centred), where=sizes > 0)
             norms = (np.abs(shares) ** self.norm).sum(axis=1) ** (1 / self.norm)
             largest: Floats = shares.max(axis=1)
-            return np.divide(largest, norms, out=np.zeros_like(largest), where=norms > 0)
+            return np.asarray(np.divide(largest, norms, out=np.zeros_like(largest), where=norms > 0))
         ordered = np.sort(values / (self.temperature if self.name == "probability" else 1.0), axis=1)
         if self.name == "margin":
             return np.asarray(ordered[:, -1] - ordered[:, -2])
@@ -266,7 +266,7 @@ def runner_up_confidence(confidence: Floats, probabilities: Floats) -> Floats:
     ordered = np.sort(probabilities, axis=1)
     others = ordered[:, :-1].sum(axis=1)
     share = np.divide(ordered[:, -2], others, out=np.zeros_like(others), where=others > 0)
-    return np.minimum((1 - confidence) * share, confidence)
+    return np.asarray(np.minimum((1 - confidence) * share, confidence))
 
 
 def scaled_probabilities(logits: NDArray[np.floating], temperature: float) -> Floats:

@@ -147,7 +147,7 @@ def guaranteed_threshold(scores: Floats, is_right: Bools, *, max_error: float, s
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    mistakes = np.cumsum(~is_right[order])
+    mistakes: NDArray[np.int64] = np.cumsum(~is_right[order], dtype=np.int64)
     fewest = images_needed(max_error, surety)
     if len(ranked) < fewest:
         return Shortage(len(ranked), int((~is_right).sum()), _needed(mistakes, max_error, surety))

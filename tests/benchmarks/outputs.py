@@ -53,7 +53,7 @@ def main() -> None:
     predictor = open_folder(folder_of_run(run, device="cpu", tell=print), device="cpu")
     trained = load_trained(run, device="cpu")
     head = [module for module in trained.built.module.modules() if isinstance(module, torch.nn.Linear)][-1]
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "class_names": np.array(predictor.class_names),
         "head_weight": head.weight.detach().numpy(),
         "head_bias": head.bias.detach().numpy(),

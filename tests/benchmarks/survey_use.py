@@ -1,7 +1,7 @@
 """How long it takes to do something with a survey: sort, undo, write, list, draw; and how its page scrolls.
 
-    python tests/benchmarks/survey_use.py [--photos 20000] [--folder FOLDER]     seconds by the clock and of the processor
-    python tests/benchmarks/survey_use.py --scroll [--photos 10000]              the gallery in Chromium (playwright)
+    python tests/benchmarks/survey_use.py [--photos 20000] [--folder FOLDER]   seconds by the clock and of the processor
+    python tests/benchmarks/survey_use.py --scroll [--photos 10000]            the gallery in Chromium (playwright)
 
 The photos are files of a few bytes: nothing of this opens one.
 """

@@ -136,7 +136,7 @@ def uncompressed(train: Outputs, head: Head) -> Scorer:
     return distances
 
 
-METHODS: Mapping[str, Method] = {
+METHODS: dict[str, Method] = {
     "largest probability": probability,
     "energy": energy,
     "ViM": vim,
@@ -144,7 +144,7 @@ METHODS: Mapping[str, Method] = {
     "outside alone": outside_alone,
     "ahekit's": weighted(128),
 }
-FORMS: Mapping[str, Method] = {
+FORMS: dict[str, Method] = {
     "128, not rounded": uncompressed,
     **{f"{count}, 8 bits": weighted(count) for count in COMPONENTS},
 }

@@ -36,9 +36,10 @@ def test_two_in_a_hundred_without_a_mistake_takes_149_images() -> None:
     assert guaranteed_threshold(np.arange(148.0), np.ones(148, dtype=bool), max_error=0.02, surety=0.95) == Shortage(
         148, 0, 149
     )
-    assert guaranteed_threshold(np.arange(149.0), np.ones(149, dtype=bool), max_error=0.02, surety=0.95) == Guarantee(
-        0.0, 149, 0, pytest.approx(0.0199, abs=1e-4)
-    )
+    result = guaranteed_threshold(np.arange(149.0), np.ones(149, dtype=bool), max_error=0.02, surety=0.95)
+    assert isinstance(result, Guarantee)
+    assert (result.threshold, result.images, result.mistakes) == (0.0, 149, 0)
+    assert result.bound == pytest.approx(0.0199, abs=1e-4)
 
 
 def test_the_threshold_leaves_out_the_part_where_mistakes_are() -> None:

@@ -27,9 +27,9 @@ def named(prefix: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{prefix}_{name}": array for name, array in values.items()}
 
 
-def fit(images: int = 600, **options: Any) -> tuple[Deciding, Reference]:
-    parts = named("val", outputs(images, 1)) | named("train", outputs(900, 2)) | options
-    return fit_deciding(**parts, class_names=CLASSES)  # type: ignore[arg-type]
+def fit(images: int = 600, /, **arrays: Any) -> tuple[Deciding, Reference]:
+    parts: dict[str, Any] = {**named("val", outputs(images, 1)), **named("train", outputs(900, 2)), **arrays}
+    return fit_deciding(**parts, class_names=CLASSES)
 
 
 @pytest.fixture(scope="module")
