@@ -1,5 +1,5 @@
 # Needs Python >= 3.11 and make, nothing else:
-#   make demo    see it at work: trains on the embedded sample and writes a report
+#   make demo    see it at work: trains on the embedded sample, writes a report and a gallery
 #   make test    the whole test suite
 #   make check   what has to pass before a commit: format, lint, types, tests
 #   make clean   remove what these made
@@ -20,6 +20,7 @@ LOWEST ?= .venv-lowest
 demo: $(VENV)/.installed
 	$(BIN)/ahekit train $(DEMO)
 	$(BIN)/ahekit report
+	$(BIN)/ahekit predict "$$($(BIN)/ahekit data where sample)/test" --model "$$(ls -td runs/*/ | head -1)" --out demo-survey
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST)

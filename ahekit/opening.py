@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ahekit.errors import AhekitError, UnknownNameError, UsageError
+from ahekit.errors import UnknownNameError, UsageError
 from ahekit.model_folder import (
     EMBEDDINGS,
     NETWORK,
@@ -269,12 +269,14 @@ def _onnx_engine(folder: ModelFolder, threads: int | None) -> tuple[Callable[[ND
         raise UsageError("onnxruntime isn't installed; pip install 'ahekit[onnx]' brings it")
     import onnxruntime
 
+    folder.read(ONNX)  # makes sure that it is the folder's own
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        session = onnxruntime.InferenceSession(folder.read(ONNX), options, providers=["CPUExecutionProvider"])
-    except AhekitError:
-        raise
+        # Threads that wait by spinning would take the cores from those that decode the next photos.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # By its path: its weights may lie in the file beside it.
+        session = onnxruntime.InferenceSession(folder.path / ONNX, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common class
         reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(f"{folder.path / ONNX}: onnxruntime can't use it ({reason})") from error

@@ -15,11 +15,12 @@ from ahekit import __version__, console
 from ahekit.cli.groups import RootGroup
 
 PANELS = {
+    "Use it on photos": ("predict", "sort", "write", "survey", "match", "export"),
     "Train a network": ("train", "finetune", "resume"),
-    "See how good it is, and why": ("report", "viz"),
-    "Use it on photos": ("predict", "sort", "write", "survey", "export"),
+    "Look inside": ("viz", "model"),
+    "Say how good it is": ("report", "prove"),
     "Learn the ideas": ("explain",),
-    "Look after data, runs and parts": ("data", "runs", "model", "plugins", "prove"),
+    "Keep house": ("data", "runs", "plugins"),
 }
 """The help page's panels, by what a person wants to do.
 
@@ -34,7 +35,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a bug's whole traceback, as Python prints it
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: ahekit train --model cnn5 --accum 4",
 )
 
 
@@ -44,14 +44,14 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help="Classify pictures of built heritage, and see why. Start: ahekit predict FOLDER")
 def root(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
             "--plugin",
             metavar="PATH.py",
-            help="Load a file's plugins; repeatable, anywhere on the line. $AHEKIT_PLUGINS names more.",
+            help="Load a file's plugins (or $AHEKIT_PLUGINS).",
         ),
     ] = None,
     version: Annotated[
@@ -59,7 +59,7 @@ def root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Classify pictures of architectural heritage elements, and see why."""
+    """Take what stands before the command."""
 
 
 for panel, names in PANELS.items():

@@ -62,7 +62,10 @@ def explain(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Learn an idea by an experiment on your own network: a page, and exercises to check."""
+    """Learn an idea by an experiment on your own network.
+
+    A page to read and try, and exercises whose answers `--check` checks.
+    """
     console.configure(quiet=quiet, json=json)
     if not name:
         list_lessons(json=json)

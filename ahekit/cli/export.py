@@ -10,6 +10,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.errors import UsageError
 from ahekit.sections import Column, Table
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def export(
         bool,
         typer.Option("--onnx", help="Make model.onnx and labels.txt for other software too."),
     ] = False,
+    share_weights: Annotated[
+        bool,
+        typer.Option(
+            "--share-weights",
+            help="With --onnx: model.onnx takes its weights from model.safetensors, which has to stay beside it.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Put it in the place of another run's model folder.")
     ] = False,
@@ -59,11 +67,13 @@ def export(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a model folder of a run: weights, thresholds, model card, all that it takes to use the network elsewhere.
+    """Make a model folder of a run, to use its network elsewhere.
 
     The run's images are looked at once, to set the thresholds by validation and to measure the figures of the card.
     """
     console.configure(quiet=quiet, json=json)
+    if share_weights and not onnx:
+        raise UsageError("--share-weights is about model.onnx; add --onnx")
     from ahekit.export.export import export_run
     from ahekit.run import find_run, runs_root
 
@@ -82,6 +92,7 @@ def export(
             *(chosen, to),
             half=half,
             onnx=onnx,
+            share_weights=share_weights,
             overwrite=overwrite,
             checkpoint=checkpoint,
             data=data,

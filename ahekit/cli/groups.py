@@ -42,6 +42,13 @@ class RootGroup(TyperGroup):
         plugin_files.announce([*filter(None, from_environment), *(ctx.params.get("plugin") or ())])
         return rest
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options; those that set completion up work, but don't stand on the page, which is one screen."""
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            each.hidden = each.hidden or each.name in ("install_completion", "show_completion")
+        return params
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:

@@ -18,7 +18,7 @@ from ahekit.protocols import Suggestion, describe
 from ahekit.registry import FAMILY_SUFFIX, REGISTRIES, Entry, Registry
 from ahekit.sections import Column, Table
 
-app = typer.Typer(cls=ListByDefault, help="List models, visualizers and reporters, and show what they take.")
+app = typer.Typer(cls=ListByDefault, help="List models, visualizers, reporters …; show what they take.")
 
 # JSON-schema keys of a bound, and how a reader says it.
 _BOUNDS = {

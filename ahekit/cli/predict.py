@@ -134,7 +134,7 @@ def predict(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Name what photos show, with a confidence, and set apart the doubtful and the unknown."""
+    """Name what photos show, how surely, and set the doubtful apart."""
     console.configure(quiet=quiet, json=json)
     asked = rule_from(max_error=max_error, surety=surety, min_confidence=min_confidence, known_kept=known_kept)
     part = _shard(shard)

@@ -37,7 +37,7 @@ def resume(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Go on with an interrupted run, from its last checkpoint to the same weights as an unbroken one."""
+    """Go on with an interrupted run, to the weights of an unbroken one."""
     training.speak_once(quiet=quiet, json=json)
     root = runs_root(runs)
     training.resume_run(find_run(root, run) if run is not None else _newest(root), epochs=epochs, data=data)

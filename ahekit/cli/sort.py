@@ -49,7 +49,11 @@ def sort(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Sort a survey's photos into class folders: as links, copies, or moved; the doubtful go to review/, unknown/."""
+    """Sort a survey's photos into class folders, and undo it.
+
+    As links, copies, or moved; what is to be looked at goes to review/, what is none of the classes to unknown/. What a
+    person decided comes before what was predicted. Nothing that is there is replaced.
+    """
     console.configure(quiet=quiet, json=json)
     if into is None:
         raise UsageError("say where to: --into FOLDER")

@@ -56,7 +56,7 @@ def write(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Write a survey for other software: lists, or XMP sidecars with keywords beside the photos."""
+    """Write a survey for other software: lists, or XMP sidecars."""
     console.configure(quiet=quiet, json=json)
     if name is None:
         raise UsageError(f"say what to write: --as NAME, one of {', '.join(WRITERS.names())}")

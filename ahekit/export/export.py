@@ -81,6 +81,7 @@ def export_run(
     *,
     half: bool = False,
     onnx: bool = False,
+    share_weights: bool = False,
     overwrite: bool = False,
     checkpoint: str = BEST,
     data: str | None = None,
@@ -94,6 +95,7 @@ def export_run(
         to: The folder; None: `model/` within the run.
         half: Store weights in 16 bits.
         onnx: For other software too.
+        share_weights: The ONNX file takes its weights from `model.safetensors` beside it.
         overwrite: Put it in the place of another run's model folder.
         data: Where the run's images are now, when they were moved.
         tell: Called with what the user should know.
@@ -162,7 +164,12 @@ def export_run(
     if onnx:
         from ahekit.export.onnx_file import make_onnx
 
-        made = make_onnx(trained, temperature=deciding.temperature, pixels=_checked_pixels(images))
+        made = make_onnx(
+            trained,
+            temperature=deciding.temperature,
+            pixels=_checked_pixels(images),
+            weights=weights if share_weights else None,
+        )
         files[ONNX] = made.content
         files[LABELS] = ("\n".join(trained.class_names) + "\n").encode()
         notes["onnx"] = made.note.model_dump(mode="json")

@@ -6,6 +6,8 @@ import json
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ahekit.errors import UsageError
-from ahekit.model_folder import ModelFolderError, OnnxNote
+from ahekit.model_folder import ONNX, WEIGHTS, ModelFolderError, OnnxNote
 from ahekit.trained import Trained
 
 OPSET = 18
@@ -67,12 +69,15 @@ def check_installed() -> None:
         raise UsageError(f"--onnx needs {', '.join(missing)}; pip install 'ahekit[onnx]' brings it")
 
 
-def make_onnx(trained: Trained, *, temperature: float, pixels: NDArray[np.uint8]) -> OnnxFile:
+def make_onnx(
+    trained: Trained, *, temperature: float, pixels: NDArray[np.uint8], weights: bytes | None = None
+) -> OnnxFile:
     """Write a network as ONNX and compare it with torch.
 
     Args:
         temperature: That logits are divided by before they become probabilities.
         pixels: Real images to compare on, `(N, S, S, 3)`.
+        weights: `model.safetensors`, which the ONNX file is to take its weights from; None: it holds them itself.
 
     Raises:
         ModelFolderError: The network can't be written so, or says something else then.
@@ -105,10 +110,50 @@ def make_onnx(trained: Trained, *, temperature: float, pixels: NDArray[np.uint8]
         entry.key = name
         entry.value = value
     model.doc_string = f"{INPUT}: (batch, S, S, 3) uint8 RGB; {', '.join(OUTPUTS)}: float32"
+    if weights is not None:
+        share_weights(model, weights)
     content = model.SerializeToString(deterministic=True)
     opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
-    difference = _largest_difference(content, pixels, expected, trained.run.name)
+    with TemporaryDirectory() as folder:
+        (Path(folder) / ONNX).write_bytes(content)
+        if weights is not None:
+            (Path(folder) / WEIGHTS).write_bytes(weights)
+        difference = _largest_difference(Path(folder) / ONNX, pixels, expected, trained.run.name)
     return OnnxFile(content, OnnxNote(opset=opset, difference=float(f"{difference:.3g}"), images=len(pixels)))
+
+
+def share_weights(model: Any, weights: bytes) -> None:
+    """Let an ONNX model take its weights from a safetensors file beside it, as ONNX's external data.
+
+    The format: eight bytes of the header's length, the header (JSON), the tensors' bytes, which the header places from
+    its own end on. https://github.com/huggingface/safetensors#format
+    """
+    from onnx import TensorProto, helper
+
+    length = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8 : 8 + length])
+    types = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16}
+    casts = []
+    for tensor in model.graph.initializer:
+        place = header.get(tensor.name.removeprefix("module."))
+        if place is None or place["dtype"] not in types or list(tensor.dims) != place["shape"] or not tensor.dims:
+            continue
+        if place["dtype"] == "F16":
+            # Made single again once, when a session starts: onnxruntime folds what is constant.
+            stored = f"{tensor.name}.stored"
+            casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+            tensor.name = stored
+        begin, end = place["data_offsets"]
+        tensor.ClearField("raw_data")
+        tensor.data_type = types[place["dtype"]]
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", 8 + length + begin), ("length", end - begin)):
+            entry = tensor.external_data.add()
+            entry.key = key
+            entry.value = str(value)
+    nodes = [*casts, *model.graph.node]
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
 
 
 def _eager(deployed: Deployed, pixels: NDArray[np.uint8]) -> tuple[Tensor, ...]:
@@ -117,7 +162,7 @@ def _eager(deployed: Deployed, pixels: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         return outputs
 
 
-def _largest_difference(content: bytes, pixels: NDArray[np.uint8], expected: list[NDArray[Any]], name: str) -> float:
+def _largest_difference(file: Path, pixels: NDArray[np.uint8], expected: list[NDArray[Any]], name: str) -> float:
     """The largest difference of logits between onnxruntime and torch.
 
     Raises:
@@ -125,7 +170,7 @@ def _largest_difference(content: bytes, pixels: NDArray[np.uint8], expected: lis
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     made = session.run(list(OUTPUTS), {INPUT: pixels})
     differences = []
     for output, own, other in zip(OUTPUTS, made, expected, strict=True):

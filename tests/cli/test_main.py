@@ -29,7 +29,7 @@ def test_help_names_every_command_and_the_one_to_start_with(executable: Callable
     assert done.code == 0
     for name in NAMES:
         assert f" {name} " in done.out
-    assert "ahekit train --model cnn5 --accum 4" in done.out
+    assert "Start: ahekit predict FOLDER" in done.out
 
 
 def test_without_a_command_help_is_shown(cli: Callable[..., Any]) -> None:
@@ -168,3 +168,13 @@ def test_the_shell_completes_commands_models_and_runs(tmp_path: Path, words: str
     done = subprocess.run([str(AHEKIT)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert expected in done.stdout.split()
     assert done.stderr == ""
+
+
+def test_first_help_page_is_one_screen(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = cli("--help").out.splitlines()
+    assert len(lines) < 40, "with the prompt below it, 40 lines"
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert all(f" {name} " in text for name in NAMES), "each command has its line"

@@ -184,3 +184,20 @@ def test_an_onnx_file_takes_pixels_and_says_what_torch_says(
     shutil.copy(folder.path / ONNX, alone)
     with pytest.raises(ModelFolderError, match="lies beside it"):
         open_predictor(alone, root=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", [False, True])
+def test_an_onnx_file_may_take_its_weights_from_the_file_beside_it(
+    half: bool, run: Run, model: ModelFolder, pictures: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = export_run(run, tmp_path / "shared", half=half, onnx=True, share_weights=True)
+    own = {path.stat().st_size for path in (folder.path / ONNX, folder.path / WEIGHTS)}
+    alone = export_run(run, tmp_path / "alone", half=half, onnx=True)
+    assert sum(own) < (folder.path / WEIGHTS).stat().st_size + (alone.path / ONNX).stat().st_size
+    pixels = some_pixels(pictures, model)
+    shared = open_folder(folder, device="cpu", engine="onnxruntime")(pixels)[0]
+    assert np.allclose(shared, open_folder(folder, device="cpu", engine="torch")(pixels)[0], atol=1e-4)
+    assert str(tmp_path.parents[2]).encode() not in (folder.path / ONNX).read_bytes()

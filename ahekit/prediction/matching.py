@@ -1,0 +1,355 @@
+"""Pictures of identities (buildings, persons, the classes of a folder), compared by a network's embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure as MplFigure
+from numpy.typing import NDArray
+
+from ahekit.data.decode import DecodeError, fit, needed_side, quiet_pillow, read, to_rgb
+from ahekit.data.series import ALONE, Named, decide_rule, describe_rule, series_of
+from ahekit.errors import DataError, UsageError
+from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.matching import (
+    FALSE_ACCEPT_RATES,
+    RANKS,
+    Retrieval,
+    Roc,
+    all_pairs,
+    identification_figures,
+    intervals,
+    pair_weights,
+    retrieve,
+    split_identities,
+    verification_figures,
+)
+from ahekit.prediction.photos import find_photos
+from ahekit.prediction.predictor import Predictor
+from ahekit.sections import Column, Figure, Section, Table
+
+BATCH = 32
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of identities with their embeddings.
+
+    Attributes:
+        files: Absolute, N of them.
+        identities: Of each.
+        embeddings: `(N, D)`.
+        groups: The visit each was taken on, `(N,)`.
+        rule: That told the visits.
+        refused: What couldn't be read, a line each.
+    """
+
+    files: tuple[Path, ...]
+    identities: tuple[str, ...]
+    embeddings: NDArray[np.floating]
+    groups: Indices
+    rule: str = "none"
+    refused: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The identities, sorted."""
+        return sorted(set(self.identities))
+
+    @property
+    def numbers(self) -> Indices:
+        """Each picture's place in `names`, `(N,)`."""
+        places = {name: place for place, name in enumerate(self.names)}
+        return np.array([places[name] for name in self.identities], dtype=np.int64)
+
+    @property
+    def singles(self) -> int:
+        """Identities of a single picture."""
+        return sum(count == 1 for count in Counter(self.identities).values())
+
+    @property
+    def warning(self) -> str:
+        """What a gallery of single pictures is worth; empty where half of the identities have more."""
+        names = len(self.names)
+        if self.singles <= names / 2:
+            return ""
+        return (
+            f"{self.singles:,d} of {names:,d} identities have a single picture: how much two pictures of one of them "
+            "differ can't be known from it, nor how often it is missed; add more pictures of each"
+        )
+
+    def take(self, places: Indices) -> Gallery:
+        """Some of the pictures."""
+        return Gallery(
+            tuple(self.files[place] for place in places),
+            tuple(self.identities[place] for place in places),
+            self.embeddings[places],
+            self.groups[places],
+            self.rule,
+        )
+
+
+def embed(
+    files: Sequence[Path], predictor: Predictor, *, advance: Callable[[int], object] = lambda count: None
+) -> tuple[NDArray[np.floating], list[int], list[str]]:
+    """Embeddings of pictures.
+
+    Args:
+        advance: Called with the number of pictures done since the last call.
+
+    Returns:
+        `(M, D)` of those that can be read, their places among the files, and a line for each of the others.
+    """
+    side = needed_side(predictor.preprocessing)
+    blocks = []
+    kept: list[int] = []
+    refused: list[str] = []
+
+    def square(file: Path) -> NDArray[np.uint8] | str:
+        try:
+            return fit(to_rgb(read(file), shorter_side=side), predictor.preprocessing)
+        except DecodeError as error:
+            return f"{file}: {error.reason}"
+
+    with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(files), BATCH):
+            squares = list(pool.map(square, files[start : start + BATCH]))
+            whole = [place for place, pixels in enumerate(squares) if not isinstance(pixels, str)]
+            refused += [pixels for pixels in squares if isinstance(pixels, str)]
+            if whole:
+                blocks.append(predictor(np.stack([squares[place] for place in whole]))[1])  # type: ignore[arg-type]
+                kept += [start + place for place in whole]
+            advance(len(squares))
+    return np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float16), kept, refused
+
+
+def open_gallery(
+    folder: Path,
+    predictor: Predictor,
+    *,
+    group_by: str = "auto",
+    advance: Callable[[int], object] = lambda count: None,
+) -> Gallery:
+    """A folder of identities: each folder in it is one, and so is each picture that lies in it directly.
+
+    Args:
+        group_by: What tells a visit; see `data.group_by` of a run spec.
+
+    Raises:
+        DataError: It holds no picture that can be read.
+        UsageError: The rule is none.
+    """
+    listing = find_photos([str(folder)])
+    root = Path(listing.root)
+    files = [Path(file) for file in listing.files]
+    vectors, kept, refused = embed(files, predictor, advance=advance)
+    if not kept:
+        raise DataError(f"{folder}: no picture in it can be read; the first: {refused[0]}")
+    files = [files[place] for place in kept]
+    ids = [file.relative_to(root).as_posix() for file in files]
+    identities = tuple(name.split("/")[0] if "/" in name else Path(name).stem for name in ids)
+    rule = decide_rule(group_by, ids)
+    series = np.full(len(ids), ALONE) if rule == "none" else series_of(Named(ids, identities, root), rule)
+    # Who shares a visit with nobody has one of their own.
+    groups = np.where(series == ALONE, len(ids) + np.arange(len(ids)), series)
+    return Gallery(tuple(files), identities, vectors, groups, rule, tuple(refused))
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which similarity on two pictures count as one identity.
+
+    Attributes:
+        words: How it was chosen, and on what.
+    """
+
+    value: float
+    words: str
+
+
+def choose_threshold(gallery: Gallery, *, false_accept_rate: float | None = None) -> Threshold:
+    """The threshold of equal error, or of a false-accept rate, over all pairs of a gallery but those of one visit.
+
+    Raises:
+        UsageError: The gallery has no pairs of one identity or of two, or too few pairs to tell the rate.
+    """
+    pairs = all_pairs(gallery.embeddings, gallery.numbers, gallery.groups)
+    stock = f"{pairs.genuine:,d} pairs of one identity and {pairs.impostors:,d} of two"
+    try:
+        roc = Roc.of(pairs)
+    except ValueError as error:
+        raise UsageError(
+            f"no threshold can be chosen from {stock}: it takes two identities, one of them with two pictures (of two "
+            "visits, where these are known)"
+        ) from error
+    if false_accept_rate is None:
+        rate, value = roc.equal_error
+        return Threshold(value, f"equal error ({rate:.1%}) over {stock}")
+    if pairs.impostors * false_accept_rate < 1:
+        needed = int(np.ceil(1 / false_accept_rate))
+        raise UsageError(
+            f"a false-accept rate of {false_accept_rate:g} takes {needed:,d} pairs of two identities; there are "
+            f"{pairs.impostors:,d}: add pictures or ask for a higher rate"
+        )
+    point = roc.at(false_accept_rate)
+    if point is None:
+        raise UsageError(f"even the most alike pairs are accepted more often than {false_accept_rate:g}; ask for more")
+    return Threshold(point[1], f"false accepts in {false_accept_rate:g} of {stock}; {point[0]:.1%} of the former pass")
+
+
+def evaluate(gallery: Gallery, *, seed: int = 0) -> Section:
+    """Verification and identification on a gallery, as a section of a report.
+
+    The threshold is chosen on one half of the identities and measured on the other.
+
+    Raises:
+        UsageError: Too few identities have two pictures.
+    """
+    numbers = gallery.numbers
+    counts = np.bincount(numbers)
+    if (counts >= 2).sum() < 2:
+        raise UsageError(
+            f"identities with two pictures or more: {int((counts >= 2).sum())}; it takes two, in folders of their own"
+        )
+    pairs = all_pairs(gallery.embeddings, numbers, gallery.groups, seed=seed)
+    found = retrieve(gallery.embeddings, numbers, gallery.groups)
+    if not pairs.genuine or not len(found.ranks):
+        raise UsageError("every identity's pictures are of one visit: there is no fair pair; see --group-by")
+    identities = len(counts)
+    figures = {**verification_figures(pairs), **identification_figures(found)}
+    spans = {
+        **intervals(lambda drawn: verification_figures(pairs, pair_weights(pairs, drawn)), identities, seed=seed),
+        **intervals(lambda drawn: _drawn_retrieval(found, drawn), identities, seed=seed),
+    }
+    table = Table(
+        "Figures",
+        (Column("figure"), Column("value", ".3f", "right"), Column("95 % interval", align="right")),
+        tuple((_WORDS[name], value, _interval(spans.get(name))) for name, value in figures.items()),
+        note="Intervals by drawing identities anew, as many as there are.",
+    )
+    held_out = _held_out(gallery, seed)
+    tables = (table, held_out) if held_out else (table,)
+    visits = "" if gallery.rule == "none" else f" Pairs of one visit ({describe_rule(gallery.rule)}) are left out."
+    return Section(
+        title="Verification and identification",
+        reading=(
+            f"{len(gallery.files):,d} pictures of {identities:,d} identities: "
+            f"{pairs.genuine:,d} pairs of one identity, {pairs.impostors:,d} of two.{visits} Verification errs equally "
+            f"often either way in {figures['eer']:.1%} of the pairs; the most similar other picture is of the right "
+            f"identity for {figures['rank_1']:.1%} of {len(found.ranks):,d} probes."
+            + (f" {gallery.warning}." if gallery.warning else "")
+        ),
+        tables=tables,
+        figures=(_roc_figure(Roc.of(pairs)), _cmc_figure(found)),
+        values={"figures": figures, "pictures": len(gallery.files), "identities": identities},
+        name="match",
+    )
+
+
+_WORDS = {
+    "eer": "equal error rate",
+    **{f"tar_at_far_{rate:g}": f"true accepts at false accepts of {rate:g}" for rate in FALSE_ACCEPT_RATES},
+    **{f"rank_{rank}": f"right identity among the first {rank}" for rank in RANKS},
+    "map": "mean average precision",
+}
+
+
+def _interval(span: Interval | None) -> str | None:
+    return None if span is None else str(span)
+
+
+def _drawn_retrieval(found: Retrieval, drawn: NDArray[np.float64]) -> dict[str, float]:
+    weights = drawn[found.identities]
+    if not weights.any():
+        raise ValueError("no probe was drawn")
+    return identification_figures(found, weights)
+
+
+def _held_out(gallery: Gallery, seed: int) -> Table | None:
+    """What a threshold chosen on one half of the identities does on the other half."""
+    one, other = split_identities(gallery.numbers, seed=seed)
+    rows = []
+    try:
+        threshold = choose_threshold(gallery.take(one))
+        half = gallery.take(other)
+        pairs = all_pairs(half.embeddings, half.numbers, half.groups, seed=seed)
+    except UsageError:
+        return None
+    if not pairs.genuine or not pairs.impostors:
+        return None
+    accepted = pairs.scores >= threshold.value
+    rows.append(
+        (
+            "equal error",
+            threshold.value,
+            float(accepted[~pairs.is_same].mean()),
+            float((~accepted[pairs.is_same]).mean()),
+        )
+    )
+    return Table(
+        "A threshold chosen on one half of the identities, on the other half",
+        (
+            Column("chosen by"),
+            Column("similarity", ".3f", "right"),
+            Column("false accepts", ".3f", "right"),
+            Column("false rejects", ".3f", "right"),
+        ),
+        tuple(rows),
+    )
+
+
+def _roc_figure(roc: Roc) -> Figure:
+    every = max(1, len(roc.thresholds) // 1000)
+    accepts = roc.false_accepts[::every]
+    hits = roc.true_accepts[::every]
+    rate = roc.equal_error[0]
+    return Figure(
+        name="roc",
+        title="Verification: true against false accepts",
+        alt=f"ROC curve; equal error rate {rate:.3f}",
+        draw=partial(_draw_roc, accepts=accepts, hits=hits, rate=rate),
+        size=(5.0, 4.2),
+        data={"false_accepts": accepts.tolist(), "true_accepts": hits.tolist()},
+        caption="The nearer to the upper left corner, the better. The dot is where both kinds of error are equal.",
+    )
+
+
+def _draw_roc(figure: MplFigure, *, accepts: NDArray[np.float64], hits: NDArray[np.float64], rate: float) -> None:
+    axes = figure.add_subplot()
+    least = accepts[accepts > 0].min(initial=1.0)
+    axes.plot(np.maximum(accepts, least), hits)
+    axes.plot([max(rate, least)], [1 - rate], "o", color="C1")
+    axes.set_xscale("log")
+    axes.set_xlabel("false accepts")
+    axes.set_ylabel("true accepts")
+    axes.set_ylim(0, 1.02)
+
+
+def _cmc_figure(found: Retrieval) -> Figure:
+    ranks = list(range(1, int(min(found.ranks.max(), 20)) + 1))
+    rates = [found.match_rate(rank) for rank in ranks]
+    return Figure(
+        name="cmc",
+        title="Identification: the right identity among the first",
+        alt=f"Cumulative match characteristic: {rates[0]:.3f} at rank 1, {rates[-1]:.3f} at rank {ranks[-1]}",
+        draw=partial(_draw_cmc, ranks=ranks, rates=rates),
+        size=(5.0, 4.2),
+        data={"ranks": ranks, "rates": rates},
+        caption="Each picture is looked for among all others but those of its own visit.",
+    )
+
+
+def _draw_cmc(figure: MplFigure, *, ranks: list[int], rates: list[float]) -> None:
+    axes = figure.add_subplot()
+    axes.plot(ranks, rates, "o-")
+    axes.set_xlabel("rank")
+    axes.set_ylabel("share of the probes")
+    axes.set_ylim(0, 1.02)
