@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,14 +153,10 @@ def as_json(survey: Survey) -> dict[str, Any]:
 
 def write_pages(survey: Survey) -> list[Path]:
     """The list and the gallery of a survey, written anew."""
+    from ahekit.prediction.gallery import write_gallery
     from ahekit.prediction.listing import write_predictions_csv
 
-    pages = [write_predictions_csv(survey)]
-    if find_spec("ahekit.prediction.gallery") is not None:
-        from ahekit.prediction.gallery import write_gallery
-
-        pages.append(write_gallery(survey))
-    return pages
+    return [write_predictions_csv(survey), write_gallery(survey)]
 
 
 def rule_from(

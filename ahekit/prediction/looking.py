@@ -32,6 +32,7 @@ from ahekit.prediction.survey import PhotoRecord, now
 from ahekit.preprocessing import Preprocessing
 
 THUMBNAIL_SIDE = 160
+_LARGEST_PLAIN = 40_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -114,18 +115,32 @@ def look_into(opened: Content, preprocessing: Preprocessing, thumbnail: Callable
         except MemoryError:
             return Look(replace(record, reason="not enough memory to decode it", hash=None))
     if thumbnail is not None:
-        _write_thumbnail(picture.image, thumbnail(record.path))
+        _write_thumbnail(picture, opened.content, thumbnail(record.path))
     record = replace(record, width=picture.width, height=picture.height)
     return Look(record, fit(picture.image, preprocessing), picture.note)
 
 
-def _write_thumbnail(image: Image.Image, path: Path) -> None:
+def _write_thumbnail(picture: Picture, content: bytes, path: Path) -> None:
+    image = picture.image
+    # In place: a photo is written into the survey after its thumbnail, so one that was torn is made again.
+    if max(image.size) <= THUMBNAIL_SIDE and (picture.width, picture.height) == image.size and _is_plain(content):
+        _into_folder(path, lambda: path.write_bytes(content))
+        return
     scale = min(1.0, THUMBNAIL_SIDE / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     small = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    # In place: a photo is written into the survey after its thumbnail, so one that was torn is made again.
+    _into_folder(path, lambda: small.save(path, "JPEG", quality=80))
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether a file is a small JPEG without EXIF or profiles, which is its own thumbnail."""
+    head = content[:2048]
+    return head.startswith(b"\xff\xd8\xff\xe0") and b"Exif" not in head and len(content) < _LARGEST_PLAIN
+
+
+def _into_folder(path: Path, write: Callable[[], object]) -> None:
     try:
-        small.save(path, "JPEG", quality=80)
+        write()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        small.save(path, "JPEG", quality=80)
+        write()

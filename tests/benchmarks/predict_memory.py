@@ -1,6 +1,6 @@
 """What `ahekit predict` holds at most, how soon the first photo is done, and how long new thresholds take.
 
-    python tests/benchmarks/predict_memory.py [--model MODEL] [--counts 1000 20000] [--folder FOLDER]
+    python -m tests.benchmarks.predict_memory [--model MODEL] [--counts 1000 20000] [--folder FOLDER]
 
 Photos of 128 px with one of 12 megapixels among each 250. The command runs in a process of its own; its peak is what
 the system accounts to it. The first prediction is there when the first row can be read from the survey, asked every

@@ -1,6 +1,6 @@
 """How fast photos are predicted, beside what decoding them and the bare network take of the processor.
 
-    python tests/benchmarks/predict_rate.py [--model MODEL] [--rounds 3] [--folder FOLDER]
+    python -m tests.benchmarks.predict_rate [--model MODEL] [--rounds 3] [--folder FOLDER]
 
 In turns, in one process: the processor time of decoding (read, decode at reduced scale, fit) and of the network alone
 (batches as the engine makes them), each on one core; then the whole of it, photos to survey, on all cores. The rate
