@@ -9,6 +9,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.data.classes import display_name
 from ahekit.errors import UsageError
 from ahekit.prediction.survey import DEFAULT_FOLDER, Survey
 from ahekit.sections import Column, Table
@@ -109,7 +110,7 @@ def counts_table(survey: Survey) -> Table:
     counts = survey.counts()
     names = sorted(counts.sure, key=lambda name: (-(counts.sure[name] + counts.review[name]), name))
     rows: list[tuple[str | int | None, ...]] = [
-        (name.replace("_", " "), counts.sure[name], counts.review[name], counts.sure[name] + counts.review[name])
+        (display_name(name), counts.sure[name], counts.review[name], counts.sure[name] + counts.review[name])
         for name in names
     ]
     totals = sum(counts.sure.values()), sum(counts.review.values())
