@@ -51,7 +51,8 @@ def sort(
 ) -> None:
     """Sort a survey's photos into class folders, and undo it.
 
-    As links, copies, or moved; the doubtful go to review/ and unknown/.
+    As links, copies, or moved; what is to be looked at goes to review/, what is none of the classes to unknown/. What a
+    person decided comes before what was predicted. Nothing that is there is replaced.
     """
     console.configure(quiet=quiet, json=json)
     if into is None:
