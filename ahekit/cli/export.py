@@ -81,11 +81,15 @@ def export(
     console.say(f"run: {chosen.name}")
     with console.progress("looking at images", None) as advance:
         before = 0
+        earlier = 0
 
         def report(done: int, total: int) -> None:
-            nonlocal before
-            # Each pass over images begins at 0 anew.
-            advance(done - before if done >= before else done, total=total)
+            nonlocal before, earlier
+            # A second pass over images begins at 0 anew; the bar is that of both.
+            if done < before:
+                earlier += before
+                before = 0
+            advance(done - before, total=earlier + total)
             before = done
 
         folder = export_run(

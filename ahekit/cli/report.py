@@ -15,6 +15,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.cli.named_models import with_path
 from ahekit.cli.output import shortened, write_files
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.model_folder import CARD, is_model_folder, read_model_folder
@@ -104,8 +105,9 @@ def report(
     from ahekit.run import find_run, runs_root, with_data
 
     console.configure(quiet=quiet, json=json)
-    if any(is_model_folder(name) for name in names or ()):
-        report_folders([Path(name) for name in names or ()], json=json)
+    names = [with_path(name) for name in names or ()]
+    if any(is_model_folder(name) for name in names):
+        report_folders([Path(name) for name in names], json=json)
         return
     chosen = parse_formats(formats)
     if open_page and "html" not in chosen:

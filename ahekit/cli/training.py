@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ahekit import console
+from ahekit.cli.named_models import with_path
 from ahekit.errors import RunError, UsageError
 from ahekit.model_folder import ModelFolder, is_model_folder, read_model_folder
-from ahekit.registry import PRETRAINED
 from ahekit.run import Run, find_run, list_runs, resume_command, runs_root, with_data
 from ahekit.run.finding import is_run_path
 from ahekit.spec import RunSpec, TransferSpec
@@ -136,12 +136,9 @@ def source_of_weights(weights: str, root: Path) -> Run | ModelFolder:
 
 def named_source(weights: str, root: Path) -> Run | ModelFolder | None:
     """The run or model folder that `--weights` names, if it is one and no other source of weights."""
-    if is_model_folder(weights):
-        return read_model_folder(Path(weights))
-    if weights in PRETRAINED.names():
-        from ahekit.opening import registered_model
-
-        return registered_model(weights)
+    path = with_path(weights)
+    if is_model_folder(path):
+        return read_model_folder(Path(path))
     is_other = weights in ("hub", "none") or weights.startswith("package:") or Path(weights).is_file()
     if is_other or not (is_run_path(weights) or weights in {run.name for run in list_runs(root)}):
         return None

@@ -11,6 +11,7 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.cli.named_models import with_path
 from ahekit.cli.output import shortened, write_files
 from ahekit.cli.plugin_options import PluginCommand, parameters
 from ahekit.registry import VISUALIZERS
@@ -121,13 +122,14 @@ def viz(
     forms = parse_forms(formats)
     root = runs_root(runs)
     compute = device or "auto"
+    run = with_path(run) if run else run
     trained, passed = find_trained(root, run=run, checkpoint=checkpoint, layers=layers or (), device=compute, data=data)
     for note in passed:
         console.say(note)
     is_folder = isinstance(trained.run, ModelFolder)
     console.say(f"{'model' if is_folder else 'run'}: {trained.origin}")
     pictures = choose_pictures(trained, name, images or [], seed=seed or 0)
-    second = find_trained(root, run=judge, device=compute)[0] if judge else None
+    second = find_trained(root, run=with_path(judge), device=compute)[0] if judge else None
     with counting(name) as progress:
         view = look(
             *(trained, name, pictures),

@@ -31,6 +31,10 @@ OUTSIDE = 5.0
 """How much more a squared distance counts outside the components than inside. A picture of a class that the network
 has not learned differs inside, too; one of no class at all differs outside."""
 
+LENGTH_POWER = 0.25
+"""Squared distances are multiplied by this power of the embedding's length: of two pictures as far off in direction the
+one with the longer embedding shows more of what the network has no class for."""
+
 _LEVELS = 255
 _BLOCK_CELLS = 8_000_000  # distances held at once: 32 MB
 
@@ -39,7 +43,7 @@ _BLOCK_CELLS = 8_000_000  # distances held at once: 32 MB
 class Neighbours:
     """Training embeddings in a small form: directions, their principal components, in 8 bits each.
 
-    An embedding's length says how sure the network is rather than what it sees, so directions are compared. What the
+    Directions are compared: an embedding's length says how sure the network is rather than what it sees. What the
     components leave out of a direction is kept as one number, its squared length.
 
     Attributes:
@@ -50,6 +54,7 @@ class Neighbours:
         step: `(K,)`.
         remainders: `(N,)`, squared length of what the components leave out.
         labels: `(N,)`, class indices.
+        length_power: By which an embedding's length counts; 0 in what was stored before it did.
     """
 
     mean: Floats32
@@ -59,6 +64,7 @@ class Neighbours:
     step: Floats32
     remainders: Floats32
     labels: NDArray[np.int64]
+    length_power: float = 0.0
 
     @classmethod
     def fit(cls, embeddings: NDArray[np.floating], labels: Labels, *, components: int | None = None) -> Neighbours:
@@ -82,7 +88,8 @@ class Neighbours:
         step = np.maximum(places.max(axis=0) - low, 1e-6) / _LEVELS
         codes = np.rint((places - low) / step).astype(np.uint8)
         remainders = np.maximum((centred**2).sum(axis=1) - (places**2).sum(axis=1), 0)
-        return cls(mean, axes, codes, low, step, remainders.astype(np.float16).astype(np.float32), labels)
+        kept_remainders = remainders.astype(np.float16).astype(np.float32)
+        return cls(mean, axes, codes, low, step, kept_remainders, labels, LENGTH_POWER)
 
     @cached_property
     def places(self) -> Floats32:
@@ -92,7 +99,8 @@ class Neighbours:
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
         """To the fifth nearest training image, `(M,)`: the higher, the stranger.
 
-        The squared distance within the components, and five times the squared length of what these leave out.
+        The squared distance within the components, and five times the squared length of what these leave out; times
+        the fourth root of the embedding's length.
 
         Args:
             embeddings: `(M, D)`.
@@ -108,13 +116,15 @@ class Neighbours:
         result = np.empty(len(embeddings))
         block = max(1, _BLOCK_CELLS // max(len(places), 1))
         for start in range(0, len(embeddings), block):
-            centred = unit(embeddings[start : start + block]) - self.mean
+            some = embeddings[start : start + block].astype(np.float32)
+            weight = np.maximum(np.linalg.norm(some, axis=1), 1e-12) ** self.length_power
+            centred = unit(some) - self.mean
             inside = centred @ self.components.T
             squares = (inside**2).sum(axis=1)
             outside = np.maximum((centred**2).sum(axis=1) - squares, 0)
             away = squares[:, None] + own - 2 * inside @ places.T
             closest = np.maximum(np.partition(away, nearest, axis=1)[:, nearest], 0)
-            result[start : start + block] = np.sqrt(closest + OUTSIDE * outside)
+            result[start : start + block] = np.sqrt((closest + OUTSIDE * outside) * weight)
         return result
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -127,6 +137,7 @@ class Neighbours:
             "step": self.step,
             "remainders": self.remainders.astype(np.float16),
             "labels": self.labels.astype(np.int32),
+            "length_power": np.array([self.length_power], dtype=np.float32),
         }
 
     @classmethod
@@ -157,7 +168,10 @@ class Neighbours:
         for name, shape in shapes.items():
             if floats[name].shape != shape or not np.isfinite(floats[name]).all():
                 raise ValueError(f"{name} {floats[name].shape} where {shape} finite numbers should be")
-        return cls(codes=codes, labels=labels, **floats)
+        power = np.asarray(arrays.get("length_power", [0.0])).astype(np.float64).ravel()
+        if power.shape != (1,) or not 0 <= power[0] <= 1:
+            raise ValueError("length_power: not a number from 0 to 1")
+        return cls(codes=codes, labels=labels, length_power=float(power[0]), **floats)
 
 
 def unit(embeddings: NDArray[np.floating]) -> Floats32:

@@ -143,7 +143,7 @@ def export_run(
         data=_data_words(moved),
     )
     figures = tuple(_figures(moved, outputs, trained.class_names, tell))
-    costs = list(compression_costs(outputs, deciding, reference, trained.class_names))
+    costs = list(compression_costs(outputs, reference))
     if half:
         before = _full_outputs(moved, trained, images, networks, full, progress)
         costs += rounding_costs(before, outputs)

@@ -109,6 +109,11 @@ def make_onnx(
         entry = model.metadata_props.add()
         entry.key = name
         entry.value = value
+    # The exporter notes there which files of this machine each operation comes from.
+    model.graph.ClearField("value_info")
+    for part in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
     model.doc_string = f"{INPUT}: (batch, S, S, 3) uint8 RGB; {', '.join(OUTPUTS)}: float32"
     if weights is not None:
         share_weights(model, weights)

@@ -1,11 +1,11 @@
 """A model's outputs for the images of its run and for pictures of none of its classes, for the other benchmarks here.
 
-    python tests/benchmarks/outputs.py RUN OUT.npz [--others FOLDER]
+    python tests/benchmarks/outputs.py RUN OUT.npz [--model MODEL] [--others FOLDER]
 
-The run is exported first where that hasn't been done, which computes the outputs of all its images; FOLDER holds
-folders of other pictures (`far`, `near`), which are decoded and looked at as `ahekit predict` does. Written are, for
-train, val, test and each folder of FOLDER, arrays `<name>_logits`, `<name>_embeddings`, `<name>_labels` and
-`<name>_ids`, and `head_weight`, `head_bias` and `class_names`.
+MODEL is the folder that the run was exported to; without it the run is exported first where that hasn't been done. An
+export computes the outputs of all images of the run. FOLDER holds folders of other pictures (`far`, `near`), which are
+decoded and looked at as `ahekit predict` does. Written are, for train, val, test and each folder of FOLDER, arrays
+`<name>_logits`, `<name>_embeddings`, `<name>_labels` and `<name>_ids`, and `head_weight`, `head_bias`, `class_names`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 from ahekit.data.decode import decode
 from ahekit.export.outputs import FOLDER, RunImages
+from ahekit.model_folder import read_model_folder
 from ahekit.opening import folder_of_run, open_folder
 from ahekit.prediction.predictor import Predictor
 from ahekit.run import find_run
@@ -48,9 +49,11 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--others", type=Path)
+    parser.add_argument("--model", type=Path)
     options = parser.parse_args()
     run = find_run(options.run.parent, options.run.name)
-    predictor = open_folder(folder_of_run(run, device="cpu", tell=print), device="cpu")
+    folder = read_model_folder(options.model) if options.model else folder_of_run(run, device="cpu", tell=print)
+    predictor = open_folder(folder, device="cpu")
     trained = load_trained(run, device="cpu")
     head = [module for module in trained.built.module.modules() if isinstance(module, torch.nn.Linear)][-1]
     arrays: dict[str, Any] = {
@@ -66,15 +69,15 @@ def main() -> None:
         arrays |= {f"{split}_logits": outputs.logits, f"{split}_embeddings": outputs.embeddings}
         arrays |= {f"{split}_labels": outputs.labels, f"{split}_ids": np.array(outputs.ids)}
         print(f"{split}: {len(outputs.ids)} images")
-    for folder in sorted(options.others.iterdir()) if options.others else ():
-        if not folder.is_dir():
+    for place in sorted(options.others.iterdir()) if options.others else ():
+        if not place.is_dir():
             continue
         started = time.perf_counter()
-        files = sorted(folder.iterdir())
+        files = sorted(place.iterdir())
         logits, embeddings = of_files(predictor, files)
-        arrays |= {f"{folder.name}_logits": logits, f"{folder.name}_embeddings": embeddings}
-        arrays |= {f"{folder.name}_labels": np.full(len(files), -1), f"{folder.name}_ids": np.array(files, dtype=str)}
-        print(f"{folder.name}: {len(files)} pictures, {len(files) / (time.perf_counter() - started):.1f} a second")
+        arrays |= {f"{place.name}_logits": logits, f"{place.name}_embeddings": embeddings}
+        arrays |= {f"{place.name}_labels": np.full(len(files), -1), f"{place.name}_ids": np.array(files, dtype=str)}
+        print(f"{place.name}: {len(files)} pictures, {len(files) / (time.perf_counter() - started):.1f} a second")
     np.savez(options.out, **arrays)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def plain_distances(embeddings: np.ndarray, training: np.ndarray) -> np.ndarray:
 
 
 def test_with_all_components_distances_are_plain_ones_but_for_eight_bits() -> None:
-    neighbours = Neighbours.fit(TRAINING, LABELS, components=48)
+    neighbours = replace(Neighbours.fit(TRAINING, LABELS, components=48), length_power=0.0)
     pictures = CENTRES[[0, 1, 3]] + 0.3 * RNG.normal(size=(3, 48))
 
     assert neighbours.distances(pictures) == pytest.approx(plain_distances(pictures, TRAINING), abs=0.01)
@@ -39,7 +41,9 @@ def test_what_lies_outside_the_components_counts_more() -> None:
     neighbours = Neighbours.fit(training, np.zeros(50, dtype=np.int64), components=1)
     inside, outside = neighbours.distances(np.array([[1.0, 0.5, 0.0], [1.0, 0.0, 0.3]]))
 
-    assert outside == pytest.approx(np.sqrt(OUTSIDE) * unit(np.array([[1.0, 0.0, 0.3]]))[0, 2], rel=0.05)
+    assert outside == pytest.approx(
+        np.linalg.norm([1.0, 0.3]) ** (1 / 8) * np.sqrt(OUTSIDE) * unit(np.array([[1.0, 0.0, 0.3]]))[0, 2], rel=0.05
+    )
     assert outside > inside
 
 
@@ -62,10 +66,17 @@ def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
         Neighbours.from_arrays(arrays | {name: arrays[name][..., :-1]})
 
 
-def test_length_of_an_embedding_does_not_count() -> None:
+def test_a_longer_embedding_is_a_little_stranger() -> None:
     neighbours = Neighbours.fit(TRAINING, LABELS)
 
-    assert neighbours.distances(7 * CENTRES) == pytest.approx(neighbours.distances(CENTRES), abs=1e-3)
+    assert neighbours.distances(16 * CENTRES) == pytest.approx(16 ** (1 / 8) * neighbours.distances(CENTRES), rel=1e-3)
+
+
+def test_what_was_stored_before_lengths_counted_gives_the_distances_it_did() -> None:
+    arrays = Neighbours.fit(TRAINING, LABELS).arrays()
+    before = Neighbours.from_arrays({name: array for name, array in arrays.items() if name != "length_power"})
+
+    assert before.distances(7 * CENTRES) == pytest.approx(before.distances(CENTRES), abs=1e-3)
 
 
 def test_auroc_counts_pairs() -> None:

@@ -17,7 +17,7 @@ from ahekit.opening import find_model, open_folder
 from ahekit.prediction.deciding import Rule
 from ahekit.sample import draw
 
-FINGERPRINT = "@@"
+FINGERPRINT = "3abee07f50cf302123dae303b787cf023bb40ed04592d5c1a102470f3df3f47f"
 MOST_BYTES = 16_000_000
 
 
