@@ -131,16 +131,17 @@ def with_entries(content: bytes | None, entries: Entries) -> bytes:
     Raises:
         Unfit: It is damaged, or of a form that nothing can be put into.
     """
-    if content is None:
-        keywords = {name: [_clean(word) for word in entries.keywords.get(name, ())] for name in LISTS}
-        added = _Added(keywords, [name for name, words in keywords.items() if words], is_file=True)
-        return _FRAME.format(block="\n  " + _block(entries, added)).encode()
+    keywords = {name: [_clean(word) for word in entries.keywords.get(name, ())] for name in LISTS}
+    added = _Added(keywords, [name for name, words in keywords.items() if words], is_file=True)
+    fresh = _FRAME.format(block="\n  " + _block(entries, added)).encode()
+    if content is None or content == fresh:  # most are, and needn't be read
+        return fresh
     packet = _Packet(content)
     if packet.says(entries):
         return content
     before = without_entries(content)
     if before is None:
-        return with_entries(None, entries)
+        return fresh
     return _Packet(before).encoded(_Packet(before).put_in(entries))
 
 
