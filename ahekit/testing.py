@@ -605,8 +605,10 @@ def check_writer(plugin: Any, *, params: Mapping[str, Any] | None = None) -> dic
 def small_rows(folder: Path) -> list[PhotoRow]:
     """Eight photos of a few bytes below a folder: sure, to be looked at, unknown, unreadable and decided on."""
     known = PhotoRow("", Path(), "sure", "altar", 0.97, "vault", 0.02)
-    names = ("plain.jpg", "with space.jpg", '"quotes" & <tags>.jpg', "line\nbreak.jpg", os.fsdecode(b"caf\xe9.jpg"))
-    names = (*names, "-rf.jpg", "=1+1.jpg", "deep/er/\u00e9.jpg")
+    names = (
+        *("plain.jpg", "with space.jpg", '"quotes" & <tags>.jpg', "line\nbreak.jpg", os.fsdecode(b"caf\xe9.jpg")),
+        *("-rf.jpg", "=1+1.jpg", "deep/er/\u00e9.jpg"),
+    )
     rows = [
         known,
         replace(known, state="review", confidence=0.5, reason="confidence below 0.90"),

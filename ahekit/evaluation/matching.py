@@ -40,7 +40,8 @@ def similarities(probes: NDArray[np.floating], gallery: NDArray[np.floating]) ->
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     vectors = vectors.astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    unit: NDArray[np.float32] = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit
 
 
 @dataclass(frozen=True)
@@ -243,10 +244,9 @@ def intervals(
             continue
         for name, value in figures.items():
             draws.setdefault(name, []).append(value)
+    bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in draws.items() if np.isfinite(values).all()}
     return {
-        name: Interval(*(float(bound) for bound in np.quantile(values, (0.025, 0.975))), "bootstrap over identities")
-        for name, values in draws.items()
-        if np.isfinite(values).all()
+        name: Interval(float(low), float(high), "bootstrap over identities") for name, (low, high) in bounds.items()
     }
 
 

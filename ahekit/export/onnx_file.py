@@ -42,6 +42,9 @@ class Deployed(nn.Module):
     the embedding `(B, D)`.
     """
 
+    centre: Tensor
+    scale: Tensor
+
     def __init__(self, trained: Trained, temperature: float) -> None:
         super().__init__()
         preprocessing = trained.built.preprocessing

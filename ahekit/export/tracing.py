@@ -50,7 +50,8 @@ def trace(built: BuiltModel) -> torch.export.ExportedProgram:
         with evaluating(built.module), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.export, about itself
             program = torch.export.export(WithEmbedding(built).eval(), (images,), dynamic_shapes=({0: batch},))
-            return program.run_decompositions({})
+            decomposed: torch.export.ExportedProgram = program.run_decompositions({})
+            return decomposed
     except Exception as error:  # what torch.export raises over somebody's network has no end
         raise UntraceableNetwork(" ".join(str(error).split())[:200]) from error
 

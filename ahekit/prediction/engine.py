@@ -185,6 +185,7 @@ class _Line:
         size = self.network.preprocessing.size
         pixels = np.zeros((BATCH, size, size, 3), np.uint8)
         for place, look in enumerate(batch):
+            assert look.pixels is not None  # who has none isn't put into a batch
             pixels[place] = look.pixels
         logits, embeddings = self.network(pixels)
         logits_bytes = [np.ascontiguousarray(row, np.float32).tobytes() for row in logits[: len(batch)]]

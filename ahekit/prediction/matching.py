@@ -122,10 +122,10 @@ def embed(
     with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), BATCH):
             squares = list(pool.map(square, files[start : start + BATCH]))
-            whole = [place for place, pixels in enumerate(squares) if not isinstance(pixels, str)]
+            whole = {place: pixels for place, pixels in enumerate(squares) if not isinstance(pixels, str)}
             refused += [pixels for pixels in squares if isinstance(pixels, str)]
             if whole:
-                blocks.append(predictor(np.stack([squares[place] for place in whole]))[1])  # type: ignore[arg-type]
+                blocks.append(predictor(np.stack(list(whole.values())))[1])
                 kept += [start + place for place in whole]
             advance(len(squares))
     return np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float16), kept, refused

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ahekit.errors import CheckpointError
 
-VERSION = 1
+VERSION: Literal[1] = 1
 GET_ITEM = "getitem"
 
 OPERATIONS = frozenset(

@@ -98,7 +98,7 @@ def _stored(survey: Survey, photo: Photo) -> tuple[int, int, str | None, str, st
             f"{photo.file} and {os.fsdecode(row[0])} would both be called {photo.path} in {survey.folder}; choose a "
             "survey of its own for one of them with --out"
         )
-    return tuple(row[1:])  # type: ignore[return-value]
+    return tuple(row[1:])
 
 
 def gone_photos(survey: Survey, photos: Sequence[Photo], folders: Sequence[str]) -> list[str]:

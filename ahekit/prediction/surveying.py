@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ahekit.errors import DataError
 from ahekit.prediction.photos import Listing, Photo, named_photos, read_roots, shard_of, with_root, write_roots
-from ahekit.prediction.planning import Plan, gone_photos, plan
+from ahekit.prediction.planning import Plan, Task, gone_photos, plan
 from ahekit.prediction.shards import Shard
 from ahekit.prediction.survey import ASIDE, FILE_NAME, Settings, Survey, SurveyModel, redecide
 
@@ -143,6 +143,6 @@ def open_survey(folder: Path, model: SurveyModel, *, settings: Settings | None =
         yield survey
 
 
-def later_half(tasks: Sequence[object], is_first: bool) -> Sequence[object]:
+def later_half(tasks: Sequence[Task], is_first: bool) -> Sequence[Task]:
     """Tasks in order, or from the other end for a process that isn't the only one: the two meet in the middle."""
     return tasks if is_first else tasks[::-1]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ahekit.models import build_component
-from ahekit.run import runs_root
+from ahekit.run import Run, runs_root
 from ahekit.trained import Trained, find_trained
 from ahekit.visualizing import judge_pictures, look
 
@@ -71,6 +71,7 @@ def make(trained: Trained, params: Mapping[str, Any], seeds: Sequence[int]) -> A
 def drawn_anew(trained: Trained) -> Trained:
     """The run's network as it was built, before any training; `trained` stays as it is."""
     torch.manual_seed(0)
+    assert isinstance(trained.run, Run)
     model = trained.run.spec.model
     size = trained.built.preprocessing.size
     built = build_component(model.name, model.params, num_classes=len(trained.class_names), image_size=size).built

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ahekit.prediction.survey import PhotoRecord, Survey, SurveyModel
+from ahekit.protocols import PhotoState
 
 Cli = Callable[..., Any]
 
@@ -18,7 +19,7 @@ Cli = Callable[..., Any]
 @pytest.fixture
 def survey(tmp_path: Path) -> Path:
     """Four photos: an altar, one to look at, an unknown one, and one that couldn't be read."""
-    states = ("sure", "review", "unknown", "unreadable")
+    states: tuple[PhotoState, ...] = ("sure", "review", "unknown", "unreadable")
     with Survey.create(tmp_path / "survey", SurveyModel("small 1", "ab" * 32, ("altar", "apse"))) as made:
         for number, state in enumerate(states):
             file = tmp_path / "photos" / f"{number}.jpg"

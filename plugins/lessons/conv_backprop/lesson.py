@@ -117,7 +117,8 @@ class Pass:
     def by_autograd(self) -> ConvGradients:
         """Torch's own."""
         leaves = [each.clone().requires_grad_() for each in (self.input, self.weight, self.bias)]
-        output = nn.functional.conv2d(*leaves, **self.how)
+        image, kernels, bias = leaves
+        output = nn.functional.conv2d(image, kernels, bias, **self.how)
         return ConvGradients(*torch.autograd.grad(output, leaves, self.grad_output))
 
 
@@ -152,8 +153,8 @@ def pair_of(layer: nn.Conv2d) -> tuple[int, int]:
         if any(each % 2 for each in reach):
             raise UsageError("the layer pads one side more than the other; choose another with --layer")
         return reach[0] // 2, reach[1] // 2
-    down, across = layer.padding
-    return int(down), int(across)
+    assert not isinstance(layer.padding, str)  # there are no other words
+    return int(layer.padding[0]), int(layer.padding[1])
 
 
 def run(view: VisualizerInput, path: str, layer: nn.Conv2d, picture: int) -> Pass:

@@ -139,8 +139,8 @@ def load_from_package(backbone: nn.Module, *, name: str, package: str) -> Loaded
     """
     known = PACKAGES.get(package)
     if known is None:
-        names = ", ".join(PACKAGES)
-        raise UsageError(f"model.params.weights: no package {package!r} is known; those that are: {names}")
+        others = ", ".join(PACKAGES)
+        raise UsageError(f"model.params.weights: no package {package!r} is known; those that are: {others}")
     if name != known.model:
         raise UsageError(f"{package} holds weights of {known.model}, not of {name}; use --backbone {known.model}")
     module = find_spec(package.replace("-", "_"))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from ahekit import files
 from ahekit.errors import AhekitError, DataError, PartlyDone, UsageError
 from ahekit.protocols import PhotoRow, SurveyFacts
 from ahekit.testing import check_writer
@@ -159,7 +158,7 @@ def test_a_full_disk_ends_it_in_a_line_and_nothing_is_half_written(
             raise OSError(errno.ENOSPC, "No space left on device")
         replace_file(source, target)
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr("ahekit.files.os.replace", full)
     with pytest.raises(DataError, match="No space left on device; 2 sidecars written, all whole"):
         Xmp().write(rows, facts, XmpParams())
     assert len(os.listdir(tmp_path)) == len(AWKWARD) + 1 + 2
