@@ -125,7 +125,7 @@ def _test_samples(trained: Trained) -> list[Sample]:
     return [sample for sample in folder.samples if sample.id in tested]
 
 
-def _source(trained: Trained) -> str:
+def _source(trained: Trained) -> str | None:
     """What leads to the images of a run, or to those that a model folder is looked at with."""
     if not isinstance(trained.run, ModelFolder):
         return trained.run.spec.data.source

@@ -121,8 +121,9 @@ def _body(notes: ModelNotes, decider: Decider) -> str:
 
 def _data(notes: ModelNotes) -> list[str]:
     origin = notes.provenance
+    images: Mapping[str, int] = {**origin.images}
     what = f"{origin.data or 'a dataset without a name'}{f' ({origin.edition})' if origin.edition else ''}"
-    counts = [counted(count, f"{words} image") for split, words in _SPLITS if (count := origin.images.get(split, 0))]
+    counts = [counted(count, f"{words} image") for split, words in _SPLITS if (count := images.get(split, 0))]
     lines = [f"{what}: {listed(counts)}; fingerprint `{origin.fingerprint[:16] or 'unknown'}`."]
     if origin.data_kind == "sample":
         lines.append("These are drawings made by ahekit itself: the figures say nothing of photographs.")

@@ -53,6 +53,8 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     torch.manual_seed(1)
     for part in setup.built.module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
+            assert part.running_mean is not None
+            assert part.running_var is not None
             torch.nn.init.normal_(part.running_mean, std=0.2)
             torch.nn.init.uniform_(part.running_var, 0.5, 2)
             torch.nn.init.uniform_(part.weight, 0.5, 1.5)

@@ -36,6 +36,8 @@ def built(name: str) -> BuiltModel:
     model = build_component(name, params, num_classes=10, image_size=SIZES[name]).built
     for part in model.module.modules():
         if isinstance(part, nn.BatchNorm2d):
+            assert part.running_mean is not None
+            assert part.running_var is not None
             nn.init.normal_(part.running_mean, std=0.1)
             nn.init.uniform_(part.running_var, 0.5, 2)
     model.module.eval()
@@ -77,7 +79,8 @@ class Choosy(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         values = images.mean((2, 3))
-        return self.head(values) if float(values.sum()) > 0 else self.head(-values)
+        logits: Tensor = self.head(values) if float(values.sum()) > 0 else self.head(-values)
+        return logits
 
 
 def test_a_network_whose_way_depends_on_the_image_is_none() -> None:
