@@ -168,7 +168,7 @@ class ModelNotes(ModelNote):
         files: SHA-256 of each of the folder's other files.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: Name
     component: ComponentNote
     class_names: Annotated[tuple[Name, ...], Field(min_length=2, max_length=MOST_CLASSES)]

@@ -123,7 +123,7 @@ def test_what_dies_while_writing_leaves_the_folder_before_whole(folder: Path, mo
         raise OSError(28, "No space left on device")
 
     before = read_model_folder(folder).fingerprint
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(ModelFolderError, match="No space left"):
         write_model_folder(folder, FIELDS, {WEIGHTS: b"new", EMBEDDINGS: b"e"}, overwrite=True)
     monkeypatch.undo()

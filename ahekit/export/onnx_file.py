@@ -51,6 +51,8 @@ class Deployed(nn.Module):
         self.module = trained.built.module
         self._embed = trained.built.embed
         self._temperature = temperature
+        self.centre: Tensor
+        self.scale: Tensor
         self.register_buffer("centre", torch.tensor(preprocessing.mean).mul(255))
         self.register_buffer("scale", torch.tensor(preprocessing.std).mul(255))
 

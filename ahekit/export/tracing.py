@@ -49,11 +49,11 @@ def trace(built: BuiltModel) -> torch.export.ExportedProgram:
     try:
         with evaluating(built.module), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.export, about itself
-            program = torch.export.export(WithEmbedding(built).eval(), (images,), dynamic_shapes=({0: batch},))
-            decomposed: torch.export.ExportedProgram = program.run_decompositions({})
-            return decomposed
+            whole = torch.export.export(WithEmbedding(built).eval(), (images,), dynamic_shapes=({0: batch},))
+            program: torch.export.ExportedProgram = whole.run_decompositions({})
     except Exception as error:  # what torch.export raises over somebody's network has no end
         raise UntraceableNetwork(" ".join(str(error).split())[:200]) from error
+    return program
 
 
 def network_file(program: torch.export.ExportedProgram, tensors: Mapping[str, Tensor]) -> bytes:

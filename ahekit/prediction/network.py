@@ -25,7 +25,6 @@ from torch import Tensor
 
 from ahekit.errors import CheckpointError
 
-VERSION: Literal[1] = 1
 GET_ITEM = "getitem"
 
 OPERATIONS = frozenset(
@@ -64,7 +63,7 @@ class NetworkFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     input: str
     outputs: tuple[str, str]
     tensors: dict[str, str]

@@ -62,7 +62,7 @@ def contenders(path: Path, threads: int) -> dict[str, Callable[[Any], Any]]:
     torch.set_num_threads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(folder.read(ONNX), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder.path / ONNX, options, providers=["CPUExecutionProvider"])
     return {
         "module": eager,
         "list": listed,

@@ -59,7 +59,7 @@ def test_the_predictor_says_what_the_runs_network_says(model: ModelFolder, run: 
     with torch.no_grad():
         assert np.allclose(logits, built.module(images).numpy(), atol=1e-5)
         assert np.allclose(embeddings, built.embed(images).numpy(), atol=1e-2)
-    assert [logits.dtype.name, embeddings.dtype.name] == ["float32", "float16"]
+    assert (logits.dtype.name, embeddings.dtype.name) == ("float32", "float16")
     decisions = predictor.decider.decide(logits, embeddings, predictor.decider.accept(Rule()))
     assert len(decisions.state) == len(pixels)
 
