@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -121,9 +121,8 @@ def _body(notes: ModelNotes, decider: Decider) -> str:
 
 def _data(notes: ModelNotes) -> list[str]:
     origin = notes.provenance
-    images: Mapping[str, int] = {**origin.images}
     what = f"{origin.data or 'a dataset without a name'}{f' ({origin.edition})' if origin.edition else ''}"
-    counts = [counted(count, f"{words} image") for split, words in _SPLITS if (count := images.get(split, 0))]
+    counts = [counted(count, f"{words} image") for split, words in _SPLITS if (count := origin.images.get(split, 0))]
     lines = [f"{what}: {listed(counts)}; fingerprint `{origin.fingerprint[:16] or 'unknown'}`."]
     if origin.data_kind == "sample":
         lines.append("These are drawings made by ahekit itself: the figures say nothing of photographs.")
@@ -137,7 +136,11 @@ def _data(notes: ModelNotes) -> list[str]:
     return lines
 
 
-_SPLITS = (("train", "training"), ("val", "validation"), ("test", "test"))
+_SPLITS: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
+    ("train", "training"),
+    ("val", "validation"),
+    ("test", "test"),
+)
 
 
 def _protocol(notes: ModelNotes) -> list[str]:

@@ -34,12 +34,12 @@ def built(name: str) -> BuiltModel:
     torch.manual_seed(0)
     params = {} if name == "cnn5" else {"weights": "none"}
     model = build_component(name, params, num_classes=10, image_size=SIZES[name]).built
+    # Statistics of pictures, so that no network's random weights make numbers without bounds.
     for part in model.module.modules():
         if isinstance(part, nn.BatchNorm2d):
-            assert part.running_mean is not None
-            assert part.running_var is not None
-            nn.init.normal_(part.running_mean, std=0.1)
-            nn.init.uniform_(part.running_var, 0.5, 2)
+            part.momentum = 1.0
+    with torch.no_grad():
+        model.module.train()(torch.randn(4, 3, SIZES[name], SIZES[name]))
     model.module.eval()
     return model
 
@@ -56,11 +56,13 @@ def test_a_network_says_the_same_as_a_list_and_as_an_onnx_file(name: str, tmp_pa
     with torch.no_grad():
         expected = model.module(images)
         assert torch.allclose(logits, expected, atol=1e-4 * float(expected.abs().max()) + 1e-5)
-        assert torch.allclose(embedding, model.embed(images), rtol=1e-3, atol=1e-4)
+        wanted = model.embed(images)
+        assert torch.allclose(embedding, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()) + 1e-5)
     pytest.importorskip("onnxscript")
     trained = Trained(Run(tmp_path), tmp_path, model, tuple("abcdefghij"), Compute(torch.device("cpu"), False, False))  # type: ignore[arg-type]
     pixels = np.random.default_rng(0).integers(0, 255, (3, size, size, 3), dtype=np.uint8)
-    assert make_onnx(trained, temperature=2.0, pixels=pixels).note.difference < 1e-3
+    difference = make_onnx(trained, temperature=2.0, pixels=pixels).note.difference
+    assert difference < 1e-3 * max(1.0, float(expected.abs().max()))
 
 
 def test_logits_and_embedding_share_what_they_have_in_common() -> None:
