@@ -9,7 +9,6 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
-from ahekit.data.classes import display_name
 from ahekit.errors import UsageError
 from ahekit.prediction.survey import DEFAULT_FOLDER, Survey
 from ahekit.sections import Column, Table
@@ -107,6 +106,8 @@ def merge(survey: Folder = DEFAULT_FOLDER, json: options.Json = False) -> None:
 
 def counts_table(survey: Survey) -> Table:
     """How many photos are sure and to be reviewed, by class, and how many neither."""
+    from ahekit.data.classes import display_name
+
     counts = survey.counts()
     names = sorted(counts.sure, key=lambda name: (-(counts.sure[name] + counts.review[name]), name))
     rows: list[tuple[str | int | None, ...]] = [

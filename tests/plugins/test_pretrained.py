@@ -17,7 +17,7 @@ from ahekit.opening import find_model, open_folder
 from ahekit.prediction.deciding import Rule
 from ahekit.sample import draw
 
-FINGERPRINT = "3abee07f50cf302123dae303b787cf023bb40ed04592d5c1a102470f3df3f47f"
+FINGERPRINT = "110356f668e5560cec9d44d78f0c48c7d8239df4ea5a98ead7ab2bd08a817567"
 MOST_BYTES = 16_000_000
 
 
