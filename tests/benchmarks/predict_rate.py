@@ -3,7 +3,7 @@
     python -m tests.benchmarks.predict_rate [--model MODEL] [--rounds 3] [--folder FOLDER]
 
 In turns, in one process: the processor time of decoding (read, decode at reduced scale, fit) and of the network alone
-(batches as the engine makes them), each on one core; then the whole of it, photos to survey, on all cores. The rate
+(batches as the engine makes them), each on all cores, one thread a core; then the whole of it, photos to survey, on all cores. The rate
 that decoding and network allow is cores / (their seconds per photo). Told are the rate reached as a share of that one,
 by the clock (true when nothing else runs), and the share of all processor time that went into decoding and network
 (true under load as well).
@@ -17,6 +17,8 @@ import shutil
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -68,14 +70,15 @@ def one_round(
     predictor: Predictor, files: list[str], folder: Path, cores: int
 ) -> tuple[float, float, float, float, float]:
     """Seconds a photo of decoding and of the network, photos a second, and the two shares."""
-    begun = time.process_time()
-    with quiet_pillow():
-        pixels = np.stack([decoded(file, predictor) for file in files])
-    decoding = (time.process_time() - begun) / len(files)
-    begun = time.process_time()
-    for start in range(0, len(pixels), BATCH):
-        predictor(pixels[start : start + BATCH])
-    network = (time.process_time() - begun) / len(files)
+    with ThreadPoolExecutor(cores) as pool:
+        begun = time.process_time()
+        with quiet_pillow():
+            pixels = np.stack(list(pool.map(partial(decoded, predictor=predictor), files)))
+        decoding = (time.process_time() - begun) / len(files)
+        begun = time.process_time()
+        batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+        list(pool.map(predictor, batches))
+        network = (time.process_time() - begun) / len(files)
     shutil.rmtree(folder, ignore_errors=True)
     model = SurveyModel(predictor.name, predictor.fingerprint, predictor.class_names)
     with Survey.create(folder, model) as survey:
