@@ -3,10 +3,10 @@
     python -m tests.benchmarks.predict_rate [--model MODEL] [--rounds 3] [--folder FOLDER]
 
 In turns, in one process: the processor time of decoding (read, decode at reduced scale, fit) and of the network alone
-(batches as the engine makes them), each on all cores, one thread a core; then the whole of it, photos to survey, on all cores. The rate
-that decoding and network allow is cores / (their seconds per photo). Told are the rate reached as a share of that one,
-by the clock (true when nothing else runs), and the share of all processor time that went into decoding and network
-(true under load as well).
+(batches as the engine makes them), each on all cores, one thread a core; then the whole of it, photos to survey, on all
+cores. The rate that decoding and network allow is cores / (their seconds per photo). Told are the rate reached as a
+share of that one, by the clock (true when nothing else runs), and the share of all processor time that went into
+decoding and network (true under load as well).
 """
 
 from __future__ import annotations
