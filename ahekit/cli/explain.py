@@ -24,16 +24,11 @@ class Command(PluginCommand):
     registry = LESSONS
 
 
-def complete_lessons(incomplete: str) -> list[str]:
-    """Names of registered lessons, from package metadata."""
-    return [name for name in LESSONS.names() if name.startswith(incomplete)]
-
-
 def explain(
     context: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="TOPIC", help="Lesson. Without it: the list of them.", autocompletion=complete_lessons),
+        typer.Argument(metavar="TOPIC", help="Lesson. Without it: the list of them.", autocompletion=Command.complete),
     ] = "",
     run: Annotated[
         str | None,

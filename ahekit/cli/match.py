@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,12 +75,15 @@ def verify(
     """Compare two pictures: how alike they are, and whether that is enough."""
     console.configure(json=json)
     from ahekit.evaluation.matching import similarities
+    from ahekit.prediction.matching import embed
 
     if false_accepts is not None and pairs is None:
         raise UsageError("--far chooses a threshold on pairs; name their folder with --pairs")
     predictor = _open(model, runs, device)
-    one, two = _embedded([first, second], predictor)
-    similarity = float(similarities(one[None], two[None])[0, 0])
+    vectors, _, refused = embed([first, second], predictor)
+    if refused:
+        raise DataError(refused[0])
+    similarity = float(similarities(vectors[:1], vectors[1:])[0, 0])
     threshold = _threshold(pairs, predictor, false_accepts, group_by) if pairs else None
     verdict = None if threshold is None else similarity >= threshold.value
     if json:
@@ -225,29 +226,14 @@ def _open(model: str | None, runs: Path | None, device: str | None) -> Predictor
     return open_predictor(model, root=runs_root(runs), device=device or "auto", tell=console.say)
 
 
-def _embedded(files: list[Path], predictor: Predictor) -> list:  # type: ignore[type-arg]  # of arrays, numpy isn't here
-    from ahekit.prediction.matching import embed
-
-    vectors, kept, refused = embed(files, predictor)
-    if refused or len(kept) < len(files):
-        raise DataError(refused[0])
-    return list(vectors)
-
-
 def _gallery(folder: Path, predictor: Predictor, group_by: str) -> Gallery:
     from ahekit.prediction.matching import open_gallery
 
-    with _counting() as advance:
+    with console.progress("looking", None) as advance:
         gallery = open_gallery(folder, predictor, group_by=group_by, advance=advance)
     for line in gallery.refused:
         console.warn(f"left out: {line}")
     return gallery
-
-
-@contextmanager
-def _counting() -> Iterator:  # type: ignore[type-arg]
-    with console.progress("looking", None) as advance:
-        yield advance
 
 
 def _threshold(folder: Path, predictor: Predictor, rate: float | None, group_by: str) -> Threshold:

@@ -57,6 +57,11 @@ class PluginCommand(TyperCommand):
     named_by: ClassVar[str] = "name"
     default: ClassVar[str] = ""
 
+    @classmethod
+    def complete(cls, incomplete: str) -> list[str]:
+        """Names of the plugins it takes, from package metadata, for the shell's completion."""
+        return [name for name in cls.registry.names() if name.startswith(incomplete)]
+
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own parameters, and those of the plugin that was named."""
         named = ctx.meta.get(_META)

@@ -29,16 +29,11 @@ class Command(PluginCommand):
     default = "activations"
 
 
-def complete_visualizers(incomplete: str) -> list[str]:
-    """Names of registered visualizers, from package metadata."""
-    return [name for name in VISUALIZERS.names() if name.startswith(incomplete)]
-
-
 def viz(
     context: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="Visualizer.", autocompletion=complete_visualizers),
+        typer.Argument(metavar="NAME", help="Visualizer.", autocompletion=Command.complete),
     ] = Command.default,
     layers: Annotated[
         list[str] | None,

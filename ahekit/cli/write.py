@@ -23,11 +23,6 @@ class Command(PluginCommand):
     registry = WRITERS
 
 
-def complete_writers(incomplete: str) -> list[str]:
-    """Names of registered writers, from package metadata."""
-    return [name for name in WRITERS.names() if name.startswith(incomplete)]
-
-
 def write(
     context: typer.Context,
     survey: Annotated[
@@ -35,7 +30,7 @@ def write(
     ] = Path("survey"),
     name: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="Writer: csv, jsonl, xmp …", autocompletion=complete_writers),
+        typer.Option("--as", metavar="NAME", help="Writer: csv, jsonl, xmp …", autocompletion=Command.complete),
     ] = None,
     only: Annotated[
         Only,

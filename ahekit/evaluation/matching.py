@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.unknown import unit
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -34,14 +35,7 @@ MOST_PAIRS = 4_000_000
 
 def similarities(probes: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
     """Cosine similarity of each of `(N, D)` with each of `(M, D)`, `(N, M)` in [-1, 1]; of a vector of zeros, 0."""
-    return _unit(probes) @ _unit(gallery).T
-
-
-def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    vectors = vectors.astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
+    return unit(probes) @ unit(gallery).T
 
 
 @dataclass(frozen=True)

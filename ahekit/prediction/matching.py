@@ -276,24 +276,17 @@ def _drawn_retrieval(found: Retrieval, drawn: NDArray[np.float64]) -> dict[str, 
 def _held_out(gallery: Gallery, seed: int) -> Table | None:
     """What a threshold chosen on one half of the identities does on the other half."""
     one, other = split_identities(gallery.numbers, seed=seed)
-    rows = []
     try:
         threshold = choose_threshold(gallery.take(one))
-        half = gallery.take(other)
-        pairs = all_pairs(half.embeddings, half.numbers, half.groups, seed=seed)
     except UsageError:
         return None
+    half = gallery.take(other)
+    pairs = all_pairs(half.embeddings, half.numbers, half.groups, seed=seed)
     if not pairs.genuine or not pairs.impostors:
         return None
     accepted = pairs.scores >= threshold.value
-    rows.append(
-        (
-            "equal error",
-            threshold.value,
-            float(accepted[~pairs.is_same].mean()),
-            float((~accepted[pairs.is_same]).mean()),
-        )
-    )
+    false_accepts = float(accepted[~pairs.is_same].mean())
+    false_rejects = float((~accepted[pairs.is_same]).mean())
     return Table(
         "A threshold chosen on one half of the identities, on the other half",
         (
@@ -302,7 +295,7 @@ def _held_out(gallery: Gallery, seed: int) -> Table | None:
             Column("false accepts", ".3f", "right"),
             Column("false rejects", ".3f", "right"),
         ),
-        tuple(rows),
+        (("equal error", threshold.value, false_accepts, false_rejects),),
     )
 
 
