@@ -33,12 +33,16 @@ def teach(
     seed: int = 0,
     full: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    data: str | None = None,
+    folder: Path | None = None,
 ) -> Experiment:
     """Run a lesson's experiment.
 
     Args:
         root: Where runs live.
         run: Whose network it is made on; None: the newest run's that has what the lesson needs.
+        data: What a lesson that trains trains on; None: what it takes by itself.
+        folder: Where it may keep what took long, for the next time; None: nowhere.
 
     Raises:
         UnknownNameError: No lesson of that name.
@@ -49,7 +53,15 @@ def teach(
     entry, lesson = LESSONS.look_up(name)
     with entry.guarded():
         values = validate(lesson.Params, params or {}, where=name)
-    request = LessonInput(network=partial(_network, root, run, device, seed), seed=seed, full=full, progress=progress)
+    request = LessonInput(
+        network=partial(_network, root, run, device, seed),
+        seed=seed,
+        full=full,
+        progress=progress,
+        data=data,
+        folder=folder,
+        device=device,
+    )
     with entry.guarded():
         experiment = lesson.teach(request, values)
         if fault := next(experiment_faults(experiment), ""):
