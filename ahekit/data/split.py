@@ -158,11 +158,10 @@ def splits_as_ids(splits: Splits, dataset: Dataset) -> dict[str, Any]:
 
     Returns:
         Sample ids under "train", "val" and "test"; under "leak_groups" the groups of more than one image, each a
-        list of ids; under "grouped_by" the rule that told series; under "unused" the training images left out.
+        list of ids; under "grouped_by" the rule that told series; under "unused" the training images left out, if any.
     """
-    ids: dict[str, Any] = {
-        split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in (*SPLITS, UNUSED)
-    }
+    parts = (*SPLITS, UNUSED) if len(splits.unused) else SPLITS
+    ids: dict[str, Any] = {split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in parts}
     members: dict[int, list[str]] = {}
     for name, group in zip(dataset.ids, splits.groups.tolist(), strict=True):
         members.setdefault(group, []).append(name)
