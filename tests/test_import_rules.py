@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "ahekit": "",
     "ahekit_plugins": "errors files preprocessing sections protocols hooks spec notes validation compute data "
     "data.classes data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
-    "inspection.synthesis prediction wording",
+    "inspection.synthesis prediction sample training wording",
 }
 
 # Modules that load on every start of the command line.
