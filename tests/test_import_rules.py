@@ -73,8 +73,8 @@ MAY_IMPORT = {
     # Its public names stand in a stub and are loaded when first used.
     "ahekit": "",
     "ahekit_plugins": "errors files preprocessing sections protocols hooks spec notes validation compute data "
-    "data.classes data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection models "
-    "inspection.synthesis prediction training wording",
+    "data.classes data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
+    "inspection.synthesis models prediction sample training wording",
 }
 
 # Modules that load on every start of the command line.

@@ -219,8 +219,7 @@ def test_data_that_is_not_there_is_one_line() -> None:
 
 
 def test_lesson_keeps_what_its_protocol_promises(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AHEKIT_DATA", str(dataset))
-    monkeypatch.setattr("ahekit_plugins.lessons.accumulation.lesson.SAMPLE", str(dataset))
+    monkeypatch.setattr("ahekit_plugins.lessons.accumulation.lesson.data_of", lambda request: str(dataset))
     checked = check_lesson(Accumulation, params={**SMALL, "seeds": 1, "steps": 1})
     assert len(checked.exercises) == 3
 

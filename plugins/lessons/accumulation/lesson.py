@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 
 from ahekit import protocols
-from ahekit.data.installed import SAMPLE
 from ahekit.errors import UsageError
 from ahekit.protocols import LessonInput
 from ahekit.sections import Experiment
 from ahekit.spec import RunSpec
+from ahekit.training.experiments import data_of
 from ahekit.training.setup import Setup, prepare
 from ahekit.validation import validate
 from ahekit.wording import counted
@@ -79,7 +79,7 @@ def planned(request: LessonInput, params: Accumulation.Params) -> tuple[Plan, Se
             "seed": request.seed,
             "model": {"name": params.model, "params": params.model_params},
             "data": {
-                "source": request.data or (None if request.full else SAMPLE),
+                "source": data_of(request),
                 "image_size": params.image_size,
                 "group_by": "none",
             },
