@@ -201,13 +201,18 @@ class Extension(Note):
 
 
 class SplitsNote(Note):
-    """The sample ids of each split, groups of images that were kept on one side, and the rule that made the groups."""
+    """The sample ids of each split, groups of images that were kept on one side, and the rule that made the groups.
+
+    Attributes:
+        unused: Training images that the run's share leaves out.
+    """
 
     train: Names = ()
     val: Names = ()
     test: Names = ()
     leak_groups: Annotated[tuple[Names, ...], Field(strict=False)] = ()
     grouped_by: str = "none"
+    unused: Names = ()
 
 
 class Manifest(Note):

@@ -77,6 +77,13 @@ class DataSpec(_Strict):
     )
     val_fraction: float = Field(0.08, gt=0, lt=0.9, description="share of the training images cut as validation")
     test_fraction: float = Field(0.15, gt=0, lt=0.9, description="share cut as test when the dataset has none")
+    train_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of each class's training images that is trained on, at least one; a smaller share is a part "
+        "of a larger one of the same seed, validation and test stay whole",
+    )
     near_copy_threshold: float = Field(
         0.98, gt=0, le=1, description="thumbnail correlation from which two images are near-copies"
     )

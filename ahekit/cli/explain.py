@@ -17,6 +17,9 @@ from ahekit.protocols import describe
 from ahekit.registry import LESSONS
 from ahekit.sections import Column, Table
 
+KEPT = "kept"
+"""Below a lesson's folder: what it keeps of what took long, so that it goes on there when it is run again."""
+
 
 class Command(PluginCommand):
     """Takes a lesson's name; its parameters are options."""
@@ -51,6 +54,15 @@ def explain(
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the page goes. Without it: lessons/TOPIC.")
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="What a lesson that trains trains on: a dataset's name, folder or archive. Without it: the embedded "
+            "sample, with --full the installed ahe64. For a lesson on a run: where its images are now, if moved.",
+        ),
+    ] = None,
     seed: options.Seed = None,
     device: options.Device = None,
     runs: options.Runs = None,
@@ -87,6 +99,8 @@ def explain(
             seed=seed or 0,
             full=full,
             progress=progress,
+            data=data,
+            folder=folder / KEPT,
         )
     report, files = report_files(lesson_report(name, experiment), ("html", "md", "json"))
     paths = write_folder({**files, EXERCISES: exercise_file(experiment)}, folder)

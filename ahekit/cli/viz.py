@@ -193,11 +193,14 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that appears with the first step it is told of: most visualizers are done at once."""
     with ExitStack() as stack:
         bars: list[Callable[..., None]] = []
+        shown = 0
 
         def progress(done: int, total: int) -> None:
+            nonlocal shown
             if not bars:
                 bars.append(stack.enter_context(console.progress(name, total)))
-            bars[0](1)
+            bars[0](done - shown)
+            shown = done
 
         yield progress
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,8 @@ Links = tuple[Indices, Indices]
 """Pairs of images: the one of each, and the other."""
 
 SPLITS = ("train", "val", "test")
+UNUSED = "unused"
+"""Training images that a run's share leaves out, beside its splits."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Splits:
         groups: `(N,)`, the leak group of each image: near-copies and images of one series share one.
         notes: What the user should know: images that were moved, series, classes that a split lacks.
         grouped_by: The rule that told series.
+        unused: Indices of training images that `take_share` left out, sorted.
     """
 
     train: Indices
@@ -48,6 +51,7 @@ class Splits:
     groups: NDArray[np.int64]
     notes: tuple[str, ...] = ()
     grouped_by: str = "none"
+    unused: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def near_copies(dataset: Dataset, *, threshold: float) -> Pairs:
@@ -126,14 +130,38 @@ def make_splits(
     return Splits(train, val, test, _joined(dataset, links), tuple(notes), rule)
 
 
+def take_share(splits: Splits, dataset: Dataset, share: float, *, seed: int) -> Splits:
+    """The splits with a share of each class's training images, at least one; the others are of no use to the run.
+
+    Which ones depends on the seed and their ids alone: a smaller share is a part of a larger one.
+
+    Raises:
+        UsageError: The share isn't above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"data.train_share: must be above 0 and at most 1 (got {share})")
+    if share == 1:
+        return splits
+    keys = sample_keys(dataset.ids[index] for index in splits.train.tolist())
+    draws = uniforms(keys, 1, seed=seed, epoch=0, stream="train share")[:, 0]
+    labels = dataset.labels[splits.train]
+    is_taken = np.zeros(len(splits.train), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = max(1, round(share * len(members)))
+        is_taken[members[np.argsort(draws[members], kind="stable")[:count]]] = True
+    return replace(splits, train=splits.train[is_taken], unused=splits.train[~is_taken])
+
+
 def splits_as_ids(splits: Splits, dataset: Dataset) -> dict[str, Any]:
     """The splits as a run stores them.
 
     Returns:
         Sample ids under "train", "val" and "test"; under "leak_groups" the groups of more than one image, each a
-        list of ids; under "grouped_by" the rule that told series.
+        list of ids; under "grouped_by" the rule that told series; under "unused" the training images left out, if any.
     """
-    ids: dict[str, Any] = {split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in SPLITS}
+    parts = (*SPLITS, UNUSED) if len(splits.unused) else SPLITS
+    ids: dict[str, Any] = {split: [dataset.ids[index] for index in getattr(splits, split).tolist()] for split in parts}
     members: dict[int, list[str]] = {}
     for name, group in zip(dataset.ids, splits.groups.tolist(), strict=True):
         members.setdefault(group, []).append(name)
@@ -148,7 +176,7 @@ def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
         DataError: The dataset has lost or gained images since.
     """
     index = {name: position for position, name in enumerate(dataset.ids)}
-    ids = {split: list(stored.get(split, ())) for split in SPLITS}
+    ids = {split: list(stored.get(split, ())) for split in (*SPLITS, UNUSED)}
     assigned = {name for names in ids.values() for name in names}
     absent = sorted(assigned - index.keys())
     extra = sorted(index.keys() - assigned)
@@ -166,9 +194,9 @@ def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
     for names in stored.get("leak_groups", ()):
         members = [index[name] for name in names]
         marks[members] = min(members)
-    train, val, test = (np.array(sorted(index[name] for name in ids[split]), dtype=np.int64) for split in SPLITS)
+    parts = {split: np.array(sorted(index[name] for name in names), dtype=np.int64) for split, names in ids.items()}
     # What was split before series were known is "none".
-    return Splits(train, val, test, number_groups(marks), grouped_by=str(stored.get("grouped_by", "none")))
+    return Splits(**parts, groups=number_groups(marks), grouped_by=str(stored.get("grouped_by", "none")))
 
 
 def _join_copies(dataset: Dataset, split_of: NDArray[np.str_], leak_groups: Indices) -> list[str]:

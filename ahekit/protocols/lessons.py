@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
@@ -24,16 +25,26 @@ class LessonInput:
         seed: Of whatever is drawn.
         full: Whether to take the long way, on real data.
         progress: Called with the steps done and their number.
+        data: The dataset that was named to train on; None: whatever the lesson takes by itself.
+        folder: Where the lesson may keep what took it long, so that it goes on there the next time; None: nowhere.
+        device: As a run spec names it.
     """
 
     network: Callable[[Collection[str]], VisualizerInput]
     seed: int = 0
     full: bool = False
     progress: Callable[[int, int], None] = lambda done, total: None
+    data: str | None = None
+    folder: Path | None = None
+    device: str = "auto"
 
 
 class LessonPlugin(Protocol):
-    """An experiment on an idea. Entry-point group `ahekit.lessons`."""
+    """An experiment on an idea. Entry-point group `ahekit.lessons`.
+
+    One that never asks for a run's network says so with an attribute `uses_run = False`: a run that is named for it is
+    refused instead of passed over.
+    """
 
     @property
     def Params(self) -> type[BaseModel]:

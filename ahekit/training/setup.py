@@ -21,7 +21,7 @@ from ahekit.data.dataset import Dataset, load_dataset
 from ahekit.data.editions import recognize_edition
 from ahekit.data.folder import scan
 from ahekit.data.random import generator
-from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids
+from ahekit.data.split import Splits, make_splits, splits_as_ids, splits_from_ids, take_share
 from ahekit.data.views import Draw
 from ahekit.errors import RunError
 from ahekit.models import build_component, parameter_counts
@@ -180,6 +180,7 @@ def prepare(
     )
     for note in splits.notes:
         announce(note)
+    splits = take_share(splits, dataset, spec.data.train_share, seed=spec.seed)
     spec = fit_accumulation(spec, len(splits.train), processes.world, announce)
     edition = recognize_edition(folder)
     data = {

@@ -15,7 +15,7 @@ from ahekit.errors import UsageError
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel, Params
 
-Pool = Literal["max", "avg", "stride", "blur", "dilate"]
+Pool = Literal["max", "avg", "stride", "blur", "dilate", "none"]
 Norm = Literal["batch", "group", "none"]
 Width = Annotated[int, Field(gt=0, le=65536)]
 
@@ -32,7 +32,7 @@ class Cnn5Params(Params):
     pool: Pool = Field(
         "max",
         description="how maps shrink: 2x2 max or avg pooling; stride: a convolution of stride 2; blur:"
-        " anti-aliased max pooling; dilate: not at all, dilation doubles instead (65 times the work)",
+        " anti-aliased max pooling; none: not at all (65 times the work); dilate: nor that, and dilation doubles",
     )
     pool_every: int = Field(1, ge=1, description="pool after every so many convolutions; never after the last")
     hidden: tuple[Width, ...] = Field(
@@ -55,6 +55,8 @@ class Cnn5Params(Params):
     def pools(self) -> tuple[bool, ...]:
         """Whether each convolution is followed by a reduction (or, with `dilate`, by a doubled dilation)."""
         last = len(self.channels)
+        if self.pool == "none":
+            return (False,) * last
         return tuple(number % self.pool_every == 0 and number < last for number in range(1, last + 1))
 
 
@@ -129,7 +131,7 @@ def _block(params: Cnn5Params, width: int, channels: int, *, pooled: bool, dilat
     )
     if params.norm != "none":
         block.add_module("norm", _norm(params.norm, channels))
-    pool = _pool(params.pool) if pooled else None
+    pool = pooling_layer(params.pool) if pooled else None
     if isinstance(pool, nn.MaxPool2d):
         # The largest rectified value is the rectified largest: the same function, a quarter of ReLU's work, and
         # 7 % more training steps a second. (ReLU in place gained nothing measurable, and hooks don't like it.)
@@ -140,7 +142,7 @@ def _block(params: Cnn5Params, width: int, channels: int, *, pooled: bool, dilat
     return block
 
 
-def _pool(kind: Pool) -> nn.Module | None:
+def pooling_layer(kind: Pool) -> nn.Module | None:
     """The module that halves maps, rounding down; None where the convolutions do the work.
 
     stride: Striving for Simplicity: The All Convolutional Net, https://arxiv.org/abs/1412.6806.

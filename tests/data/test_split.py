@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ahekit.data.dataset import Dataset
-from ahekit.data.split import Splits, make_splits, near_copies, splits_as_ids, splits_from_ids
+from ahekit.data.split import Splits, make_splits, near_copies, splits_as_ids, splits_from_ids, take_share
 from ahekit.errors import DataError, UsageError
 from ahekit.preprocessing import Preprocessing
 
@@ -364,3 +364,27 @@ def test_any_cut_is_a_partition_that_breaks_no_group_and_empties_no_class(data: 
     assert min(per_class(made, splits.train)) > 0
     assert len(splits.val) > 0
     assert len(splits.test) > 0
+
+
+def test_a_share_takes_each_class_and_a_smaller_one_is_a_part_of_a_larger() -> None:
+    data = dataset([100, 40, 8])
+    splits = make_splits(data, val_fraction=0.25, test_fraction=0.25)
+    before = splits.train
+    sizes = []
+    for share in (1.0, 0.5, 0.1):
+        taken = take_share(splits, data, share, seed=3)
+        assert set(taken.train) <= set(before)
+        before = taken.train
+        assert set(data.labels[taken.train]) == set(data.labels[splits.train])
+        assert np.array_equal(np.sort(np.concatenate([taken.train, taken.unused])), splits.train)
+        assert np.array_equal(taken.val, splits.val)
+        sizes.append(per_class(data, taken.train))
+    whole = per_class(data, splits.train)
+    assert sizes == [whole, [round(0.5 * count) for count in whole], [max(1, round(0.1 * count)) for count in whole]]
+    assert not np.array_equal(take_share(splits, data, 0.5, seed=4).train, take_share(splits, data, 0.5, seed=3).train)
+    stored = splits_as_ids(taken, data)
+    again = splits_from_ids(stored, data)
+    assert np.array_equal(again.train, taken.train)
+    assert np.array_equal(again.unused, taken.unused)
+    with pytest.raises(UsageError, match="train_share"):
+        take_share(splits, data, 0.0, seed=0)

@@ -16,7 +16,7 @@ from ahekit.protocols import BuiltModel
 from ahekit.validation import validate
 from ahekit_plugins.models.cnn5 import Cnn5
 
-POOLS = ["max", "avg", "stride", "blur", "dilate"]
+POOLS = ["max", "avg", "stride", "blur", "dilate", "none"]
 SMALL: dict[str, Any] = {"channels": (4, 8, 8, 8, 12), "hidden": (16, 8)}
 
 

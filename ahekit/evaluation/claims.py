@@ -1,0 +1,44 @@
+"""From measured differences to what becomes of a claim, by one rule for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ahekit.evaluation.comparison import seed_spread
+from ahekit.evaluation.intervals import Interval
+from ahekit.sections import ClaimReading
+
+RULE = (
+    "A claim that one thing is larger than another is supported where the 95 % interval of their difference over seeds "
+    "(Student's t, the same seed on both sides) lies above 0, not supported where it lies below, and undecided where "
+    "it holds 0. Each claim is read by itself."
+)
+
+
+def read_interval(interval: Interval | None, *, least: float = 0.0) -> ClaimReading:
+    """What becomes of the claim that a quantity is above `least`, by its interval; without one nothing is decided."""
+    if interval is None or interval.low <= least <= interval.high:
+        return "undecided"
+    return "supported" if interval.low > least else "not supported"
+
+
+def read_difference(
+    differences: Sequence[float], *, least: float = 0.0, form: str = "+.3f"
+) -> tuple[ClaimReading, str]:
+    """What becomes of the claim that a difference is above `least`, and the numbers it is read off.
+
+    Args:
+        differences: One for each seed, of two things made with the same seed.
+        form: Format of the numbers.
+
+    Example:
+        >>> read_difference([0.02, 0.03, 0.04])
+        ('supported', '+0.030, 95 % interval over 3 seeds +0.005 to +0.055')
+    """
+    spread = seed_spread(list(differences))
+    mean = format(spread.mean, form)
+    if spread.interval is None:
+        why = "one seed tells nothing of others" if len(differences) < 2 else "no seed differs from another"
+        return "undecided", f"{mean}; {why}"
+    ends = " to ".join(format(end, form) for end in (spread.interval.low, spread.interval.high))
+    return read_interval(spread.interval, least=least), f"{mean}, 95 % interval over {len(differences)} seeds {ends}"

@@ -1,0 +1,177 @@
+"""The trainings that the lesson compares: four ways of learning, from little data to all of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from ahekit.backbones.weights import PACKAGE, PACKAGE_MODEL
+from ahekit.data.augment import normalize
+from ahekit.hooks import evaluating
+from ahekit.spec import RunSpec
+from ahekit.training.experiments import Trial
+from ahekit.training.session import Session
+from ahekit.training.setup import Setup
+
+from ...models.cnn5 import Cnn5Params
+
+SCRATCH = "cnn5 from scratch"
+HEAD = "head only"
+EARLY = "early stages frozen"
+TUNED = "fully tuned"
+METHODS = (SCRATCH, HEAD, EARLY, TUNED)
+
+SCRATCH_PASSES = 3
+"""Epochs of cnn5 for each of the tuned backbone's, which take about as long."""
+
+HEAD_PASSES = 5
+"""Epochs of the head alone for each of the tuned backbone's: they take next to nothing."""
+
+BATCH = 64
+
+# Beside one step of cnn5 on one image, by measurement at 64 px on two cores.
+_WORK = {SCRATCH: 1.0, HEAD: 0.02, EARLY: 2.0, TUNED: 3.0}
+
+_AUGMENT = {
+    "crop_scale": 0.5,
+    "rotation": 0.0,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "saturation": 0.2,
+    "erase": 0.0,
+}
+
+
+def first_weights(backbone: str, asked: str) -> str:
+    """Where a backbone's weights come from: what was asked for; for "auto" the package that is at hand, else "none"."""
+    if asked != "auto":
+        return asked
+    is_there = backbone == PACKAGE_MODEL and find_spec(PACKAGE.replace("-", "_")) is not None
+    return f"package:{PACKAGE}" if is_there else "none"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, with all that was left open decided.
+
+    Attributes:
+        weights: The backbone's, "none" for random ones.
+        width: Share of cnn5's own channels and hidden units.
+        epochs: Of the tuned backbone on all data.
+        least_steps: Optimizer steps that it takes at least, however little data there is.
+    """
+
+    backbone: str
+    weights: str
+    image_size: int
+    width: float
+    epochs: int
+    least_steps: int
+    shares: tuple[float, ...]
+    seeds: int
+    seed: int
+
+    def trials(self, source: str, images: int, *, device: str) -> list[Trial]:
+        """One for each seed, share and method.
+
+        Args:
+            images: Training images in all.
+        """
+        return [
+            self._trial(source, method, share, number, images=images, device=device)
+            for number in range(self.seeds)
+            for share in sorted(self.shares, reverse=True)
+            for method in METHODS
+        ]
+
+    def epochs_of(self, method: str, images: int) -> int:
+        """Epochs on so many training images."""
+        steps = math.ceil(images / BATCH)
+        passes = {SCRATCH: SCRATCH_PASSES, HEAD: HEAD_PASSES}.get(method, 1)
+        return passes * max(self.epochs, math.ceil(self.least_steps / steps))
+
+    def _trial(self, source: str, method: str, share: float, number: int, *, images: int, device: str) -> Trial:
+        taken = max(1, round(share * images))
+        epochs = self.epochs_of(method, taken)
+        spec = self.spec(source, method, share, seed=self.seed + number, epochs=epochs, device=device)
+        return Trial(name_of(method, share), spec, work=_WORK[method] * epochs * taken)
+
+    def spec(self, source: str, method: str, share: float, *, seed: int, epochs: int, device: str) -> RunSpec:
+        """A training's spec."""
+        shared = {
+            "seed": seed,
+            "data": {"source": source, "image_size": self.image_size, "train_share": share},
+            "augment": _AUGMENT,
+            "mix": {"probability": 0.0},
+            "loss": {"label_smoothing": 0.0},
+            "train": {"epochs": epochs, "average_decay": 0.0},
+            "evaluation": {"flip_average": False},
+            "runtime": {"device": device},
+        }
+        own = self._from_scratch() if method == SCRATCH else self._pretrained(method)
+        return RunSpec.model_validate({**shared, **own})
+
+    def _from_scratch(self) -> dict[str, Any]:
+        cnn5 = Cnn5Params()
+        channels, hidden = (
+            tuple(max(1, round(self.width * each)) for each in widths) for widths in (cnn5.channels, cnn5.hidden)
+        )
+        return {
+            "model": {"name": "cnn5", "params": {"channels": channels, "hidden": hidden}},
+            "optim": {"lr": 1e-3, "weight_decay": 0.05, "batch_size": BATCH, "accumulation_steps": 1},
+        }
+
+    def _pretrained(self, method: str) -> dict[str, Any]:
+        freeze = {HEAD: "backbone", EARLY: "early", TUNED: "none"}[method]
+        return {
+            "recipe": "finetune",
+            "model": {"name": self.backbone, "params": {"weights": self.weights}},
+            "optim": {"lr": 3e-3, "weight_decay": 0.02, "batch_size": BATCH, "accumulation_steps": 1},
+            # The plain view alone: one pass through the backbone serves all epochs, seeds and shares.
+            "transfer": {"freeze": freeze, "views": 1 if method == HEAD else 0}
+            | ({} if method == HEAD else {"backbone_lr": 6e-4}),
+        }
+
+
+def name_of(method: str, share: float) -> str:
+    """A trial's name."""
+    return f"{method}, {share_words(share)}"
+
+
+def share_words(share: float) -> str:
+    """A share in per cent."""
+    return f"{100 * share:g} %"
+
+
+def examine(setup: Setup, session: Session) -> Mapping[str, Any]:
+    """How long the frozen part takes for one image, where it is computed once and kept."""
+    if setup.prefix is None or session.part.prefix is None:
+        return {}
+    chosen = np.resize(setup.splits.train, BATCH)
+    images = setup.compute.prepare(normalize(setup.dataset.images[chosen], setup.dataset.preprocessing))
+    times = []
+    with evaluating(session.part.prefix), torch.no_grad(), setup.compute.autocast():
+        for _ in range(3):
+            begun = perf_counter()
+            session.part.prefix(images)
+            times.append(perf_counter() - begun)
+    # The first pass warms up; of the others, the one that nothing else disturbed.
+    return {"prefix_seconds_per_image": min(times[1:]) / BATCH}
+
+
+def seconds_of(outcome: Any) -> float:
+    """Of training, with one pass of each training image through a frozen part whose outputs are kept."""
+    per_image = outcome.facts.get("prefix_seconds_per_image", 0.0)
+    return float(outcome.final.seconds + per_image * outcome.images)
+
+
+def least_share(curve: Sequence[tuple[float, float]], target: float) -> float | None:
+    """The smallest share whose figure reaches a target, of pairs of share and figure; None: none does."""
+    return min((share for share, figure in curve if figure >= target), default=None)
