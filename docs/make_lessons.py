@@ -45,7 +45,8 @@ def main() -> None:
             for topic in topics:
                 words = ["explain", topic, *(["--full"] if asked.full else [])]
                 out = Path(folder) / topic
-                call([*words, "--run", run, "--out", str(out)])
+                uses_run = getattr(LESSONS.get(topic), "uses_run", True)
+                call([*words, *(["--run", run] if uses_run else []), "--out", str(out)])
                 told = "" if asked.run else f"ahekit {NETWORK}\n"
                 store(topic, out, told + shlex.join(["ahekit", *words]))
     (FOLDER / "index.md").write_text(index(), encoding="utf-8")
