@@ -100,6 +100,12 @@ FROM photos LEFT JOIN decisions
     ON decisions.id = (SELECT max(id) FROM decisions AS own WHERE own.path = photos.path)
 {where} ORDER BY photos.path
 """
+_EMBEDDINGS = """
+SELECT photos.path, file, decisions.class, embedding
+FROM photos LEFT JOIN decisions
+    ON decisions.id = (SELECT max(id) FROM decisions AS own WHERE own.path = photos.path)
+WHERE embedding IS NOT NULL ORDER BY photos.path
+"""
 _WHERE: dict[Only, str] = {
     "all": "",
     "sure": "WHERE state = 'sure' OR decisions.class IS NOT NULL",
@@ -386,6 +392,12 @@ class Survey:
                     decision=decision,
                     decided_at=at,
                 )
+
+    def embeddings(self) -> Iterator[tuple[str, Path, str | None, bytes]]:
+        """Of each photo that could be read, ordered as `rows`: path, file, decision (None: none), embedding `(D,)`."""
+        with self.telling():
+            for path, file, decision, embedding in self.database.execute(_EMBEDDINGS):
+                yield os.fsdecode(path), Path(os.fsdecode(file)), decision, embedding
 
     def counts(self) -> Counts:
         """How many photos are in which state, by class."""
