@@ -1,7 +1,8 @@
 # Needs Python >= 3.11 and make, nothing else:
 #   make demo    see it at work: trains on the embedded sample, writes a report and a gallery
 #   make test    the whole test suite
-#   make check   what has to pass before a commit: format, lint, types, tests
+#   make check   what has to pass before a commit: format, lint, types, documentation, tests
+#   make docs    the documentation as a site in site/, which works offline
 #   make clean   remove what these made
 #   make test-lowest   the test suite with the lowest versions that pyproject.toml allows, in an environment of its own
 
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 LOWEST ?= .venv-lowest
 
-.PHONY: demo test test-lowest check format lint types clean
+.PHONY: demo test test-lowest check format lint types docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ahekit train $(DEMO)
@@ -30,7 +31,7 @@ test: $(VENV)/.installed-dev
 test-lowest: $(LOWEST)/.installed-dev
 	$(LOWEST)/bin/python -m pytest $(PYTEST) -W default::DeprecationWarning -W default::PendingDeprecationWarning
 
-check: lint types test
+check: lint types docs test
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -43,8 +44,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp file newer than what it was installed from: nothing is installed twice.
 $(VENV)/.made:

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import os
 import platform
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -84,6 +86,21 @@ def keep_freed_memory() -> None:
         # No block through mmap, which is returned when freed; and the heap's end is never trimmed.
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most memory in bytes that this process has held at a time, of a GPU its tensors; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError, StopIteration):
+        # getrusage's figure is no use here: a process takes over the peak of the one that started it.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -26,7 +26,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 _MOST_PROBLEMS = 20  # lines shown of what couldn't be done
 _LONGEST_NAME = 120  # characters of a name that isn't known, in the message about it
@@ -41,6 +42,16 @@ class AhekitError(Exception):
     def lines(self) -> tuple[str, ...]:
         """The message as it is shown; more than one line only where several things are wrong."""
         return (str(self),)
+
+    def __reduce__(self) -> tuple[Callable[..., AhekitError], tuple[Any, ...]]:
+        # What was said is kept, whatever __init__ makes it of: an error comes back from a process of its own as it was.
+        return _said_before, (type(self), self.args, self.__dict__)
+
+
+def _said_before(kind: type[AhekitError], args: tuple[Any, ...], state: dict[str, Any]) -> AhekitError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(AhekitError):

@@ -63,14 +63,27 @@ class ModelNote(BaseModel):
 
 
 class ComponentNote(ModelNote):
-    """The registered model and its parameters; its weights are the folder's own."""
+    """The registered model and its parameters; its weights are the folder's own.
+
+    Attributes:
+        name: As registered.
+        params: Validated by the model's own `Params` when the network is built.
+    """
 
     name: Name
     params: dict[str, Any] = {}
 
 
 class PreprocessingNote(ModelNote):
-    """How pixels become the network's input; see `ahekit.preprocessing.Preprocessing`."""
+    """How pixels become the network's input; see `ahekit.preprocessing.Preprocessing`.
+
+    Attributes:
+        mean: Of each channel, subtracted from pixels in [0, 1].
+        std: Of each channel, divided by afterwards.
+        interpolation: Resampling.
+        fit: How a picture becomes square.
+        crop_fraction: Of the shorter side, for `fit: crop`.
+    """
 
     size: Annotated[int, Field(ge=8, le=2048, description="pixels a side")]
     mean: Channels
@@ -89,6 +102,11 @@ class FigureNote(ModelNote):
     """A figure of the network with its 95 % interval.
 
     Attributes:
+        split: That it is measured on.
+        name: What is measured, as in `accuracy`.
+        value: The figure.
+        low: Where its interval begins.
+        high: Where it ends.
         images: That it is measured on.
         near_copies: Whether images with a near-copy in training are among them.
     """
@@ -107,6 +125,10 @@ class CostNote(ModelNote):
 
     Attributes:
         what: What was stored smaller.
+        figure: What is measured.
+        before: With what was trained.
+        after: With what is stored.
+        images: That it is measured on.
     """
 
     what: Name
@@ -120,12 +142,21 @@ class ProvenanceNote(ModelNote):
     """Where the network comes from; what isn't known is left empty.
 
     Attributes:
-        run: The run's name; `checkpoint` likewise.
+        run: The run's name.
+        checkpoint: The checkpoint's.
         epoch: Whose weights these are, counted from 1, chosen on validation.
-        data: Name of the dataset; `fingerprint` tells its images, `edition` is a published one's name.
+        recipe: That the run's spec started from.
+        seed: Of the run.
+        ahekit: The version that trained it.
+        torch: Likewise.
+        data: Name of the dataset.
+        data_kind: Where it came from: installed, a folder, an archive, the sample.
+        edition: Name of the published edition that it is.
+        fingerprint: Tells its images.
         images: By split.
-        weights: What training started from.
         grouped_by: The rule by which images of one visit stay in one split.
+        weights: What training started from.
+        parameters: Of the network.
     """
 
     run: Text
@@ -149,7 +180,9 @@ class OnnxNote(ModelNote):
     """What was made sure of the ONNX file.
 
     Attributes:
+        opset: Version of ONNX's operators.
         difference: The largest between its logits and torch's, over `images` real images.
+        images: That both were asked about.
     """
 
     opset: Annotated[int, Field(ge=1, le=1000)]
@@ -161,8 +194,16 @@ class ModelNotes(ModelNote):
     """`model.yaml`.
 
     Attributes:
+        schema_version: Of this file.
+        name: What people call the model.
+        component: Which network it is.
         class_names: In the order of the logits.
+        preprocessing: How pixels become its input.
         stored_as: The numbers' type in `model.safetensors`, for tensors of two dimensions and more.
+        provenance: Where it comes from.
+        figures: How good it is.
+        costs: What storing it smaller costs.
+        onnx: What was made sure of `model.onnx`, where there is one.
         deciding: `ahekit.prediction.deciding.Deciding` as plain values, but for its lists of images, which
             `validation.json` holds.
         files: SHA-256 of each of the folder's other files.

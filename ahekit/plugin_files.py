@@ -32,6 +32,11 @@ def announce(paths: Iterable[str | os.PathLike[str]]) -> None:
             _unread.append(file)
 
 
+def announced() -> tuple[Path, ...]:
+    """The files that were named, for a process that needs the same plugins."""
+    return tuple(_announced)
+
+
 def read() -> None:
     """Run the announced files that haven't run yet, and remember what went wrong."""
     while _unread:

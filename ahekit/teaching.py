@@ -41,20 +41,25 @@ def teach(
     Args:
         root: Where runs live.
         run: Whose network it is made on; None: the newest run's that has what the lesson needs.
-        data: What a lesson that trains trains on; None: what it takes by itself.
+        data: What a lesson that trains trains on, and where a run's images are now that were moved; None: what it takes
+            by itself, and where they were.
         folder: Where it may keep what took long, for the next time; None: nowhere.
 
     Raises:
         UnknownNameError: No lesson of that name.
         SpecError: A parameter is wrong.
+        UsageError: A run is named for a lesson that uses none.
         PluginError: The lesson is broken.
         AhekitError: The experiment can't be run.
     """
     entry, lesson = LESSONS.look_up(name)
     with entry.guarded():
         values = validate(lesson.Params, params or {}, where=name)
+        uses_run = bool(getattr(lesson, "uses_run", True))
+    if run is not None and not uses_run:
+        raise UsageError(f"{name} trains networks of its own; leave out --run")
     request = LessonInput(
-        network=partial(_network, root, run, device, seed),
+        network=partial(_network, root, run, device, seed, data),
         seed=seed,
         full=full,
         progress=progress,
@@ -69,11 +74,13 @@ def teach(
     return experiment
 
 
-def _network(root: Path, run: str | None, device: str, seed: int, layers: Collection[str]) -> VisualizerInput:
+def _network(
+    root: Path, run: str | None, device: str, seed: int, data: str | None, layers: Collection[str]
+) -> VisualizerInput:
     from ahekit.trained import find_trained
     from ahekit.visualizing import look_at, one_per_class
 
-    trained, _ = find_trained(root, run=run, layers=layers, device=device)
+    trained, _ = find_trained(root, run=run, layers=layers, device=device, data=data)
     return look_at(trained, one_per_class(trained, seed=seed), seed=seed)
 
 

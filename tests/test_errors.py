@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
 from ahekit import errors
-from ahekit.errors import AhekitError, MemoryShortage, SpecError, UnknownNameError
+from ahekit.errors import AhekitError, MemoryShortage, PartlyDone, SpecError, UnknownNameError, UsageError
 
 
 def test_a_wrong_command_line_exits_with_2_and_every_other_failure_with_1() -> None:
@@ -92,3 +93,16 @@ def test_too_little_memory_is_told_in_a_line(error: Exception, told: str) -> Non
     assert shortage is not None
     assert str(shortage).startswith(told)
     assert MemoryShortage.behind(ValueError("a bug")) is None
+
+
+def test_errors_come_back_from_another_process_as_they_were() -> None:
+    for error in (
+        UsageError("no"),
+        SpecError(["a: wrong", "b: wrong"]),
+        UnknownNameError("run", "zzz", ["a"]),
+        PartlyDone("done", ["but not b"]),
+    ):
+        back = pickle.loads(pickle.dumps(error))
+        assert type(back) is type(error)
+        assert (str(back), back.lines, back.exit_code) == (str(error), error.lines, error.exit_code)
+        assert vars(back) == vars(error)

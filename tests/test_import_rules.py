@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "reporting": "ahekit errors faults sections spec notes validation registry plugin_files evaluation "
     "figures.fonts wording",
     "training": "ahekit errors files preprocessing sections spec notes validation hooks compute data catalog "
-    "data.editions data.random evaluation model_folder protocols models registry run signals wording",
+    "data.editions data.random evaluation model_folder plugin_files protocols models registry run signals wording",
     "trained": "errors hooks compute spec notes model_folder protocols models run training inspection",
     "visualizing": "errors faults hooks preprocessing sections spec notes validation protocols registry data catalog "
     "data.random evaluation inspection model_folder run reporting trained",
@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "ahekit": "",
     "ahekit_plugins": "errors files preprocessing sections protocols hooks spec notes validation compute data "
     "data.classes data.editions data.random evaluation backbones backbones.params figures figures.fonts inspection "
-    "inspection.synthesis prediction sample training wording",
+    "inspection.synthesis models prediction sample training wording",
 }
 
 # Modules that load on every start of the command line.

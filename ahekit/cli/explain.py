@@ -60,7 +60,7 @@ def explain(
             "--data",
             metavar="DATA",
             help="What a lesson that trains trains on: a dataset's name, folder or archive. Without it: the embedded "
-            "sample, with --full the installed ahe64.",
+            "sample, with --full the installed ahe64. For a lesson on a run: where its images are now, if moved.",
         ),
     ] = None,
     seed: options.Seed = None,

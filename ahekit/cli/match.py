@@ -9,12 +9,12 @@ import typer
 
 from ahekit import console
 from ahekit.cli import options
+from ahekit.cli.embeddings import Identified, Sources
 from ahekit.errors import DataError, UsageError
 from ahekit.sections import Column, Table
 
 if TYPE_CHECKING:
-    from ahekit.prediction.matching import Gallery, Threshold
-    from ahekit.prediction.predictor import Predictor
+    from ahekit.prediction.matching import Threshold
 
 app = typer.Typer(no_args_is_help=True, help="Tell whether two pictures show the same one, or which one of many.")
 
@@ -23,7 +23,16 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="Whose embeddings: a model folder or a run. Without it: the one that comes with ahekit.",
+        help="Whose embeddings: a model folder or a run. Without it: a survey's own, else the one that comes with "
+        "ahekit.",
+    ),
+]
+By = Annotated[
+    Identified | None,
+    typer.Option(
+        "--by",
+        help="Who a survey's photo shows: folder, the first one on its path (as in folders that are no survey), or "
+        "decision, what a person said. Without it: folder.",
     ),
 ]
 FalseAccepts = Annotated[
@@ -61,11 +70,12 @@ def verify(
         typer.Option(
             "--pairs",
             metavar="FOLDER",
-            help="Folder of identities, a folder each: the threshold is chosen on its pairs. Without it: the "
-            "similarity alone.",
+            help="Folder of identities, a folder each, or a survey: the threshold is chosen on its pairs. Without it: "
+            "the similarity alone.",
         ),
     ] = None,
     false_accepts: FalseAccepts = None,
+    by: By = None,
     group_by: GroupBy = "auto",
     model: Model = None,
     device: options.Device = None,
@@ -75,16 +85,18 @@ def verify(
     """Compare two pictures: how alike they are, and whether that is enough."""
     console.configure(json=json)
     from ahekit.evaluation.matching import similarities
-    from ahekit.prediction.matching import embed
+    from ahekit.prediction.matching import choose_threshold, embed
 
     if false_accepts is not None and pairs is None:
         raise UsageError("--far chooses a threshold on pairs; name their folder with --pairs")
-    predictor = _open(model, runs, device)
+    sources = Sources(model, runs, device, by=by, group_by=group_by)
+    sources.take(*([pairs] if pairs else []))
+    predictor = sources.predictor()
     vectors, _, refused = embed([first, second], predictor)
     if refused:
         raise DataError(refused[0])
     similarity = float(similarities(vectors[:1], vectors[1:])[0, 0])
-    threshold = _threshold(pairs, predictor, false_accepts, group_by) if pairs else None
+    threshold = choose_threshold(sources.gallery(pairs), false_accept_rate=false_accepts) if pairs else None
     verdict = None if threshold is None else similarity >= threshold.value
     if json:
         value = None if threshold is None else threshold.value
@@ -102,9 +114,14 @@ def verify(
 
 @app.command()
 def identify(
-    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of them.")],
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="PICTURE...", help="Pictures, folders of them, or a survey.")
+    ],
     gallery: Annotated[
-        Path, typer.Option("--gallery", metavar="FOLDER", help="Folder of identities, a folder or a picture each.")
+        Path,
+        typer.Option(
+            "--gallery", metavar="FOLDER", help="Folder of identities, a folder or a picture each, or a survey."
+        ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Identities that are told.")] = 3,
     false_accepts: FalseAccepts = None,
@@ -118,6 +135,7 @@ def identify(
             help="Below it: none of these. Without it: chosen on the gallery's own pairs.",
         ),
     ] = None,
+    by: By = None,
     group_by: GroupBy = "auto",
     model: Model = None,
     device: options.Device = None,
@@ -126,14 +144,14 @@ def identify(
 ) -> None:
     """Find who of a gallery pictures show, or that it is none of these."""
     console.configure(json=json)
-    from ahekit.evaluation.matching import rank_identities, similarities
-    from ahekit.prediction.matching import Threshold, choose_threshold, embed
-    from ahekit.prediction.photos import find_photos
+    from ahekit.prediction.matching import Threshold, choose_threshold, find_identities, is_survey
 
     if threshold is not None and false_accepts is not None:
         raise UsageError("--threshold and --far can't both be asked; name one of them")
-    predictor = _open(model, runs, device)
-    known = _gallery(gallery, predictor, group_by)
+    sources = Sources(model, runs, device, by=by, group_by=group_by)
+    asked = Path(pictures[0]) if len(pictures) == 1 and is_survey(Path(pictures[0])) else None
+    sources.take(gallery, *([asked] if asked else []))
+    known = sources.gallery(gallery)
     if known.warning:
         console.warn(known.warning)
     limit: Threshold | None
@@ -148,24 +166,21 @@ def identify(
             raise
         console.warn(f"whether it is none of these can't be told: {error}")
         limit = None
-    files = [Path(file) for file in find_photos(pictures).files]
-    vectors, kept, refused = embed(files, predictor)
-    for line in refused:
-        console.warn(line)
-    if not kept:
-        raise DataError("none of the pictures can be read")
-    ranked = rank_identities(similarities(vectors, known.embeddings), known.identities)
+    files, vectors = sources.probes(asked, pictures)
     rows = []
-    for place, found in zip(kept, ranked, strict=True):
+    for file, found in zip(files, find_identities(files, vectors, known, top=top), strict=True):
+        if not found:
+            console.warn(f"{file}: the gallery holds no other picture")
+            continue
         is_known = limit is None or found[0][1] >= limit.value
-        names = ", ".join(f"{name} {similarity:.3f}" for name, similarity, _ in found[:top])
-        rows.append((str(files[place]), found[0][0] if is_known else "none of these", found[0][1], names))
+        names = ", ".join(f"{name} {similarity:.3f}" for name, similarity, _ in found)
+        rows.append((str(file), found[0][0] if is_known else "none of these", found[0][1], names))
         if json:
             console.show_json(
                 {
-                    "picture": str(files[place]),
+                    "picture": str(file),
                     "identity": found[0][0] if is_known else None,
-                    "best": [{"identity": name, "similarity": value} for name, value, _ in found[:top]],
+                    "best": [{"identity": name, "similarity": value} for name, value, _ in found],
                 }
             )
     columns = (
@@ -180,10 +195,11 @@ def identify(
 
 @app.command("eval")
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of identities, a folder each.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of identities, a folder each, or a survey.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the page and its figures go.")] = Path(
         "match"
     ),
+    by: By = None,
     group_by: GroupBy = "auto",
     model: Model = None,
     seed: options.Seed = None,
@@ -199,12 +215,12 @@ def evaluate(
     from ahekit.reporting.build import Report
     from ahekit.reporting.files import report_files
 
-    predictor = _open(model, runs, device)
-    gallery = _gallery(folder, predictor, group_by)
-    section = evaluate(gallery, seed=seed or 0)
+    sources = Sources(model, runs, device, by=by, group_by=group_by)
+    sources.take(folder)
+    section = evaluate(sources.gallery(folder), seed=seed or 0)
     report = Report(
-        run=predictor.name,
-        title=f"Matching by {predictor.name}",
+        run=sources.name,
+        title=f"Matching by {sources.name}",
         subtitle=str(folder),
         facts=(),
         sections=(section,),
@@ -217,26 +233,3 @@ def evaluate(
     if json:
         console.show_json(dict(section.values))
     console.say(f"page: {next(path for path in paths if path.suffix == '.html')}")
-
-
-def _open(model: str | None, runs: Path | None, device: str | None) -> Predictor:
-    from ahekit.opening import open_predictor
-    from ahekit.run import runs_root
-
-    return open_predictor(model, root=runs_root(runs), device=device or "auto", tell=console.say)
-
-
-def _gallery(folder: Path, predictor: Predictor, group_by: str) -> Gallery:
-    from ahekit.prediction.matching import open_gallery
-
-    with console.progress("looking", None) as advance:
-        gallery = open_gallery(folder, predictor, group_by=group_by, advance=advance)
-    for line in gallery.refused:
-        console.warn(f"left out: {line}")
-    return gallery
-
-
-def _threshold(folder: Path, predictor: Predictor, rate: float | None, group_by: str) -> Threshold:
-    from ahekit.prediction.matching import choose_threshold
-
-    return choose_threshold(_gallery(folder, predictor, group_by), false_accept_rate=rate)

@@ -74,8 +74,8 @@ class PluginCommand(TyperCommand):
         if named:
             for option in named.options:
                 value = ctx.params.pop(option.name)
-                # An option that may be given several times and wasn't comes as an empty list.
-                if value is not None and value not in ((), []):
+                # An option that may be given several times and wasn't is an empty tuple.
+                if value is not None and value != ():
                     named.values[option.name.removeprefix(_PREFIX)] = value
         return rest
 

@@ -180,7 +180,7 @@ def settings_key(preprocessing: Preprocessing) -> str:
     if preprocessing.fit == "crop":
         settings.append(preprocessing.crop_fraction)
     if preprocessing.sharpest < preprocessing.size:
-        settings.append({"detail": preprocessing.detail})
+        settings.append({"detail": preprocessing.detail, "from": needed_side(preprocessing)})
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 

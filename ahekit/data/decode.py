@@ -254,11 +254,12 @@ def _strict_pixels(image: Image.Image, content: bytes) -> Image.Image | None:
 def needed_side(preprocessing: Preprocessing) -> int:
     """Pixels of an image's shorter side from which its square is made well enough.
 
-    Twice what comes of them, so that the last step still averages; and at least 512, so that preprocessings of up to
-    256 pixels see the very same pixels, and find the same near-copies.
+    Twice what comes of them, so that the last step still averages. Where `detail` leaves the size open, at least 512:
+    preprocessings of up to 256 pixels then see the very same pixels, and find the same near-copies.
     """
     cut = preprocessing.crop_fraction if preprocessing.fit == "crop" else 1.0
-    return max(512, 2 * math.ceil(preprocessing.size / cut))
+    side = 2 * math.ceil(preprocessing.sharpest / cut)
+    return side if preprocessing.sharpest < preprocessing.size else max(512, side)
 
 
 def fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:

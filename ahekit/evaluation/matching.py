@@ -30,7 +30,13 @@ FALSE_ACCEPT_RATES = (1e-2, 1e-3)
 RANKS = (1, 5)
 RESAMPLES = 200
 MOST_PAIRS = 4_000_000
-"""Pairs of different identities beyond which so many are drawn by lot."""
+"""Pairs of different identities, and of pictures beyond `WHOLE` of one identity, beyond which so many are drawn."""
+WHOLE = 4_000
+"""Pictures up to which all pairs are listed, and all similarities in memory at once."""
+BLOCK = 50_000
+"""Pairs compared at a time where there are more."""
+PROBES = 256
+"""Searched at a time: bounds the memory whatever the gallery's size."""
 
 
 def similarities(probes: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -74,18 +80,64 @@ def all_pairs(
         identities: `(N,)`.
         groups: Pictures taken on one visit, `(N,)`; None: each is a group of its own.
     """
-    rows, columns = np.triu_indices(len(identities), k=1)
-    kept = np.ones(len(rows), dtype=bool) if groups is None else groups[rows] != groups[columns]
-    is_same = identities[rows] == identities[columns]
-    impostors = np.flatnonzero(kept & ~is_same)
-    if len(impostors) > MOST_PAIRS:
-        impostors = np.random.default_rng(seed).choice(impostors, MOST_PAIRS, replace=False)
-    chosen = np.concatenate([np.flatnonzero(kept & is_same), impostors])
-    rows = rows[chosen]
-    columns = columns[chosen]
-    scores = similarities(embeddings, embeddings)[rows, columns].astype(np.float64)
+    group = np.arange(len(identities)) if groups is None else groups
+    rng = np.random.default_rng(seed)
+    if len(identities) <= WHOLE:
+        rows, columns = np.triu_indices(len(identities), k=1)
+        kept = group[rows] != group[columns]
+        is_same = identities[rows] == identities[columns]
+        impostors = np.flatnonzero(kept & ~is_same)
+        if len(impostors) > MOST_PAIRS:
+            impostors = rng.choice(impostors, MOST_PAIRS, replace=False)
+        chosen = np.concatenate([np.flatnonzero(kept & is_same), impostors])
+        rows, columns = rows[chosen], columns[chosen]
+    else:
+        drawn = [_genuine_pairs(identities, rng), _impostor_pairs(identities, rng)]
+        rows, columns = np.concatenate(drawn, axis=1)
+        kept = group[rows] != group[columns]
+        rows, columns = rows[kept], columns[kept]
+    scores = _scores(unit(embeddings), rows, columns)
     order = np.argsort(-scores, kind="stable")
-    return Pairs(scores[order], is_same[chosen][order], identities[rows[order]], identities[columns[order]])
+    rows, columns = rows[order], columns[order]
+    return Pairs(scores[order], identities[rows] == identities[columns], identities[rows], identities[columns])
+
+
+def _genuine_pairs(identities: Indices, rng: np.random.Generator) -> Indices:
+    """Pairs of one identity, `(2, P)`: all of them, or as many as there may be, drawn by lot."""
+    order = np.argsort(identities, kind="stable")
+    _, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
+    pairs = counts * (counts - 1) // 2
+    total = int(pairs.sum())
+    numbers = np.arange(total) if total <= MOST_PAIRS else np.sort(rng.choice(total, MOST_PAIRS, replace=False))
+    ends = np.cumsum(pairs)
+    owner = np.searchsorted(ends, numbers, side="right")
+    within = numbers - (ends - pairs)[owner]
+    # Of the pairs (0, 1), (0, 2), (1, 2), (0, 3) … number w has the second w such that w (w - 1) / 2 is at most it.
+    second = np.floor((1 + np.sqrt(1 + 8.0 * within)) / 2).astype(np.int64)
+    first = within - second * (second - 1) // 2
+    pair: Indices = np.stack([order[starts[owner] + first], order[starts[owner] + second]])
+    return pair
+
+
+def _impostor_pairs(identities: Indices, rng: np.random.Generator) -> Indices:
+    """Pairs of two identities drawn by lot, `(2, P)`, each once; fewer than there may be where most are of one."""
+    count = len(identities)
+    drawn = rng.integers(count, size=(2, MOST_PAIRS))
+    drawn = drawn[:, identities[drawn[0]] != identities[drawn[1]]]
+    keys = np.unique(drawn.min(axis=0) * count + drawn.max(axis=0))
+    pair: Indices = np.stack([keys // count, keys % count])
+    return pair
+
+
+def _scores(vectors: NDArray[np.float32], rows: Indices, columns: Indices) -> Floats:
+    """Similarity of pairs of vectors of unit length."""
+    if len(vectors) <= WHOLE:
+        return (vectors @ vectors.T)[rows, columns].astype(np.float64)
+    scores = np.empty(len(rows))
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        scores[part] = np.einsum("pd,pd->p", vectors[rows[part]], vectors[columns[part]])
+    return scores
 
 
 @dataclass(frozen=True)
@@ -163,6 +215,19 @@ class Retrieval:
         """Share of the probes whose identity is among the first `rank` (the cumulative match characteristic)."""
         return float((self.ranks <= rank).mean())
 
+    def match_rate_among(self, identities: int, count: int) -> float:
+        """Share of the probes whose identity comes first in a gallery of `count` identities drawn by lot.
+
+        The mean over all ways to draw the others, not over some: of a probe that r - 1 identities come before, none of
+        these is among the `count` - 1 drawn with a probability that the hypergeometric distribution tells.
+
+        Args:
+            identities: In the whole gallery.
+        """
+        from scipy.stats import hypergeom
+
+        return float(hypergeom.pmf(0, identities - 1, self.ranks - 1, count - 1).mean())
+
     @property
     def mean_precision(self) -> float:
         """Mean average precision."""
@@ -171,18 +236,20 @@ class Retrieval:
 
 def retrieve(embeddings: NDArray[np.floating], identities: Indices, groups: Indices | None = None) -> Retrieval:
     """Search every picture among all others but those of its own group; who has no other picture is no probe."""
-    scores = similarities(embeddings, embeddings)
+    vectors = unit(embeddings)
     group = np.arange(len(identities)) if groups is None else groups
     ranks = []
     precisions = []
     probes = []
     for place, identity in enumerate(identities):
+        if place % PROBES == 0:
+            scores = vectors[place : place + PROBES] @ vectors.T
         is_other = group != group[place]
         is_other[place] = False
         is_right = identities[is_other] == identity
         if not is_right.any():
             continue
-        order = np.argsort(-scores[place, is_other], kind="stable")
+        order = np.argsort(-scores[place % PROBES, is_other], kind="stable")
         ranked = identities[is_other][order]
         hits = np.flatnonzero(ranked == identity)
         # An identity stands where its most similar picture does.
@@ -262,17 +329,27 @@ def split_identities(identities: Indices, *, seed: int = 0) -> tuple[Indices, In
     return np.flatnonzero(half[inverse] == 0), np.flatnonzero(half[inverse] == 1)
 
 
-def rank_identities(scores: NDArray[np.floating], identities: Sequence[str]) -> list[list[tuple[str, float, int]]]:
+def rank_identities(
+    scores: NDArray[np.floating], identities: Sequence[str], *, top: int | None = None
+) -> list[list[tuple[str, float, int]]]:
     """Each probe's identities, the most similar first: name, similarity and place of its most similar picture.
 
     Args:
-        scores: `(N, M)` of probes and gallery pictures.
+        scores: `(N, M)` of probes and gallery pictures; NaN where the two aren't to be compared.
         identities: Of the gallery's pictures, `(M,)`.
+        top: As many of them; None: all.
     """
+    names, numbers = np.unique(np.asarray(identities), return_inverse=True)
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(len(names)))
+    filled = np.where(np.isnan(scores), -np.inf, scores)
+    best = np.maximum.reduceat(filled[:, order], starts, axis=1)
+    members = np.split(order, starts[1:])
     ranked = []
-    for row in scores:
-        best: dict[str, tuple[str, float, int]] = {}
-        for place in np.argsort(-row, kind="stable").tolist():
-            best.setdefault(identities[place], (identities[place], float(row[place]), place))
-        ranked.append(list(best.values()))
+    for row, values in zip(filled, best, strict=True):
+        first = [number for number in np.argsort(-values, kind="stable")[:top].tolist() if values[number] > -np.inf]
+        places = [members[number][row[members[number]].argmax()] for number in first]
+        ranked.append(
+            [(str(names[number]), float(row[place]), int(place)) for number, place in zip(first, places, strict=True)]
+        )
     return ranked

@@ -96,6 +96,11 @@ class Neighbours:
         """The training images' components, `(N, K)`."""
         return np.asarray(self.low + self.codes * self.step, dtype=np.float32)
 
+    @cached_property
+    def _squares(self) -> Floats32:
+        """Squared lengths of `places`, `(N,)`."""
+        return np.asarray((self.places**2).sum(axis=1))
+
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
         """To the fifth nearest training image, `(M,)`: the higher, the stranger.
 
@@ -111,7 +116,6 @@ class Neighbours:
         the principal components (there with the energy instead of a distance).
         """
         places = self.places
-        own = (places**2).sum(axis=1)
         nearest = min(NEIGHBOURS, len(places)) - 1
         result = np.empty(len(embeddings))
         block = max(1, _BLOCK_CELLS // max(len(places), 1))
@@ -122,7 +126,7 @@ class Neighbours:
             inside = centred @ self.components.T
             squares = (inside**2).sum(axis=1)
             outside = np.maximum((centred**2).sum(axis=1) - squares, 0)
-            away = squares[:, None] + own - 2 * inside @ places.T
+            away = squares[:, None] + self._squares - 2 * inside @ places.T
             closest = np.maximum(np.partition(away, nearest, axis=1)[:, nearest], 0)
             result[start : start + block] = np.sqrt((closest + OUTSIDE * outside) * weight)
         return result

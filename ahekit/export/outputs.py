@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ahekit.catalog import resolve
 from ahekit.data.augment import normalize
+from ahekit.data.cache import settings_key
 from ahekit.data.dataset import Dataset, load_dataset
-from ahekit.data.decode import DECODER_VERSION
 from ahekit.data.folder import scan
 from ahekit.data.split import splits_from_ids
 from ahekit.errors import AhekitError, RunError
@@ -115,7 +115,8 @@ def run_outputs(
         progress: Called with the images done and their number, where they aren't kept from before.
     """
     preprocessing = images.dataset.preprocessing
-    facts = [hashlib.sha256(weights).hexdigest(), repr(preprocessing), str(images.dataset.fingerprint), DECODER_VERSION]
+    pixels = settings_key(preprocessing)
+    facts = [hashlib.sha256(weights).hexdigest(), repr(preprocessing), str(images.dataset.fingerprint), pixels]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     file = run.path / FOLDER / f"{'-'.join(splits)}-{digest[:16]}.safetensors"
     kept = _read(file, images, splits)

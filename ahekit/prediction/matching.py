@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
@@ -20,6 +21,7 @@ from ahekit.errors import DataError, UsageError
 from ahekit.evaluation.intervals import Interval
 from ahekit.evaluation.matching import (
     FALSE_ACCEPT_RATES,
+    PROBES,
     RANKS,
     Retrieval,
     Roc,
@@ -27,12 +29,15 @@ from ahekit.evaluation.matching import (
     identification_figures,
     intervals,
     pair_weights,
+    rank_identities,
     retrieve,
+    similarities,
     split_identities,
     verification_figures,
 )
 from ahekit.prediction.photos import find_photos
 from ahekit.prediction.predictor import Predictor
+from ahekit.prediction.survey import FILE_NAME, Survey
 from ahekit.sections import Column, Figure, Section, Table
 
 BATCH = 32
@@ -155,12 +160,83 @@ def open_gallery(
         raise DataError(f"{folder}: no picture in it can be read; the first: {refused[0]}")
     files = [files[place] for place in kept]
     ids = [file.relative_to(root).as_posix() for file in files]
-    identities = tuple(name.split("/")[0] if "/" in name else Path(name).stem for name in ids)
-    rule = decide_rule(group_by, ids)
-    series = np.full(len(ids), ALONE) if rule == "none" else series_of(Named(ids, identities, root), rule)
-    # Who shares a visit with nobody has one of their own.
-    groups = np.where(series == ALONE, len(ids) + np.arange(len(ids)), series)
+    identities = tuple(map(_by_folder, ids))
+    rule, groups = _visits(Named(ids, identities, root), group_by)
     return Gallery(tuple(files), identities, vectors, groups, rule, tuple(refused))
+
+
+def _by_folder(name: str) -> str:
+    """Whose picture it is: that of the first folder on its path, or its own."""
+    return name.split("/")[0] if "/" in name else Path(name).stem
+
+
+def _visits(images: Named, group_by: str) -> tuple[str, Indices]:
+    """The rule that tells visits, and the visit of each picture, `(N,)`."""
+    rule = decide_rule(group_by, images.ids)
+    count = len(images.ids)
+    series = np.full(count, ALONE) if rule == "none" else series_of(images, rule)
+    # Who shares a visit with nobody has one of their own.
+    return rule, np.where(series == ALONE, count + np.arange(count), series)
+
+
+Identified = Literal["folder", "decision"]
+
+
+def is_survey(folder: Path) -> bool:
+    """Whether a folder holds a survey."""
+    return (folder / FILE_NAME).is_file()
+
+
+def survey_gallery(survey: Survey, *, by: Identified = "folder", group_by: str = "auto") -> Gallery:
+    """The photos of a survey as a gallery, by the embeddings that it holds: no photo is opened.
+
+    Args:
+        by: What a photo's identity is. folder: the first folder on its path, or itself where it lies in none;
+            decision: what a person said that it shows, which leaves out all others and "none of the classes".
+        group_by: As for `open_gallery`.
+
+    Raises:
+        DataError: It holds no such photo.
+        UsageError: The rule is none, or asks for files that don't lie in one folder.
+    """
+    rows = [
+        (path, file, _by_folder(path) if by == "folder" else decision, embedding)
+        for path, file, decision, embedding in survey.embeddings()
+        if by == "folder" or decision
+    ]
+    if not rows:
+        what = "photo that could be read" if by == "folder" else "photo that a person decided on"
+        raise DataError(f"{survey.folder}: no {what} in it")
+    ids = [path for path, _, _, _ in rows]
+    identities = tuple(str(identity) for _, _, identity, _ in rows)
+    roots = {str(file).removesuffix(path) for path, file, _, _ in rows}
+    if group_by == "date" and len(roots) > 1:
+        raise UsageError(f"{survey.folder}: its photos are of several folders; tell visits by another --group-by")
+    rule, groups = _visits(Named(ids, identities, Path(min(roots))), group_by)
+    vectors = np.frombuffer(b"".join(embedding for _, _, _, embedding in rows), np.float16).reshape(len(rows), -1)
+    return Gallery(tuple(file for _, file, _, _ in rows), identities, vectors, groups, rule)
+
+
+def find_identities(
+    files: Sequence[Path], embeddings: NDArray[np.floating], gallery: Gallery, *, top: int
+) -> Iterator[list[tuple[str, float, int]]]:
+    """Search a gallery for pictures, one after the other: the most similar identities of each, as `rank_identities`.
+
+    A picture that is in the gallery itself isn't compared with itself, which would tell nothing.
+
+    Args:
+        files: Absolute, N of them.
+        embeddings: `(N, D)`.
+        top: Identities of each at most.
+    """
+    own: dict[Path, list[int]] = {}
+    for place, file in enumerate(gallery.files):
+        own.setdefault(file, []).append(place)
+    for start in range(0, len(files), PROBES):
+        scores = similarities(embeddings[start : start + PROBES], gallery.embeddings)
+        for row, file in enumerate(files[start : start + PROBES]):
+            scores[row, own.get(file, [])] = np.nan
+        yield from rank_identities(scores, gallery.identities, top=top)
 
 
 @dataclass(frozen=True)

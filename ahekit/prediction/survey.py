@@ -47,19 +47,39 @@ DIGITS = 6
 
 Only = Literal["all", "sure", "reviewed"]
 
+# SQLite keeps the comments: they explain the columns to whoever opens the file, and are the reference's text.
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (
+    key TEXT PRIMARY KEY, -- schema_version, model, model_notes, settings, roots, made_at
+    value TEXT NOT NULL -- text, or JSON
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS photos (
-    id INTEGER PRIMARY KEY,
-    path BLOB UNIQUE NOT NULL, file BLOB NOT NULL,
-    size INTEGER, mtime_ns INTEGER, hash TEXT, width INTEGER, height INTEGER,
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', class TEXT, confidence REAL,
-    runner_up TEXT, runner_up_confidence REAL, unknown_score REAL,
-    logits BLOB, embedding BLOB, predicted_at TEXT, decoder TEXT
+    id INTEGER PRIMARY KEY, -- stays when a photo is looked at again
+    path BLOB UNIQUE NOT NULL, -- relative to what was given, in the file system's bytes
+    file BLOB NOT NULL, -- absolute, in the file system's bytes
+    size INTEGER, -- bytes
+    mtime_ns INTEGER, -- last change, nanoseconds since 1970
+    hash TEXT, -- of the file's content, hexadecimal
+    width INTEGER, -- pixels, upright, at full size
+    height INTEGER, -- likewise
+    state TEXT NOT NULL, -- sure, review, unknown or unreadable
+    reason TEXT NOT NULL DEFAULT '', -- why it is not sure (empty where it is)
+    class TEXT, -- as predicted
+    confidence REAL, -- probability that class is right, calibrated
+    runner_up TEXT, -- the second class
+    runner_up_confidence REAL, -- likewise
+    unknown_score REAL, -- larger: less like the classes
+    logits BLOB, -- float32, one for each class of the model
+    embedding BLOB, -- float16
+    predicted_at TEXT, -- when the file was opened, ISO 8601 in UTC
+    decoder TEXT -- what the file was decoded with
 );
 CREATE INDEX IF NOT EXISTS photos_by_file ON photos (file);
 CREATE TABLE IF NOT EXISTS decisions (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL, class TEXT NOT NULL, decided_at TEXT NOT NULL
+    id INTEGER PRIMARY KEY, -- grows with time: of a path's decisions the newest counts
+    path BLOB NOT NULL, -- as in photos
+    class TEXT NOT NULL, -- what a person said the photo shows
+    decided_at TEXT NOT NULL -- ISO 8601 in UTC
 );
 CREATE INDEX IF NOT EXISTS decisions_by_path ON decisions (path, id);
 """
@@ -79,6 +99,12 @@ SELECT photos.path, file, state, photos.class, confidence, runner_up, runner_up_
 FROM photos LEFT JOIN decisions
     ON decisions.id = (SELECT max(id) FROM decisions AS own WHERE own.path = photos.path)
 {where} ORDER BY photos.path
+"""
+_EMBEDDINGS = """
+SELECT photos.path, file, decisions.class, embedding
+FROM photos LEFT JOIN decisions
+    ON decisions.id = (SELECT max(id) FROM decisions AS own WHERE own.path = photos.path)
+WHERE embedding IS NOT NULL ORDER BY photos.path
 """
 _WHERE: dict[Only, str] = {
     "all": "",
@@ -366,6 +392,12 @@ class Survey:
                     decision=decision,
                     decided_at=at,
                 )
+
+    def embeddings(self) -> Iterator[tuple[str, Path, str | None, bytes]]:
+        """Of each photo that could be read, ordered as `rows`: path, file, decision (None: none), embedding `(D,)`."""
+        with self.telling():
+            for path, file, decision, embedding in self.database.execute(_EMBEDDINGS):
+                yield os.fsdecode(path), Path(os.fsdecode(file)), decision, embedding
 
     def counts(self) -> Counts:
         """How many photos are in which state, by class."""

@@ -40,7 +40,11 @@ class LessonInput:
 
 
 class LessonPlugin(Protocol):
-    """An experiment on an idea. Entry-point group `ahekit.lessons`."""
+    """An experiment on an idea. Entry-point group `ahekit.lessons`.
+
+    One that never asks for a run's network says so with an attribute `uses_run = False`: a run that is named for it is
+    refused instead of passed over.
+    """
 
     @property
     def Params(self) -> type[BaseModel]:

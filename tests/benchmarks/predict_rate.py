@@ -1,12 +1,13 @@
 """How fast photos are predicted, beside what decoding them and the bare network take of the processor.
 
-    python -m tests.benchmarks.predict_rate [--model MODEL] [--rounds 3] [--folder FOLDER]
+    python -m tests.benchmarks.predict_rate [--model MODEL] [--rounds 5] [--folder FOLDER]
 
 In turns, in one process: the processor time of decoding (read, decode at reduced scale, fit) and of the network alone
 (batches as the engine makes them), each on all cores, one thread a core; then the whole of it, photos to survey, on all
-cores. The rate that decoding and network allow is cores / (their seconds per photo). Told are the rate reached as a
-share of that one, by the clock (true when nothing else runs), and the share of all processor time that went into
-decoding and network (true under load as well).
+cores; then the first two again, of which the mean counts, because machines drift. The rate that decoding and network
+allow is cores / (their seconds per photo). Told are the rate reached as a share of that one, by the clock (true when
+nothing else runs), and the share of all processor time that went into decoding and network (true under load as well):
+medians over rounds, and their range.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from ahekit.prediction.survey import Survey, SurveyModel
 from ahekit.prediction.surveying import prepare
 from tests.benchmarks.predict_photos import make_photos
 
-COUNTS = {"12mp": 96, "1mp": 400, "128px": 800}
+COUNTS = {"12mp": 320, "1mp": 640, "128px": 1600}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="model folder or run; without it the one of the package")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kinds", default="12mp,1mp,128px")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of photos")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "ahekit-predict-rate")
@@ -70,6 +71,24 @@ def one_round(
     predictor: Predictor, files: list[str], folder: Path, cores: int
 ) -> tuple[float, float, float, float, float]:
     """Seconds a photo of decoding and of the network, photos a second, and the two shares."""
+    before = bare(predictor, files, cores)
+    shutil.rmtree(folder, ignore_errors=True)
+    model = SurveyModel(predictor.name, predictor.fingerprint, predictor.class_names)
+    with Survey.create(folder, model) as survey:
+        acceptance = predictor.decider.accept(Rule())
+        tasks = prepare(survey, find_photos(files)).plan.tasks
+        begun, started = time.process_time(), time.perf_counter()
+        look_at(survey, tasks, predictor, predictor.decider, acceptance)
+        seconds, processor = time.perf_counter() - started, time.process_time() - begun
+    after = bare(predictor, files, cores)
+    decoding, network = ((first + second) / 2 for first, second in zip(before, after, strict=True))
+    rate = len(files) / seconds
+    needed = decoding + network
+    return decoding, network, rate, rate * needed / cores, needed * len(files) / processor
+
+
+def bare(predictor: Predictor, files: list[str], cores: int) -> tuple[float, float]:
+    """Seconds of processor time a photo that decoding and the network alone take, each on all cores."""
     with ThreadPoolExecutor(cores) as pool:
         begun = time.process_time()
         with quiet_pillow():
@@ -79,17 +98,7 @@ def one_round(
         batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
         list(pool.map(predictor, batches))
         network = (time.process_time() - begun) / len(files)
-    shutil.rmtree(folder, ignore_errors=True)
-    model = SurveyModel(predictor.name, predictor.fingerprint, predictor.class_names)
-    with Survey.create(folder, model) as survey:
-        acceptance = predictor.decider.accept(Rule())
-        tasks = prepare(survey, find_photos(files)).plan.tasks
-        begun, started = time.process_time(), time.perf_counter()
-        look_at(survey, tasks, predictor, predictor.decider, acceptance)
-        seconds, processor = time.perf_counter() - started, time.process_time() - begun
-    rate = len(files) / seconds
-    needed = decoding + network
-    return decoding, network, rate, rate * needed / cores, needed * len(files) / processor
+    return decoding, network
 
 
 def decoded(file: str, predictor: Predictor) -> NDArray[np.uint8]:

@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
-from ahekit.protocols import NoParams
+from ahekit.protocols import Params
 from ahekit.registry import LESSONS
 from ahekit.sections import Claim, Exercise, Experiment, Section, Widget
 
 Cli = Callable[..., Any]
 
 
+class CountingParams(Params):
+    """What can be set."""
+
+    places: tuple[int, ...] = Field((1, 2), min_length=1, description="where the ones stand")
+
+
 class Counting:
     """How many ones there are."""
 
-    Params = NoParams
+    Params = CountingParams
     title = "Counting"
     seconds = 1.0
 
@@ -29,7 +36,7 @@ class Counting:
             (Section("Ones", "There are two.", widgets=(widget,)),),
             (Claim("There are three.", "not supported", "there are two"),),
             (Exercise("ones", "How many?", 2.0, hint="count"), Exercise("word", "And in words?", "two, again")),
-            subtitle="by hand",
+            subtitle=f"at {params.places}",
         )
 
 
@@ -45,6 +52,17 @@ def test_lessons_are_listed_with_their_time(cli: Cli) -> None:
     assert "counting" in outcome.out
     assert "How many ones there are." in outcome.out
     assert "conv-backprop" in outcome.out
+
+
+def test_option_that_may_be_given_several_times_has_its_default_without(cli: Cli) -> None:
+    assert "at (1, 2)" in cli("explain", "counting").out
+    assert "at (3, 4)" in cli("explain", "counting", "--places", "3", "--places", "4").out
+
+
+def test_lesson_on_networks_of_its_own_takes_no_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counting, "uses_run", False, raising=False)
+    outcome = cli("explain", "counting", "--run", "some")
+    assert (outcome.code, outcome.err) == (2, "ahekit: counting trains networks of its own; leave out --run\n")
 
 
 def test_lesson_is_shown_and_its_page_written(cli: Cli, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_the_side_that_is_needed() -> None:
     assert needed_side(Preprocessing(384)) == 768
     assert needed_side(Preprocessing(320, fit="crop", crop_fraction=0.8)) == 800
     assert needed_side(Preprocessing(320, fit="pad", crop_fraction=0.8)) == 640
+    assert needed_side(Preprocessing(176, detail=128)) == 256
+    assert needed_side(Preprocessing(176, detail=176)) == 512
 
 
 def test_a_jpeg_of_up_to_twice_the_needed_side_keeps_its_very_pixels(tmp_path: Path) -> None:

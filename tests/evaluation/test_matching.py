@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from ahekit.evaluation import matching
 from ahekit.evaluation.matching import (
     Pairs,
+    Retrieval,
     Roc,
     all_pairs,
     identification_figures,
@@ -127,3 +129,44 @@ def test_halves_share_no_identity_and_both_hold_pairs() -> None:
 def test_identities_are_ranked_by_their_best_picture() -> None:
     ranked = rank_identities(np.array([[0.2, 0.9, 0.5]]), ["a", "b", "a"])
     assert ranked == [[("b", 0.9, 1), ("a", 0.5, 2)]]
+
+
+def test_pictures_that_are_not_to_be_compared_are_passed_over() -> None:
+    ranked = rank_identities(np.array([[np.nan, 0.3, 0.5], [np.nan, np.nan, np.nan]]), ["a", "b", "a"], top=1)
+    assert ranked == [[("a", 0.5, 2)], []]
+
+
+def test_rank_among_fewer_identities_is_the_mean_over_all_galleries() -> None:
+    # Two others come before the second probe; of three others one is drawn, and in one of three cases neither of them.
+    found = Retrieval(np.array([1, 3]), np.ones(2), np.array([0, 1]))
+    assert found.match_rate_among(4, 2) == pytest.approx((1 + 1 / 3) / 2)
+    assert found.match_rate_among(4, 4) == found.match_rate(1) == 0.5
+    assert found.match_rate_among(4, 1) == 1
+
+
+def test_many_pictures_give_the_same_pairs_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    identities = rng.permutation(np.repeat(np.arange(6), [1, 2, 3, 4, 5, 5]))
+    groups = rng.integers(0, 12, 20)
+    embeddings = rng.normal(size=(20, 4))
+    whole = all_pairs(embeddings, identities, groups)
+    monkeypatch.setattr(matching, "WHOLE", 0)
+    monkeypatch.setattr(matching, "MOST_PAIRS", 20_000)
+    monkeypatch.setattr(matching, "BLOCK", 7)
+    monkeypatch.setattr(matching, "PROBES", 3)
+    # So many draws leave out none of 200 pairs.
+    drawn = all_pairs(embeddings, identities, groups)
+    assert (drawn.genuine, drawn.impostors) == (whole.genuine, whole.impostors)
+    assert_allclose(drawn.scores, whole.scores, atol=1e-6)
+    assert drawn.is_same.tolist() == whole.is_same.tolist()
+    found = retrieve(embeddings, identities, groups)
+    monkeypatch.undo()
+    assert found.ranks.tolist() == retrieve(embeddings, identities, groups).ranks.tolist()
+
+
+def test_too_many_pairs_of_one_identity_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "WHOLE", 0)
+    monkeypatch.setattr(matching, "MOST_PAIRS", 50)
+    pairs = all_pairs(np.random.default_rng(0).normal(size=(60, 4)), np.repeat([0, 1], 30))
+    assert pairs.genuine == 50
+    assert 0 < pairs.impostors <= 50

@@ -18,7 +18,8 @@ from PIL import Image
 from ahekit.prediction.survey import PhotoRecord, Survey, SurveyModel
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs" / "how-to" / "plugins").glob("*.md"))
+GUIDE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL))
 SCORE_CAM = ROOT / "tests" / "strangers" / "score_cam" / "somebodys_score_cam.py"

@@ -1,0 +1,126 @@
+"""Writes the lessons' pages from real runs: python docs/make_lessons.py [TOPIC…].
+
+Without a topic, every lesson that has no page yet. `--from FOLDER` takes the outcome of an `ahekit explain` that was
+run before, as the long ones (`--full`) are. The list of lessons is written anew each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ahekit.cli.explain import duration
+from ahekit.protocols import describe
+from ahekit.registry import LESSONS
+
+FOLDER = Path(__file__).parent / "explanation" / "lessons"
+AHEKIT = (sys.executable, "-m", "ahekit")
+NETWORK = "train --data sample --model cnn5 --accum 4 --recipe assignment --batch-size 8 --image-size 32 --epochs 4"
+"""What the pages' own network is trained by, unless `--run` names another."""
+
+
+def main() -> None:
+    """Make the pages that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC")
+    parser.add_argument("--run", help="whose network; without it, one is trained on the embedded sample")
+    parser.add_argument("--full", action="store_true", help="the long experiment")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="what `ahekit explain` left")
+    parser.add_argument("--command", help="the command that made what --from names, as the page tells it")
+    asked = parser.parse_args()
+    topics = asked.topics or [name for name in own_lessons() if not (FOLDER / name).is_dir()]
+    if asked.source:
+        (topic,) = topics
+        store(topic, asked.source, asked.command or f"ahekit explain {topic}")
+    elif topics:
+        with tempfile.TemporaryDirectory() as folder:
+            run = asked.run or train(Path(folder))
+            for topic in topics:
+                words = ["explain", topic, *(["--full"] if asked.full else [])]
+                out = Path(folder) / topic
+                uses_run = getattr(LESSONS.get(topic), "uses_run", True)
+                call([*words, *(["--run", run] if uses_run else []), "--out", str(out)])
+                told = "" if asked.run else f"ahekit {NETWORK}\n"
+                store(topic, out, told + shlex.join(["ahekit", *words]))
+    (FOLDER / "index.md").write_text(index(), encoding="utf-8")
+
+
+def own_lessons() -> list[str]:
+    """The lessons that come with ahekit."""
+    return [entry.name for entry in LESSONS.entries() if entry.package == "ahekit_plugins"]
+
+
+def call(words: Sequence[str]) -> None:
+    """Run an ahekit command."""
+    subprocess.run([*AHEKIT, *words], check=True)
+
+
+def train(folder: Path) -> str:
+    """Train the pages' own network; returns its run's folder."""
+    call([*NETWORK.split(), "--runs", str(folder / "runs")])
+    (run,) = (folder / "runs").iterdir()
+    return str(run)
+
+
+def store(topic: str, source: Path, command: str) -> None:
+    """Make the page of a lesson's outcome: its Markdown and figures, and the page that answers to the reader."""
+    title, _, text = (source / "report.md").read_text(encoding="utf-8").partition("\n\n")
+    target = FOLDER / topic
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy(source / "report.html", target / "page.html")
+    if (source / "figures").is_dir():
+        shutil.copytree(source / "figures", target / "figures")
+    head = (
+        f"Written by:\n\n```console\n{prompted(command)}\n```\n\n"
+        "Below is what the command writes as Markdown. [The same as a page](page.html) has the parts that answer to "
+        "you, "
+        "and works offline."
+    )
+    (target / "index.md").write_text(f"{title}\n\n{head}\n\n{text}", encoding="utf-8")
+
+
+def prompted(command: str) -> str:
+    """Lines as a terminal shows them."""
+    return "\n".join(f"$ {line}" for line in command.splitlines())
+
+
+def index() -> str:
+    """The list of lessons."""
+    return "\n\n".join(index_blocks()) + "\n"
+
+
+def index_blocks() -> Iterator[str]:
+    """A heading, what a lesson is, and a row for each."""
+    yield "<!-- Written by docs/make_lessons.py; don't edit. -->"
+    yield "# Lessons"
+    yield (
+        "A lesson takes an idea that a course's text claims something about, runs an experiment on it with your own "
+        "network, and says what the\n"
+        "numbers make of each claim: *supported*, *not supported*, or *undecided by these numbers*. `ahekit explain "
+        "TOPIC` runs it and writes a\n"
+        "page to read and try; its three exercises are checked by `ahekit explain TOPIC --check answers.yaml`. With "
+        "`--full` the experiment is\n"
+        "the long one, on real images."
+    )
+    rows = ["| Lesson | What it does | Takes | `--full` |", "|---|---|---:|---:|"]
+    for name in own_lessons():
+        lesson = LESSONS.get(name)
+        has_page = (FOLDER / name / "index.md").is_file()
+        shown = f"[{name}]({name}/index.md)" if has_page else f"`{name}`"
+        quick = duration(lesson)
+        full = duration(lesson, full=True)
+        rows.append(f"| {shown} | {re.sub(r'[|]', '', describe(lesson))} | {quick} | {full if full != quick else ''} |")
+    yield "\n".join(rows)
+    yield "Times are those of two processor cores. A lesson of your own: [how](../../how-to/plugins/lesson.md)."
+
+
+if __name__ == "__main__":
+    main()

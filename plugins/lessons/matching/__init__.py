@@ -1,0 +1,1 @@
+"""The lesson on verification and identification."""

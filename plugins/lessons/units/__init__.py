@@ -1,0 +1,1 @@
+"""The lesson on what hidden units respond to."""
