@@ -39,8 +39,10 @@ class Trained:
 
     @property
     def origin(self) -> str:
-        """The run and its checkpoint, or the model folder, in words."""
-        return self.run.name if isinstance(self.run, ModelFolder) else f"{self.run.name}, {self.checkpoint.name}"
+        """The run and when its weights were stored, or the model folder, in words."""
+        if isinstance(self.run, ModelFolder):
+            return self.run.name
+        return f"{self.run.name}, {self.run.moment(self.checkpoint)}"
 
 
 def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> Trained:

@@ -17,7 +17,7 @@ from ahekit.opening import find_model, open_folder
 from ahekit.prediction.deciding import Rule
 from ahekit.sample import draw
 
-FINGERPRINT = "110356f668e5560cec9d44d78f0c48c7d8239df4ea5a98ead7ab2bd08a817567"
+FINGERPRINT = "83537300bd349f33cc431fc291ab445878faa8b158699d3f5e6295aa96654d85"
 MOST_BYTES = 16_000_000
 
 
