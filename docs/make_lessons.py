@@ -41,14 +41,18 @@ def main() -> None:
         store(topic, asked.source, asked.command or f"ahekit explain {topic}")
     elif topics:
         with tempfile.TemporaryDirectory() as folder:
-            run = asked.run or train(Path(folder))
+            run = asked.run
             for topic in topics:
                 words = ["explain", topic, *(["--full"] if asked.full else [])]
+                told = shlex.join(["ahekit", *words])
+                network = []
+                if getattr(LESSONS.get(topic), "uses_run", True):
+                    run = run or train(Path(folder))
+                    network = ["--run", run]
+                    told = told if asked.run else f"ahekit {NETWORK}\n{told}"
                 out = Path(folder) / topic
-                uses_run = getattr(LESSONS.get(topic), "uses_run", True)
-                call([*words, *(["--run", run] if uses_run else []), "--out", str(out)])
-                told = "" if asked.run else f"ahekit {NETWORK}\n"
-                store(topic, out, told + shlex.join(["ahekit", *words]))
+                call([*words, *network, "--out", str(out)])
+                store(topic, out, told)
     (FOLDER / "index.md").write_text(index(), encoding="utf-8")
 
 
