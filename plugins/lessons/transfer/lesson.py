@@ -322,13 +322,13 @@ def _time(results: Results) -> Section:
         tables=(
             Table(
                 "Minutes to reach it",
-                (Column("Macro-F1", ".2f"), *(Column(method, ".2f", "right") for method in METHODS)),
+                (Column("Macro-F1", ".2f"), *(Column(method, ".2g", "right") for method in METHODS)),
                 rows,
                 note="A dash: none of these trainings reaches it.",
             ),
             Table(
                 "Minutes of a training",
-                (Column("Data"), *(Column(method, ".2f", "right") for method in METHODS)),
+                (Column("Data"), *(Column(method, ".2g", "right") for method in METHODS)),
                 per_share,
                 note="On this machine, without measuring; means over seeds.",
             ),
@@ -368,6 +368,7 @@ def _draw_time(figure: MplFigure, *, results: Results) -> None:
         minutes = np.array([np.mean(results.seconds(method, share)) / 60 for share in results.plan.shares])
         _draw_line(axes, np.maximum(minutes, 1e-4), spreads, number, method)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("minutes of training on this machine")
     axes.set_ylabel("macro-F1 on test")
     axes.set_ylim(0, 1)
