@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
 
 LESSONS = "explanation/lessons/"
 
@@ -40,12 +41,16 @@ def fill(nav: list[Any], docs: Path) -> None:
                 item[title] = [str(page.relative_to(docs)) for page in (folder / "index.md", *pages)]
 
 
+@event_priority(-100)
 def on_post_build(config: Any) -> None:
-    """Refuse a site that would fetch something from elsewhere when it is read.
+    """Write the search's index for pages from disk, and refuse a site that would fetch something from elsewhere.
 
     Raises:
         PluginError: It would; the first of the places.
     """
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    # Where a page may not fetch a file, it may still run it as a script: the theme looks for this name and variable.
+    index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
     for place in fetched(Path(config.site_dir).rglob("*")):
         raise PluginError(f"the site has to work offline: {place}")
 

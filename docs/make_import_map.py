@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docs" / "images" / "import-map.svg"
 
-ROW, BOX, GAP, LETTER, WIDTH = 62, 26, 14, 7.4, 860  # pixels
+ROW, BOX, GAP, LETTER, WIDTH = 58, 26, 14, 7.4, 620  # pixels
 
 STYLE = """
 rect { fill: #fff; stroke: #5e35b1; }

@@ -22,8 +22,11 @@ from ahekit.registry import LESSONS
 
 FOLDER = Path(__file__).parent / "explanation" / "lessons"
 AHEKIT = (sys.executable, "-m", "ahekit")
-NETWORK = "train --data sample --model cnn5 --accum 4 --recipe assignment --batch-size 8 --image-size 32 --epochs 4"
-"""What the pages' own network is trained by, unless `--run` names another."""
+NETWORK = (
+    "train --data sample --model cnn5 --accum 2 --recipe assignment --batch-size 8 --image-size 32 --epochs 5 "
+    "--set model.params.hidden=[256]"
+)
+"""What the pages' own network is trained by, as in the tutorial, unless `--run` names another."""
 
 
 def main() -> None:
@@ -41,14 +44,18 @@ def main() -> None:
         store(topic, asked.source, asked.command or f"ahekit explain {topic}")
     elif topics:
         with tempfile.TemporaryDirectory() as folder:
-            run = asked.run or train(Path(folder))
+            run = asked.run
             for topic in topics:
                 words = ["explain", topic, *(["--full"] if asked.full else [])]
+                told = shlex.join(["ahekit", *words])
+                network = []
+                if getattr(LESSONS.get(topic), "uses_run", True):
+                    run = run or train(Path(folder))
+                    network = ["--run", run]
+                    told = told if asked.run else f"ahekit {NETWORK}\n{told}"
                 out = Path(folder) / topic
-                uses_run = getattr(LESSONS.get(topic), "uses_run", True)
-                call([*words, *(["--run", run] if uses_run else []), "--out", str(out)])
-                told = "" if asked.run else f"ahekit {NETWORK}\n"
-                store(topic, out, told + shlex.join(["ahekit", *words]))
+                call([*words, *network, "--out", str(out)])
+                store(topic, out, told)
     (FOLDER / "index.md").write_text(index(), encoding="utf-8")
 
 

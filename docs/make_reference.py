@@ -66,11 +66,12 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Text that may hold code in backticks, with nothing else of it read as markup."""
-    parts = re.split(r"(`[^`]*`)", text)
-    plain = [
-        re.sub(r"([\\*_\[\]<>#])", r"\\\1", part) if number % 2 == 0 else part for number, part in enumerate(parts)
-    ]
-    return "".join(plain)
+    return "".join(part if part.startswith("`") else escaped(part) for part in re.split(r"(`[^`]*`)", text))
+
+
+def escaped(text: str) -> str:
+    """Text none of which is markup."""
+    return re.sub(r"([\\*_\[\]#])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 # The command line

@@ -157,6 +157,15 @@ def test_a_broken_line_in_the_middle_of_the_history_is_told_and_costs_only_itsel
         run.rewind_history(step=3, epoch=1)
 
 
+def test_a_checkpoint_of_an_epochs_end_is_named_by_that_epoch_and_others_by_their_step(run: Run) -> None:
+    run.append_history(
+        [{"type": "step", "step": 1}, {"type": "step", "step": 2}, {"type": "epoch", "epoch": 1, "step": 2}]
+    )
+    # The folder's name has the epoch in progress, which after an epoch's end is the next one.
+    assert run.moment(run.path / "checkpoints/step-00000002-epoch-0002") == "epoch 1"
+    assert run.moment(run.path / "checkpoints/step-00000001-epoch-0001") == "step 1"
+
+
 def kept(run: Run) -> tuple[list[int], list[int]]:
     history = run.history()
     return [row.step for row in history.steps], [row.epoch for row in history.epochs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,9 @@ def explain(
     A page to read and try, and exercises whose answers `--check` checks.
     """
     console.configure(quiet=quiet, json=json)
+    # Read when torch is loaded. Threads that spin while they wait take the cores from whoever they wait for: with other
+    # programs on the same two cores, a lesson's training took 18 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not name:
         list_lessons(json=json)
         return

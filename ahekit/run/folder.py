@@ -47,7 +47,7 @@ MARK = "run.json"
 
 _STAMP = "%Y%m%d-%H%M%S"
 _LOCK_SECONDS = 2.0
-_CHECKPOINT = re.compile(r"step-\d+[\w-]*")
+_CHECKPOINT = re.compile(r"step-(\d+)[\w-]*")
 _DRAFT = re.compile(r"\.step-\d+[\w-]*\.\w+")
 _DRAFT_FILE = re.compile(
     r"\.((run|manifest|status)\.json|spec\.yaml|history\.jsonl|(train|val|test)\.safetensors)\.[0-9a-f]{8}"
@@ -376,6 +376,13 @@ class Run:
             return sorted(path for path in folders if path.is_dir())
         except OSError:
             return []
+
+    def moment(self, checkpoint: Path) -> str:
+        """When in the training a checkpoint was written, as reports count: "epoch 10", or "step 123" within one."""
+        match = _CHECKPOINT.fullmatch(checkpoint.name)
+        step = int(match[1]) if match else 0
+        epochs = [row.epoch for row in self.history().epochs if row.step == step]
+        return f"epoch {epochs[-1]}" if epochs else f"step {step}"
 
     def add_checkpoint(self, name: str, fill: Callable[[Path], None]) -> Path:
         """Add a checkpoint folder; `fill` writes its files into the folder it is given.

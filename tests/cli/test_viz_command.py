@@ -76,7 +76,7 @@ def test_the_command_of_the_tutorial_writes_into_the_newest_run_and_tells_the_pa
 
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
-    assert lines[0] == f"run: {newest.name}, step-00000001-epoch-0001"
+    assert lines[0] == f"run: {newest.name}, step 1"
     picture, arrays = newest.path / "figures/activations-conv3.png", newest.path / "figures/activations-conv3.npz"
     assert lines[-2:] == [f"png: {picture}", f"npz: {arrays}"]
     with Image.open(picture) as image:
@@ -308,7 +308,7 @@ def test_class_images_of_a_vanished_dataset_lack_the_nearest_training_images_alo
 
 def test_parts_of_ones_own_work_as_documented(cli: Cli, runs: Path, class_folder: Path, tmp_path: Path) -> None:
     write_run(runs, class_folder)
-    page = (Path(__file__).parents[2] / "docs" / "class-images.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "class-images.md").read_text(encoding="utf-8")
     file = tmp_path / "stripes.py"
     file.write_text(page.split("```python\n")[1].split("```")[0])
 

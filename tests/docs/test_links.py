@@ -33,7 +33,9 @@ def test_files_of_the_documentation_that_are_named_anywhere_are_there() -> None:
     named = {
         match: path.relative_to(ROOT)
         for path in NAMING
-        for match in re.findall(r"(?<![\w./])docs/[\w./-]+\.(?:md|py|yaml|svg|png)", path.read_text(encoding="utf-8"))
+        for match in re.findall(
+            r"(?<![\w./])docs/[\w./-]+\.(?:md|py|yaml|svg|png|jpg)", path.read_text(encoding="utf-8")
+        )
     }
     assert len(named) > 10
     assert {name: str(by) for name, by in named.items() if not (ROOT / name).exists()} == {}

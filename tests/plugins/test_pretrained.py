@@ -17,7 +17,7 @@ from ahekit.opening import find_model, open_folder
 from ahekit.prediction.deciding import Rule
 from ahekit.sample import draw
 
-FINGERPRINT = "110356f668e5560cec9d44d78f0c48c7d8239df4ea5a98ead7ab2bd08a817567"
+FINGERPRINT = "c24fc0c7d368788ea52ec04c793ab6496e89e116dd307e630f42125d84336010"
 MOST_BYTES = 16_000_000
 
 

@@ -53,6 +53,8 @@ PLAN = Plan(
     width=1.0,
     epochs=2,
     least_steps=10,
+    batch_size=64,
+    measured=100,
     shares=(0.1, 0.3, 1.0),
     seeds=3,
     seed=0,
@@ -122,9 +124,9 @@ def test_claims_follow_from_the_numbers() -> None:
     assert readings(results({0.1: 0.5, 0.3: 0.7, 1.0: 0.8})) == ["supported"] * 4
     less, faster, _, better = readings(results({0.1: 0.3, 0.3: 0.4, 1.0: 0.5}))
     assert (less, faster, better) == ("not supported", "not supported", "not supported")
-    slow = readings(results({0.1: 0.3, 0.3: 0.6, 1.0: 0.8}, seconds=600.0))
-    assert slow[0] == "undecided"
-    assert slow[1] == "not supported"
+    # With 0.3 of the data one seed is above cnn5's, one below; where all of it is needed, 600 seconds are too long.
+    assert readings(results({0.1: 0.3, 0.3: 0.6, 1.0: 0.8}))[0] == "undecided"
+    assert readings(results({0.1: 0.3, 0.3: 0.5, 1.0: 0.8}, seconds=600.0))[1] == "not supported"
 
 
 def test_random_weights_decide_nothing() -> None:

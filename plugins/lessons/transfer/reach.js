@@ -24,7 +24,7 @@ function draw() {
     return { method, fewest, minutes };
   });
   body.replaceChildren(...rows.map(({ method, fewest, minutes }) => {
-    const cells = [fewest ? fewest.images.toLocaleString("en") : "–", fewest ? fewest.share : "–", fewest ? minutes.toFixed(2) : "–"];
+    const cells = [fewest ? fewest.images.toLocaleString("en") : "–", fewest ? fewest.share : "–", fewest ? String(Number(minutes.toPrecision(2))) : "–"];
     const row = element("tr", {}, element("th", { textContent: method, scope: "row" }), ...cells.map((word) => element("td", { textContent: word })));
     row.dataset.images = fewest ? fewest.images : "";
     return row;
