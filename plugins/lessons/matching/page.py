@@ -186,7 +186,8 @@ def _learned(facts: Facts) -> Section:
                 " Here the pictures of an identity are changed views of one, so this shows the machinery; real "
                 "pictures of buildings differ in more than crop, angle and light."
                 if own.are_made_up
-                else ""
+                else " Pictures of one visit share light and camera, so that telling them together is easier than "
+                "telling a building on another day."
             )
         ),
         tables=(Table("As many pictures", columns, tuple(rows), "Intervals over seeds (Student's t)."),),
