@@ -104,7 +104,8 @@ def histogram(found: Matched, *, is_same: bool) -> list[int]:
     """Pairs of one identity, or of two, by similarity, in `BINS` steps from -1 to 1."""
     scores = found.pairs.scores[found.pairs.is_same == is_same]
     counts, _ = np.histogram(np.clip(scores, -1, 1), bins=BINS, range=(-1, 1))
-    return counts.tolist()
+    pairs: list[int] = counts.tolist()
+    return pairs
 
 
 def found_bin(found: Matched) -> int:
