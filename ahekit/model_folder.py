@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
@@ -31,6 +31,9 @@ from ahekit.errors import AhekitError, UsageError
 from ahekit.files import atomic_folder, read_regular, remove_folder, remove_leftovers
 from ahekit.preprocessing import Fit, Interpolation, Preprocessing
 from ahekit.validation import read_yaml, to_yaml, validate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NOTES = "model.yaml"
 WEIGHTS = "model.safetensors"
@@ -308,6 +311,24 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
         return (Path(path) / NOTES).is_file()
     except (OSError, ValueError):
         return False
+
+
+def read_embeddings(folder: ModelFolder) -> dict[str, NDArray[Any]]:
+    """The arrays of `embeddings.safetensors`.
+
+    Beside those of `ahekit.prediction.deciding.Reference`: `ids`, the keys of the training images' ids, and `names`,
+    those of their class folders and file names (`ahekit.data.ids.short_name`), uint64.
+
+    Raises:
+        ModelFolderError: They can't be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(folder.read(EMBEDDINGS)))
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ModelFolderError(f"{folder.path / EMBEDDINGS}: can't be read as safetensors ({error})") from error
 
 
 def read_model_folder(path: Path) -> ModelFolder:

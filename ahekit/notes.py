@@ -158,6 +158,18 @@ class WeightsNote(Note):
     unexpected: Names = ()
 
 
+class TeacherNote(Note):
+    """The network whose answers a run learned from.
+
+    Attributes:
+        digest: Of its weights, SHA-256 in hexadecimal.
+    """
+
+    name: str | None = None
+    model: str | None = None
+    digest: str | None = None
+
+
 class MetricNote(Note):
     """A metric that was measured at each epoch's end.
 
@@ -235,6 +247,7 @@ class Manifest(Note):
     parameters: ParametersNote = ParametersNote()
     asked: Names | None = None
     weights: WeightsNote | None = None
+    teacher: TeacherNote | None = None
     metrics: Annotated[tuple[MetricNote, ...], Field(strict=False)] = ()
     processes: Count | None = None
     extended: Annotated[tuple[Extension, ...], Field(strict=False)] = ()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.model_folder import (
-    EMBEDDINGS,
     NETWORK,
     NOTES,
     ONNX,
     ModelFolder,
     ModelFolderError,
     is_model_folder,
+    read_embeddings,
     read_model_folder,
 )
 from ahekit.prediction.deciding import Decider, Deciding, Reference
@@ -171,22 +171,7 @@ def open_decider(folder: ModelFolder) -> Decider:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ModelFolderError(f"{folder.path}: its thresholds can't be used ({place}: {first['msg']})") from error
-    return Decider(deciding, Reference(read_arrays(folder)), folder.class_names)
-
-
-def read_arrays(folder: ModelFolder) -> Mapping[str, NDArray[Any]]:
-    """The arrays of `embeddings.safetensors`.
-
-    Raises:
-        ModelFolderError: They can't be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        return dict(load(folder.read(EMBEDDINGS)))
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"{folder.path / EMBEDDINGS}: can't be read as safetensors ({error})") from error
+    return Decider(deciding, Reference(read_embeddings(folder)), folder.class_names)
 
 
 def _has_accelerator(device: str) -> bool:

@@ -174,6 +174,36 @@ class LossSpec(_Strict):
     )
 
 
+class DistillSpec(_Strict):
+    """Learning from a trained network's answers beside the labels (knowledge distillation).
+
+    Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531. Knowledge distillation: A good
+    teacher is patient and consistent, https://arxiv.org/abs/2106.05237.
+    """
+
+    teacher: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of the run, or of the model, whose answers are learned from; none: the labels alone",
+    )
+    weight: float = Field(
+        0.9, gt=0, le=1, description="share of the loss that is against the teacher's answers; the rest: the labels"
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="both networks' logits are divided by it before they are compared; larger: the classes that the "
+        "teacher finds unlikely count more",
+    )
+    views: int = Field(
+        16,
+        gt=0,
+        le=1000,
+        description="fixed views of each image, which the teacher is asked about once; they come in turn",
+    )
+
+
 class TrainSpec(_Strict):
     """How long, and what is kept."""
 
@@ -292,6 +322,7 @@ class RunSpec(_Strict):
     optim: OptimSpec = Field(OptimSpec(), description="the optimizer")
     schedule: ScheduleSpec = Field(ScheduleSpec(), description="the learning-rate schedule")
     loss: LossSpec = Field(LossSpec(), description="the loss")
+    distill: DistillSpec = Field(DistillSpec(), description="a teacher")
     train: TrainSpec = Field(TrainSpec(), description="length and checkpoints")
     transfer: TransferSpec = Field(TransferSpec(), description="freezing, and learning rates of stages")
     evaluation: EvalSpec = Field(EvalSpec(), description="measuring")

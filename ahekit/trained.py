@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ahekit.compute import Compute, open_compute, resolve_runtime
-from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
+from ahekit.errors import AhekitError, UnknownNameError, UsageError
 from ahekit.inspection.layers import resolve_layer
-from ahekit.model_folder import WEIGHTS, ModelFolder, ModelFolderError, is_model_folder, read_model_folder
-from ahekit.models import build_component
+from ahekit.model_folder import ModelFolder, is_model_folder, read_model_folder
 from ahekit.protocols import BuiltModel
-from ahekit.run import BEST, Run, find_checkpoint, find_run, list_runs, with_data
+from ahekit.run import BEST, Run, find_run, list_runs, with_data
 from ahekit.spec import RuntimeSpec
-from ahekit.training.checkpoint import DamagedCheckpoint, check_fit, copy_into, load_weights
-from ahekit.training.run_weights import read_weights
+from ahekit.training.run_weights import folder_network, run_network
 
 
 @dataclass(frozen=True)
@@ -56,22 +54,10 @@ def load_trained(run: Run, *, checkpoint: str = BEST, device: str = "auto") -> T
         UnknownNameError: It has none of that name.
         CheckpointError: The weights can't be read or don't fit.
     """
-    spec = run.spec
-    class_names = run.manifest.class_names
-    if not class_names:
-        raise RunError(f"{run.name}: manifest.json is missing or names no classes; restore it")
-    folder = find_checkpoint(run, checkpoint)
-    compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
-    built = build_component(
-        spec.model.name, spec.model.params, num_classes=len(class_names), image_size=spec.data.image_size
-    ).built
-    load_weights(built.module.state_dict(), folder, averaged=bool(spec.train.average_decay))
-    built.module.to(compute.device).eval()
-    preprocessing = built.preprocessing.overlaid(
-        fit=spec.data.fit, interpolation=spec.data.interpolation, detail=spec.data.detail
-    )
-    built = replace(built, preprocessing=preprocessing)
-    return Trained(run, folder, built, tuple(class_names), compute)
+    compute = _compute_on(device)
+    built, folder = run_network(run, checkpoint=checkpoint)
+    built.module.to(compute.device)
+    return Trained(run, folder, built, tuple(run.manifest.class_names), compute)
 
 
 def load_trained_folder(folder: ModelFolder, *, device: str = "auto") -> Trained:
@@ -81,24 +67,14 @@ def load_trained_folder(folder: ModelFolder, *, device: str = "auto") -> Trained
         UnknownNameError: No plugin provides the network.
         ModelFolderError: The weights can't be read or don't fit.
     """
-    component = folder.notes.component
-    compute = open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
-    built = build_component(
-        component.name,
-        component.params,
-        num_classes=len(folder.class_names),
-        image_size=folder.preprocessing.size,
-    ).built
-    own = built.module.state_dict()
-    stored = read_weights(folder)
-    try:
-        check_fit(own, stored, folder.path / WEIGHTS)
-    except DamagedCheckpoint as error:
-        raise ModelFolderError(f"{error}; was it made with another version of {component.name}?") from error
-    copy_into(own, stored)
-    built.module.to(compute.device).eval()
-    built = replace(built, preprocessing=folder.preprocessing)
+    compute = _compute_on(device)
+    built = folder_network(folder)
+    built.module.to(compute.device)
     return Trained(folder, folder.path, built, folder.class_names, compute)
+
+
+def _compute_on(device: str) -> Compute:
+    return open_compute(resolve_runtime(RuntimeSpec.model_validate({"device": device, "precision": "fp32"})))
 
 
 def find_trained(

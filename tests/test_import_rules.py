@@ -61,8 +61,8 @@ MAY_IMPORT = {
     "data evaluation reporting training",
     "prediction": "ahekit errors files preprocessing sections notes spec validation hooks compute protocols models "
     "evaluation registry data data.classes data.random figures inspection signals wording",
-    "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes catalog "
-    "evaluation run prediction trained wording",
+    "export": "ahekit errors files preprocessing hooks model_folder protocols models data data.classes data.random "
+    "catalog evaluation run prediction trained wording",
     "opening": "errors compute spec model_folder registry run prediction export training trained",
     "console": "errors sections wording",
     "cli": "ahekit errors backbones.params files sections spec notes validation protocols registry plugin_files models "

@@ -64,5 +64,6 @@ def finetune(
     if source is not None:
         del params["weights"]
         flags = training.start_from(flags, source, spec=spec)
+    flags = training.with_teacher(flags, runs_root(runs))
     training.speak_once(quiet=quiet, json=json)
     training.train_new(resolve_spec(file=spec, flags=flags, assignments=assignments or ()), runs)

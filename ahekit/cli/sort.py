@@ -138,7 +138,8 @@ def notes(done: Sorted, into: Path, *, dry_run: bool) -> list[str]:
     if done.numbered:
         told.append(f"{counted(done.numbered, 'photo')} got a number, since the name was taken.")
     if done.unreadable:
-        told.append(f"{counted(len(done.unreadable), 'photo')} could not be read and stay where they are:")
+        stay = "stays where it is" if len(done.unreadable) == 1 else "stay where they are"
+        told.append(f"{counted(len(done.unreadable), 'photo')} could not be read and {stay}:")
         told += [f"  {path}: {reason}" for path, reason in done.unreadable[:10]]
         if len(done.unreadable) > 10:
             told.append(f"  and {len(done.unreadable) - 10:,d} more; --json lists them")
@@ -155,7 +156,9 @@ def notes(done: Sorted, into: Path, *, dry_run: bool) -> list[str]:
         told.append("XMP sidecars are written where the survey says the photos are: write them before moving, or undo.")
     if done.among_photos is not None:
         told.append(f"The folder lies among the photos: a later predict of {done.among_photos} passes it over.")
-    return [*told, f"To take it back: ahekit sort --into {quote(str(into))} --undo"]
+    if any(done.new.values()) or any(done.there.values()):
+        told.append(f"To take it back: ahekit sort --into {quote(str(into))} --undo")
+    return told
 
 
 def take_back(into: Path, *, json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ahekit.cli import options, training
+from ahekit.errors import UsageError
 from ahekit.run import runs_root
 from ahekit.spec import resolve_spec
 
@@ -45,7 +46,10 @@ def train(
     """
     if weights is not None:
         flags = training.start_from(flags, training.source_of_weights(weights, runs_root(runs)), spec=spec)
+    flags = training.with_teacher(flags, runs_root(runs))
     resolved = resolve_spec(file=spec, flags=flags, assignments=assignments or ())
+    if resolved.distill.teacher is not None and (lr_find or prove_accum):
+        raise UsageError("--lr-find and --prove-accum measure on the labels alone; leave the teacher out")
     training.speak_once(quiet=quiet, json=json)
     if prove_accum:
         training.prove(resolved, json=json)

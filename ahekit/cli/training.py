@@ -124,8 +124,21 @@ def start_from(flags: Mapping[str, Any], source: Run | ModelFolder, *, spec: Pat
     return merge(start, flags)
 
 
+def with_teacher(flags: Mapping[str, Any], root: Path) -> Mapping[str, Any]:
+    """A command's flags, the teacher that they name by its path.
+
+    Raises:
+        AhekitError: It is none.
+    """
+    teacher = flags.get("distill", {}).get("teacher")
+    if teacher is None:
+        return flags
+    source = source_of_weights(str(teacher), root)
+    return merge(flags, {"distill": {"teacher": str(source.path.resolve())}})
+
+
 def source_of_weights(weights: str, root: Path) -> Run | ModelFolder:
-    """The run or model folder that `--weights` names.
+    """The run or model folder that `--weights` or `--teacher` names.
 
     Raises:
         AhekitError: It names none.

@@ -108,6 +108,13 @@ class TrainingDisplay:
 
     def prefix(self, done: int, total: int) -> None:
         """Take in how far the frozen part of the network was computed, before the first step."""
+        self._views(done, total, bar="frozen part", line="computing the frozen part")
+
+    def answers(self, done: int, total: int) -> None:
+        """Take in how far the teacher was asked, before the first step."""
+        self._views(done, total, bar="teacher", line="asking the teacher")
+
+    def _views(self, done: int, total: int, *, bar: str, line: str) -> None:
         now = monotonic()
         seconds = max(now - self._begun, 1e-9)
         rate = f"{done / seconds:.0f} views/s"
@@ -115,12 +122,12 @@ class TrainingDisplay:
         if self._bar is not None:
             task = self._bar.task_ids[0]
             if done < total:
-                self._bar.update(task, total=total, completed=done, description="frozen part", rate=rate, left=left)
+                self._bar.update(task, total=total, completed=done, description=bar, rate=rate, left=left)
             else:
                 self._bar.update(task, total=self._total_steps, completed=0, description="starting", rate="", left="")
         elif now - self._spoken >= PLAIN_INTERVAL:
             self._spoken = now
-            say(f"computing the frozen part: {done:,d} of {total:,d} views, {rate}, {left}")
+            say(f"{line}: {done:,d} of {total:,d} views, {rate}, {left}")
         if done == total:
             self._begun = now
 

@@ -41,12 +41,15 @@ class MicroBatch:
         targets: `(B, C)` float32, rows sum to 1; before label smoothing.
         weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
         labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
+        answers: `(B, C)` float32, a teacher's probabilities at the spec's temperature, mixed as the images are; None
+            where nobody teaches.
     """
 
     images: Tensor
     targets: Tensor
     weights: Tensor
     labels: Tensor
+    answers: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class TrainingBatches:
         ids: N sample ids.
         indices: The training images among them.
         draw: Where an image's view of an epoch comes from; None: from its pixels, as the spec says.
+        answers: A teacher's logits for the same views, `(B, C)`.
         rank: This process among `world` processes; each window is sharded over them.
     """
 
@@ -102,6 +106,7 @@ class TrainingBatches:
         *,
         num_classes: int,
         draw: Draw | None = None,
+        answers: Draw | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -111,6 +116,7 @@ class TrainingBatches:
         self._indices = indices
         self._spec = spec
         self._draw = draw or _from_pixels(PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed), spec)
+        self._answers = answers
         self._num_classes = num_classes
         self._rank = rank
         self._world = world
@@ -154,6 +160,7 @@ class TrainingBatches:
             own = self._own_share(mixing).unsqueeze(1)
             partner = torch.from_numpy(self._labels[samples[mixing.partners]])
             targets = own * targets + (1 - own) * torch.nn.functional.one_hot(partner, self._num_classes)
+        answers = None if self._answers is None else self._answered(samples, mixing, epoch)
         # A mixed image weighs as its classes do, in its target's proportion.
         weights = targets @ self.class_weights
         # Every `world`-th sample: the processes' shares differ by one sample at most.
@@ -164,8 +171,16 @@ class TrainingBatches:
             # In double precision, since every process divides by it and has to get the same number.
             weight=float(weights.double().sum()),
             count=len(samples),
-            micro_batches=self._micro_batches(samples, mine, targets, weights, mixing, epoch),
+            micro_batches=self._micro_batches(samples, mine, targets, answers, weights, mixing, epoch),
         )
+
+    def _answered(self, samples: Indices, mixing: _Mixing | None, epoch: int) -> Tensor:
+        """What the teacher says to a window's images, `(N, C)`; to a mix, the mix of what it says to both."""
+        assert self._answers is not None
+        answers = (self._answers(samples, epoch) / self._spec.distill.temperature).softmax(1)
+        if mixing is None:
+            return answers
+        return torch.lerp(answers[torch.from_numpy(mixing.partners)], answers, self._own_share(mixing).unsqueeze(1))
 
     def _own_share(self, mixing: _Mixing) -> Tensor:
         # A CutMix target follows the pixels the rectangle really covers, not the share that was drawn.
@@ -178,6 +193,7 @@ class TrainingBatches:
         samples: Indices,
         mine: Indices,
         targets: Tensor,
+        answers: Tensor | None,
         weights: Tensor,
         mixing: _Mixing | None,
         epoch: int,
@@ -192,7 +208,8 @@ class TrainingBatches:
             for positions, real in chunk:
                 images = views(positions) if mixing is None else _mix(views, positions, mixing)
                 labels = torch.where(real, targets[positions].argmax(dim=1), -1)
-                yield MicroBatch(images, targets[positions], weights[positions] * real, labels)
+                own = None if answers is None else answers[positions]
+                yield MicroBatch(images, targets[positions], weights[positions] * real, labels, own)
 
     def _views(
         self, samples: Indices, positions: Indices, mixing: _Mixing | None, epoch: int
@@ -207,9 +224,11 @@ class TrainingBatches:
 
 
 def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
-    if not spec.transfer.views:
+    # Fixed views are those that something is kept for: a frozen prefix's outputs, or a teacher's answers.
+    count = spec.transfer.views if spec.distill.teacher is None else spec.distill.views
+    if not count:
         return pixels.fresh
-    return going_round(pixels.named, view_names(spec.transfer.views, spec.augment), pixels.keys)
+    return going_round(pixels.named, view_names(count, spec.augment), pixels.keys)
 
 
 def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ahekit.errors import DataError
 
@@ -29,3 +29,9 @@ def sample_path(root: Path, sample_id: str) -> Path:
     if not path.parts or path.anchor or ".." in path.parts or "\0" in sample_id:
         raise DataError(f"{sample_id!r} is no image below {root}: an id is a path within its dataset")
     return root / sample_id
+
+
+def short_name(sample: str) -> str:
+    """A sample id's class folder and file name, lower case: what editions of one dataset have in common."""
+    path = PurePosixPath(sample)
+    return f"{path.parent.name}/{path.stem}".lower()

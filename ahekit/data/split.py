@@ -196,7 +196,9 @@ def splits_from_ids(stored: Mapping[str, Any], dataset: Dataset) -> Splits:
         marks[members] = min(members)
     parts = {split: np.array(sorted(index[name] for name in names), dtype=np.int64) for split, names in ids.items()}
     # What was split before series were known is "none".
-    return Splits(**parts, groups=number_groups(marks), grouped_by=str(stored.get("grouped_by", "none")))
+    grouped_by = str(stored.get("grouped_by", "none"))
+    train, val, test, unused = (parts[name] for name in (*SPLITS, UNUSED))
+    return Splits(train, val, test, number_groups(marks), grouped_by=grouped_by, unused=unused)
 
 
 def _join_copies(dataset: Dataset, split_of: NDArray[np.str_], leak_groups: Indices) -> list[str]:

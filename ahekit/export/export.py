@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ahekit import __version__
 from ahekit.data.classes import display_name
+from ahekit.data.ids import short_name
+from ahekit.data.random import sample_keys
 from ahekit.errors import RunError
 from ahekit.evaluation.leaks import find_leaks, without
 from ahekit.evaluation.predictions import Predictions
@@ -147,7 +149,10 @@ def export_run(
     if half:
         before = _full_outputs(moved, trained, images, networks, full, progress)
         costs += rounding_costs(before, outputs)
-    files: dict[str, bytes] = {WEIGHTS: weights, EMBEDDINGS: save_arrays(dict(sorted(_own(reference.arrays).items())))}
+    ids = outputs["train"].ids
+    keys = {"ids": sample_keys(ids), "names": sample_keys(map(short_name, ids))}
+    arrays = {**_own(reference.arrays), **keys}
+    files: dict[str, bytes] = {WEIGHTS: weights, EMBEDDINGS: save_arrays(dict(sorted(arrays.items())))}
     if networks.file is not None:
         files[NETWORK] = networks.file
     notes: dict[str, Any] = {

@@ -115,8 +115,8 @@ def run_outputs(
         progress: Called with the images done and their number, where they aren't kept from before.
     """
     preprocessing = images.dataset.preprocessing
-    pixels = settings_key(preprocessing)
-    facts = [hashlib.sha256(weights).hexdigest(), repr(preprocessing), str(images.dataset.fingerprint), pixels]
+    settings = settings_key(preprocessing)
+    facts = [hashlib.sha256(weights).hexdigest(), repr(preprocessing), str(images.dataset.fingerprint), settings]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     file = run.path / FOLDER / f"{'-'.join(splits)}-{digest[:16]}.safetensors"
     kept = _read(file, images, splits)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ahekit.data.batches import MicroBatch
+from ahekit.spec import DistillSpec
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,32 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: floa
     return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none", label_smoothing=label_smoothing)
 
 
+def losses_of(
+    logits: Tensor, batch: MicroBatch, *, label_smoothing: float = 0.0, distill: DistillSpec | None = None
+) -> Tensor:
+    """The loss of each sample, `(B,)`: against its target and, where there is one, against a teacher's answer.
+
+    The part against the answers is multiplied by the squared temperature, which keeps its gradient's size (Hinton et
+    al., https://arxiv.org/abs/1503.02531, section 2).
+
+    Args:
+        logits: `(B, C)`.
+    """
+    losses = soft_cross_entropy(logits, batch.targets.to(logits.device), label_smoothing=label_smoothing)
+    if batch.answers is None or distill is None:
+        return losses
+    heat = distill.temperature
+    taught = heat**2 * soft_cross_entropy(logits / heat, batch.answers.to(logits.device))
+    return (1 - distill.weight) * losses + distill.weight * taught
+
+
 def accumulate(
     model: nn.Module,
     micro_batches: Iterable[MicroBatch],
     *,
     weight: float,
     label_smoothing: float = 0.0,
+    distill: DistillSpec | None = None,
     prepare: Callable[[Tensor], Tensor] = lambda images: images,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     no_sync: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -72,7 +93,7 @@ def accumulate(
         with nullcontext() if is_last else no_sync():
             with autocast():
                 logits = model(prepare(batch.images))
-            losses = soft_cross_entropy(logits, batch.targets.to(logits.device), label_smoothing=label_smoothing)
+            losses = losses_of(logits, batch, label_smoothing=label_smoothing, distill=distill)
             weighted = (losses * batch.weights.to(losses)).sum()
             (weighted / weight).backward()
         # Added up on the device; reading each value would make a GPU wait at every micro-batch.

@@ -5,6 +5,8 @@
         <view>.bin          (N, …) for all the dataset's images, maps channels last; holes where nobody asked yet
         <view>.done         (N,) uint8: 1 where an image is there
 
+A teacher's logits are kept likewise: they are the outputs of a network that is frozen whole.
+
 The key is what the outputs depend on beside the view: the pixels, their normalization, the prefix with its weights and
 statistics, and the precisions. So runs that differ in what follows the prefix share a store, and one that was
 interrupted goes on where it was. The least recently used stores go when all together pass the budget.
@@ -110,16 +112,19 @@ class Features:
         return (len(self.pixels.keys), *(shape[1:] + shape[:1] if len(shape) == 3 else shape))
 
 
-def open_features(setup: Setup, plan: PrefixPlan, prefix: nn.Module, *, cache: Path | None = None) -> Features:
+def open_features(
+    setup: Setup, plan: PrefixPlan, prefix: nn.Module, *, network: str | None = None, cache: Path | None = None
+) -> Features:
     """The store of a run's prefix with the weights it has now; nothing is computed yet.
 
     Args:
         prefix: On the run's device.
+        network: What the prefix is of, where it isn't the run's own network.
         cache: The cache's folder; by default that of `cache_home()`.
     """
     dataset = setup.dataset
     spec = setup.spec
-    folder = (cache or cache_home()) / PART / _key(setup, plan, prefix)
+    folder = (cache or cache_home()) / PART / _key(setup, plan, prefix, network or spec.model.name)
     pixels = PixelViews(dataset.images, sample_keys(dataset.ids), spec.augment, dataset.preprocessing, spec.seed)
     draws = hashlib.sha256(f"{spec.augment.model_dump_json()}/{spec.seed}".encode()).hexdigest()[:12]
     names = dict.fromkeys((*plan.measured, *plan.views))
@@ -175,12 +180,18 @@ def _compute_view(
                 outputs = prefix(compute.prepare(features.pixels.named(part, view)))
             kept = outputs.to("cpu", features.plan.dtype)
             if not kept.isfinite().all():
-                raise TrainingError(
-                    f"the frozen stages before {features.plan.stage} make numbers too large for half precision; "
-                    "keep them with --set transfer.feature_precision=single"
-                )
+                raise TrainingError(_not_finite(features.plan))
             features.write(part, kept, *opened)
             yield len(part)
+
+
+def _not_finite(plan: PrefixPlan) -> str:
+    if plan.dtype == torch.float16:
+        return (
+            f"the frozen stages before {plan.stage} make numbers too large for half precision; keep them with "
+            "--set transfer.feature_precision=single"
+        )
+    return f"what comes before {plan.stage} makes outputs that are no numbers; its weights are broken"
 
 
 def _wanted(plan: PrefixPlan, setup: Setup) -> dict[str, Indices]:
@@ -201,10 +212,10 @@ def _make_room(features: Features, needed: int, budget: int) -> None:
         check_space(features.cache, needed, part=PART, spared=SPARED_BYTES)
 
 
-def _key(setup: Setup, plan: PrefixPlan, prefix: nn.Module) -> str:
+def _key(setup: Setup, plan: PrefixPlan, prefix: nn.Module, name: str) -> str:
     own = setup.dataset.preprocessing
     pixels = [own.size, own.fit, own.interpolation, own.crop_fraction, own.detail, own.mean, own.std]
-    network = [setup.spec.model.name, repr(prefix), plan.shape, str(plan.dtype), setup.compute.bf16]
+    network = [name, repr(prefix), plan.shape, str(plan.dtype), setup.compute.bf16]
     digest = hashlib.sha256(json.dumps([STORE_VERSION, setup.dataset.fingerprint, pixels, network]).encode())
     for name, tensor in prefix.state_dict().items():
         digest.update(name.encode())

@@ -42,6 +42,9 @@ class Watcher(Protocol):
     def prefix(self, done: int, total: int) -> None:
         """Before the first step: the frozen prefix was computed for so many images."""
 
+    def answers(self, done: int, total: int) -> None:
+        """Before the first step: the teacher was asked about so many views."""
+
 
 def fit(
     setup: Setup,
@@ -86,6 +89,7 @@ def fit(
         if session.position.ending is None or session.position.ending.epochs < setup.spec.train.epochs:
             session.position.ending = None
             _compute_prefix(session, watcher, stop)
+            _ask_teacher(session, watcher, stop)
             _train(session, recorder, clock, watcher, stop, warn)
         if session.position.ending is None:
             recorder.checkpoint()
@@ -182,6 +186,14 @@ def _compute_prefix(session: Session, watcher: Watcher, stop: StopRequest) -> No
             break
 
 
+def _ask_teacher(session: Session, watcher: Watcher, stop: StopRequest) -> None:
+    """Let the teacher answer about every view, unless somebody asks to stop."""
+    for done, total in session.ask_teacher():
+        watcher.answers(done, total)
+        if stop.asked:
+            break
+
+
 def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher, stop: StopRequest, warn: Warn) -> None:
     """Train epoch by epoch until the position has its ending, or somebody asks to stop."""
     spec = session.setup.spec
@@ -201,6 +213,7 @@ def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher,
             first_step=position.step,
             clip_norm=spec.optim.clip_norm,
             label_smoothing=spec.loss.label_smoothing,
+            distill=spec.distill,
             average=session.average_weights,
             processes=session.processes,
         ):

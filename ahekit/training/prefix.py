@@ -62,10 +62,17 @@ def decide_views(spec: RunSpec, plan: Freezing) -> RunSpec:
     """The spec with the number of fixed views decided.
 
     Raises:
-        UsageError: Fixed views are asked for where no prefix stays frozen, or with mixing.
+        UsageError: Fixed views are asked for where no prefix stays frozen, with mixing, or with a teacher.
     """
     transfer = spec.transfer
     cut = plan.cut
+    if spec.distill.teacher is not None:
+        if transfer.views:
+            raise UsageError(
+                "distill.teacher: the teacher is asked about views of pixels, and transfer.views keeps what frozen "
+                "stages make of theirs; leave out one of the two (--views 0)"
+            )
+        return _with_views(spec, 0)
     if transfer.views is None:
         only_head = cut == list(plan.opens)[-1] and not spec.mix.probability
         return _with_views(spec, HEAD_VIEWS if only_head else 0)

@@ -1,8 +1,12 @@
-"""First weights for a network from another's: all of them where the classes are the same, else all but the head."""
+"""Networks that were trained: built again with their weights, or their weights as another one's first.
+
+First weights are all of them where the classes are the same, else all but the head's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,11 +14,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from ahekit.errors import CheckpointError
+from ahekit.errors import CheckpointError, RunError
 from ahekit.model_folder import WEIGHTS, ModelFolder, ModelFolderError, is_model_folder, read_model_folder
+from ahekit.models import build_component
 from ahekit.protocols import BuiltModel, LoadedWeights
-from ahekit.run import Run, find_checkpoint
-from ahekit.training.checkpoint import AVERAGE, MODEL, read_tensors
+from ahekit.run import BEST, Run, find_checkpoint
+from ahekit.training.checkpoint import (
+    AVERAGE,
+    MODEL,
+    DamagedCheckpoint,
+    check_fit,
+    copy_into,
+    load_weights,
+    read_tensors,
+)
 
 
 def load_first_weights(built: BuiltModel, path: Path, class_names: tuple[str, ...]) -> LoadedWeights:
@@ -63,6 +76,58 @@ def read_weights(folder: ModelFolder) -> dict[str, Tensor]:
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelFolderError(f"{folder.path / WEIGHTS}: can't be read as safetensors ({error})") from error
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def run_network(run: Run, *, checkpoint: str = BEST) -> tuple[BuiltModel, Path]:
+    """A run's network with a checkpoint's weights, in eval mode on the processor, and the checkpoint's folder.
+
+    Args:
+        checkpoint: "best" by validation, "last", or a checkpoint folder's name or a part of it.
+
+    Raises:
+        RunError: The run has no checkpoint yet, or its manifest can't be read.
+        UnknownNameError: It has none of that name.
+        CheckpointError: The weights can't be read or don't fit.
+    """
+    spec = run.spec
+    class_names = run.manifest.class_names
+    if not class_names:
+        raise RunError(f"{run.name}: manifest.json is missing or names no classes; restore it")
+    folder = find_checkpoint(run, checkpoint)
+    built = build_component(
+        spec.model.name, spec.model.params, num_classes=len(class_names), image_size=spec.data.image_size
+    ).built
+    load_weights(built.module.state_dict(), folder, averaged=bool(spec.train.average_decay))
+    built.module.eval()
+    preprocessing = built.preprocessing.overlaid(
+        fit=spec.data.fit, interpolation=spec.data.interpolation, detail=spec.data.detail
+    )
+    return replace(built, preprocessing=preprocessing), folder
+
+
+def folder_network(folder: ModelFolder) -> BuiltModel:
+    """A model folder's network with its weights, in eval mode on the processor.
+
+    Raises:
+        UnknownNameError: No plugin provides the network.
+        ModelFolderError: The weights can't be read or don't fit.
+    """
+    component = folder.notes.component
+    built = build_component(
+        component.name,
+        component.params,
+        num_classes=len(folder.class_names),
+        image_size=folder.preprocessing.size,
+    ).built
+    own = built.module.state_dict()
+    stored = read_weights(folder)
+    try:
+        check_fit(own, stored, folder.path / WEIGHTS)
+    except DamagedCheckpoint as error:
+        raise ModelFolderError(f"{error}; was it made with another version of {component.name}?") from error
+    copy_into(own, stored)
+    built.module.eval()
+    return replace(built, preprocessing=folder.preprocessing)
 
 
 def _load(

@@ -48,6 +48,7 @@ from ahekit.training.prefix import Part, trained_part
 from ahekit.training.processes import Processes
 from ahekit.training.setup import Setup
 from ahekit.training.steps import StepRecord
+from ahekit.training.teacher import open_teacher, plan_answers
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,24 @@ class Session:
         self.features = features
         self.model = self.processes.wrap(self.part.module)
         self.batches = self.setup.batches(self.processes, draw=features.draw)
+
+    def ask_teacher(self) -> Generator[tuple[int, int], None, None]:
+        """Let the teacher answer about each view that hasn't been asked about, and learn from that from then on.
+
+        Yields:
+            Views done and their number. Broken off, it goes on there the next time.
+        """
+        setup = self.setup
+        if setup.teacher is None:
+            return
+        teacher = open_teacher(setup.teacher, setup.dataset).to(
+            device=setup.compute.device,
+            memory_format=setup.compute.memory_format,  # type: ignore[call-overload]
+        )
+        plan = plan_answers(setup.spec, setup.splits, len(setup.dataset.class_names))
+        answers = open_features(setup, plan, teacher, network=setup.teacher.name)
+        yield from compute_features(answers, setup, teacher)
+        self.batches = setup.batches(self.processes, answers=answers.draw)
 
     @property
     def total_steps(self) -> int:

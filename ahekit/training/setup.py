@@ -36,6 +36,8 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_first_weights
+from ahekit.training.teacher import Source as TeacherSource
+from ahekit.training.teacher import find_teacher, plan_answers, teacher_note
 from ahekit.validation import differences
 from ahekit.wording import counted
 
@@ -55,6 +57,7 @@ class Setup:
     edition: str | None = None
     weights: LoadedWeights | None = None
     prefix: PrefixPlan | None = None
+    teacher: TeacherSource | None = None
     asked: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=offered_metrics)
 
@@ -68,11 +71,14 @@ class Setup:
         """What of the network is frozen, and until when."""
         return plan_freezing(self.built, self.spec.transfer, epochs=self.spec.train.epochs)
 
-    def batches(self, processes: Processes, *, draw: Draw | None = None) -> TrainingBatches:
+    def batches(
+        self, processes: Processes, *, draw: Draw | None = None, answers: Draw | None = None
+    ) -> TrainingBatches:
         """The training images as this process sees them.
 
         Args:
             draw: Where an image's view comes from; None: from its pixels.
+            answers: A teacher's logits for the same views.
 
         Raises:
             UsageError: The accumulation is longer than an epoch.
@@ -86,6 +92,7 @@ class Setup:
             self.dataset.preprocessing,
             num_classes=len(self.dataset.class_names),
             draw=draw,
+            answers=answers,
             rank=processes.rank,
             world=processes.world,
         )
@@ -117,6 +124,7 @@ class Setup:
             "hardware": hardware(),
             "parameters": parameter_counts(self.built),
             "asked": list(self.asked),
+            "teacher": None if self.teacher is None else teacher_note(self.teacher).model_dump(),
             "weights": None if self.weights is None else asdict(self.weights),
             "metrics": [note.model_dump() for note in self.metrics.notes],
             "processes": 1 if processes is None else processes.world,
@@ -182,6 +190,7 @@ def prepare(
         announce(note)
     splits = take_share(splits, dataset, spec.data.train_share, seed=spec.seed)
     spec = fit_accumulation(spec, len(splits.train), processes.world, announce)
+    teacher = find_teacher(spec, dataset, splits)
     edition = recognize_edition(folder)
     data = {
         "source": source.name if source.kind in ("sample", "installed") else str(source.path),
@@ -206,6 +215,7 @@ def prepare(
         compute,
         edition=str(edition) if edition else None,
         weights=weights,
+        teacher=teacher,
         asked=asked,
         prefix=plan_prefix(resolved, built, freezing, splits),
         metrics=metrics,
@@ -266,7 +276,7 @@ def prepare_again(
         )
     splits = splits_from_ids(manifest.splits.model_dump(), setup.dataset)
     prefix = plan_prefix(setup.spec, setup.built, setup.freezing, splits)
-    return replace(setup, splits=splits, prefix=prefix)
+    return replace(setup, splits=splits, prefix=prefix, teacher=find_teacher(setup.spec, setup.dataset, splits))
 
 
 def _first_weights(built: BuiltModel, spec: RunSpec, class_names: tuple[str, ...]) -> LoadedWeights | None:
@@ -299,6 +309,7 @@ def overview(setup: Setup, processes: Processes) -> Table:
         ("epochs", str(spec.train.epochs)),
         ("optimizer", f"{optim.name}, peak learning rate {optim.lr:g}, {spec.schedule.name}"),
         *([("frozen part", _frozen_part(setup))] if setup.freezing.cut else []),
+        *([("teacher", _teacher(setup))] if setup.teacher is not None else []),
         ("device", f"{spec.runtime.device}, {spec.runtime.precision}, {spec.runtime.threads} threads"),
     ]
     if processes.world > 1:
@@ -316,6 +327,16 @@ def _frozen_part(setup: Setup) -> str:
         return setup.prefix.describe()
     once = "; --views 4 has it computed once" if not setup.spec.transfer.views else ""
     return f"all before {setup.freezing.cut}, computed anew at each step{once}"
+
+
+def _teacher(setup: Setup) -> str:
+    assert setup.teacher is not None
+    distill = setup.spec.distill
+    plan = plan_answers(setup.spec, setup.splits, len(setup.dataset.class_names))
+    return (
+        f"{setup.teacher.name}, asked once about {plan.passes:,} views ({len(plan.views)} of each training image); "
+        f"{distill.weight:g} of the loss, temperature {distill.temperature:g}"
+    )
 
 
 def _weights(setup: Setup) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ahekit.compute import Compute
 from ahekit.data.batches import Window
 from ahekit.errors import TrainingError
+from ahekit.spec import DistillSpec
 from ahekit.training.accumulation import accumulate
 from ahekit.training.optim import set_rate
 from ahekit.training.processes import Processes
@@ -59,6 +60,7 @@ def train_steps(
     first_step: int = 0,
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
+    distill: DistillSpec | None = None,
     average: Callable[[], None] = lambda: None,
     processes: Processes | None = None,
 ) -> Iterator[StepRecord]:
@@ -68,6 +70,7 @@ def train_steps(
         model: In train mode; wrapped by `Processes.wrap` where several train.
         rate: Optimizer step (from 0) to the share of the peak learning rate.
         first_step: Optimizer steps already taken.
+        distill: How the windows' answers of a teacher count, where they hold any.
         average: Called after each step, to take the weights into their average.
 
     Raises:
@@ -86,6 +89,7 @@ def train_steps(
                 # DistributedDataParallel averages gradients over the processes where the window's definition sums them.
                 weight=window.weight / processes.world,
                 label_smoothing=label_smoothing,
+                distill=distill,
                 prepare=compute.prepare,
                 autocast=compute.autocast,
                 no_sync=processes.no_sync(model),

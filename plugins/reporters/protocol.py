@@ -82,6 +82,7 @@ def _facts(record: RunRecord) -> dict[str, str]:
         "epoch chosen on": f"validation {record.monitor.words}; test was measured for the curves, and nothing was "
         "chosen on it",
         "thresholds chosen on": "validation, as was the temperature",
+        "teacher": _teacher(record),
         "seed": str(spec.seed),
         "training cost": f"{passes:,d} image passes" if passes else "",
         "time": facts.time_words(record),
@@ -90,6 +91,19 @@ def _facts(record: RunRecord) -> dict[str, str]:
         "versions": facts.versions_words(record.manifest),
     }
     return {label: value for label, value in told.items() if value}
+
+
+def _teacher(record: RunRecord) -> str:
+    distill = record.spec.distill
+    if distill.teacher is None:
+        return ""
+    teacher = record.manifest.teacher
+    name = teacher.name if teacher and teacher.name else distill.teacher
+    model = f", {teacher.model}" if teacher and teacher.model else ""
+    return (
+        f"{name}{model}; {distill.weight:g} of the loss is against its answers about "
+        f"{counted(distill.views, 'view')} of each image, temperature {distill.temperature:g}"
+    )
 
 
 def _split(record: RunRecord) -> str:

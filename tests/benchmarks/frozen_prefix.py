@@ -52,6 +52,8 @@ class Clock:
 
     def prefix(self, done: int, total: int) -> None: ...
 
+    def answers(self, done: int, total: int) -> None: ...
+
 
 def setup(given: argparse.Namespace, freeze: str, *, gigabytes: float) -> Setup:
     spec = {

@@ -31,6 +31,8 @@ class Peaks:
 
     def prefix(self, done: int, total: int) -> None: ...
 
+    def answers(self, done: int, total: int) -> None: ...
+
     def epoch(self, row: object) -> None:
         print(peak_mib(), end=" ", flush=True)
 

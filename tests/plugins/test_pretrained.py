@@ -17,7 +17,7 @@ from ahekit.opening import find_model, open_folder
 from ahekit.prediction.deciding import Rule
 from ahekit.sample import draw
 
-FINGERPRINT = "83537300bd349f33cc431fc291ab445878faa8b158699d3f5e6295aa96654d85"
+FINGERPRINT = "c24fc0c7d368788ea52ec04c793ab6496e89e116dd307e630f42125d84336010"
 MOST_BYTES = 16_000_000
 
 

@@ -86,6 +86,7 @@ class Watched:
         self.steps: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []
         self.prefixes: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, int]] = []
         self._on_step = on_step
 
     def step(self, record: Any) -> None:
@@ -97,6 +98,9 @@ class Watched:
 
     def prefix(self, done: int, total: int) -> None:
         self.prefixes.append((done, total))
+
+    def answers(self, done: int, total: int) -> None:
+        self.asked.append((done, total))
 
 
 @pytest.fixture
