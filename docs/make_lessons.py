@@ -22,8 +22,11 @@ from ahekit.registry import LESSONS
 
 FOLDER = Path(__file__).parent / "explanation" / "lessons"
 AHEKIT = (sys.executable, "-m", "ahekit")
-NETWORK = "train --data sample --model cnn5 --accum 4 --recipe assignment --batch-size 8 --image-size 32 --epochs 4"
-"""What the pages' own network is trained by, unless `--run` names another."""
+NETWORK = (
+    "train --data sample --model cnn5 --accum 2 --recipe assignment --batch-size 8 --image-size 32 --epochs 5 "
+    "--set model.params.hidden=[256]"
+)
+"""What the pages' own network is trained by, as in the tutorial, unless `--run` names another."""
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ FalseAccepts = Annotated[
         min=0.0,
         max=1.0,
         metavar="RATE",
-        help="Choose the threshold by this share of false accepts; without it, by equal error.",
+        help="Choose the threshold by this share of false accepts: of pairs of two, or of strangers who are searched "
+        "for; without it, by equal error.",
     ),
 ]
 GroupBy = Annotated[
@@ -132,7 +133,7 @@ def identify(
             min=-1.0,
             max=1.0,
             metavar="SIMILARITY",
-            help="Below it: none of these. Without it: chosen on the gallery's own pairs.",
+            help="Below it: none of these. Without it: chosen by searching the gallery's own pictures in it.",
         ),
     ] = None,
     by: By = None,
@@ -144,7 +145,7 @@ def identify(
 ) -> None:
     """Find who of a gallery pictures show, or that it is none of these."""
     console.configure(json=json)
-    from ahekit.prediction.matching import Threshold, choose_threshold, find_identities, is_survey
+    from ahekit.prediction.matching import Threshold, choose_search_threshold, find_identities, is_survey
 
     if threshold is not None and false_accepts is not None:
         raise UsageError("--threshold and --far can't both be asked; name one of them")
@@ -159,7 +160,7 @@ def identify(
         limit = (
             Threshold(threshold, "--threshold")
             if threshold is not None
-            else choose_threshold(known, false_accept_rate=false_accepts)
+            else choose_search_threshold(known, false_accept_rate=false_accepts)
         )
     except UsageError as error:
         if false_accepts is not None:
@@ -174,7 +175,7 @@ def identify(
             continue
         is_known = limit is None or found[0][1] >= limit.value
         names = ", ".join(f"{name} {similarity:.3f}" for name, similarity, _ in found)
-        rows.append((str(file), found[0][0] if is_known else "none of these", found[0][1], names))
+        rows.append((shown(file), found[0][0] if is_known else "none of these", found[0][1], names))
         if json:
             console.show_json(
                 {
@@ -233,3 +234,8 @@ def evaluate(
     if json:
         console.show_json(dict(section.values))
     console.say(f"page: {next(path for path in paths if path.suffix == '.html')}")
+
+
+def shown(file: Path) -> str:
+    """A path as it is shortest, from the working folder on where it lies below."""
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)

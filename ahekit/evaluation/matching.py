@@ -259,6 +259,37 @@ def retrieve(embeddings: NDArray[np.floating], identities: Indices, groups: Indi
     return Retrieval(np.array(ranks, dtype=np.int64), np.array(precisions), np.array(probes, dtype=np.int64))
 
 
+def open_searches(embeddings: NDArray[np.floating], identities: Indices, groups: Indices | None = None) -> Pairs:
+    """Every picture searched among all others but those of its own group, twice: with its identity there, and without.
+
+    What comes first is to be accepted of its own identity, and to be refused of the others, as if its own weren't in
+    the gallery: a stranger meets the most similar of them all, which passes a threshold more easily than any one pair.
+
+    Returns:
+        The similarity of the first of either kind; both identities of a pair are the searched picture's.
+    """
+    vectors = unit(embeddings)
+    group = np.arange(len(identities)) if groups is None else groups
+    scores = []
+    is_same = []
+    places = []
+    for start in range(0, len(identities), PROBES):
+        part = slice(start, start + PROBES)
+        similar = (vectors[part] @ vectors.T).astype(np.float64)
+        similar[group[part, None] == group[None, :]] = -np.inf
+        own = identities[part, None] == identities[None, :]
+        for kind in (True, False):
+            best = np.where(own == kind, similar, -np.inf).max(axis=1)
+            there = np.flatnonzero(best > -np.inf)
+            scores.append(best[there])
+            is_same.append(np.full(len(there), kind))
+            places.append(start + there)
+    values = np.concatenate(scores)
+    order = np.argsort(-values, kind="stable")
+    searched = identities[np.concatenate(places)[order]]
+    return Pairs(values[order], np.concatenate(is_same)[order], searched, searched)
+
+
 def verification_figures(pairs: Pairs, weights: Floats | None = None) -> dict[str, float]:
     """Equal error rate, and true-accept rates at the false-accept rates that so many pairs can tell.
 

@@ -18,29 +18,33 @@ from numpy.typing import NDArray
 from ahekit.data.decode import DecodeError, fit, needed_side, quiet_pillow, read, to_rgb
 from ahekit.data.series import ALONE, Named, decide_rule, describe_rule, series_of
 from ahekit.errors import DataError, UsageError
-from ahekit.evaluation.intervals import Interval
+from ahekit.evaluation.intervals import Interval, wilson_interval
 from ahekit.evaluation.matching import (
     FALSE_ACCEPT_RATES,
     PROBES,
     RANKS,
+    Pairs,
     Retrieval,
     Roc,
     all_pairs,
     identification_figures,
     intervals,
+    open_searches,
     pair_weights,
     rank_identities,
     retrieve,
-    similarities,
     split_identities,
     verification_figures,
 )
+from ahekit.evaluation.unknown import unit
 from ahekit.prediction.photos import find_photos
 from ahekit.prediction.predictor import Predictor
 from ahekit.prediction.survey import FILE_NAME, Survey
 from ahekit.sections import Column, Figure, Section, Table
 
 BATCH = 32
+FEW = 20
+"""Identities below which an interval over them says little of how far a figure would move with others."""
 Indices = NDArray[np.int64]
 
 
@@ -232,8 +236,10 @@ def find_identities(
     own: dict[Path, list[int]] = {}
     for place, file in enumerate(gallery.files):
         own.setdefault(file, []).append(place)
+    known = unit(gallery.embeddings)
+    asked = unit(embeddings)
     for start in range(0, len(files), PROBES):
-        scores = similarities(embeddings[start : start + PROBES], gallery.embeddings)
+        scores = asked[start : start + PROBES] @ known.T
         for row, file in enumerate(files[start : start + PROBES]):
             scores[row, own.get(file, [])] = np.nan
         yield from rank_identities(scores, gallery.identities, top=top)
@@ -258,7 +264,27 @@ def choose_threshold(gallery: Gallery, *, false_accept_rate: float | None = None
         UsageError: The gallery has no pairs of one identity or of two, or too few pairs to tell the rate.
     """
     pairs = all_pairs(gallery.embeddings, gallery.numbers, gallery.groups)
-    stock = f"{pairs.genuine:,d} pairs of one identity and {pairs.impostors:,d} of two"
+    return _threshold(pairs, false_accept_rate, "pairs of one identity", "of two", "pairs of two identities")
+
+
+def choose_search_threshold(gallery: Gallery, *, false_accept_rate: float | None = None) -> Threshold:
+    """The threshold of "none of these": of equal error, or of a rate, over searches of a gallery's pictures in it.
+
+    Each is searched with its own identity there, and without, as a stranger is. What passes for a pair doesn't for a
+    search: a stranger is compared with everybody.
+
+    Args:
+        false_accept_rate: Share of strangers that are taken for somebody.
+
+    Raises:
+        UsageError: As for `choose_threshold`.
+    """
+    searches = open_searches(gallery.embeddings, gallery.numbers, gallery.groups)
+    return _threshold(searches, false_accept_rate, "searches with the identity there", "without", "searches without it")
+
+
+def _threshold(pairs: Pairs, rate: float | None, same: str, other: str, needed_of: str) -> Threshold:
+    stock = f"{pairs.genuine:,d} {same} and {pairs.impostors:,d} {other}"
     try:
         roc = Roc.of(pairs)
     except ValueError as error:
@@ -266,19 +292,19 @@ def choose_threshold(gallery: Gallery, *, false_accept_rate: float | None = None
             f"no threshold can be chosen from {stock}: it takes two identities, one of them with two pictures (of two "
             "visits, where these are known)"
         ) from error
-    if false_accept_rate is None:
-        rate, value = roc.equal_error
-        return Threshold(value, f"equal error ({rate:.1%}) over {stock}")
-    if pairs.impostors * false_accept_rate < 1:
-        needed = int(np.ceil(1 / false_accept_rate))
+    if rate is None:
+        error_rate, value = roc.equal_error
+        return Threshold(value, f"equal error ({error_rate:.1%}) over {stock}")
+    if pairs.impostors * rate < 1:
+        needed = f"{int(np.ceil(1 / rate)):,d} {needed_of}" if rate else "more than any number of pictures"
         raise UsageError(
-            f"a false-accept rate of {false_accept_rate:g} takes {needed:,d} pairs of two identities; there are "
-            f"{pairs.impostors:,d}: add pictures or ask for a higher rate"
+            f"a false-accept rate of {rate:g} takes {needed}; there are {pairs.impostors:,d}: add pictures or ask for "
+            "a higher rate"
         )
-    point = roc.at(false_accept_rate)
+    point = roc.at(rate)
     if point is None:
-        raise UsageError(f"even the most alike pairs are accepted more often than {false_accept_rate:g}; ask for more")
-    return Threshold(point[1], f"false accepts in {false_accept_rate:g} of {stock}; {point[0]:.1%} of the former pass")
+        raise UsageError(f"even the most alike are accepted more often than {rate:g}; ask for more")
+    return Threshold(point[1], f"false accepts in {rate:g} of {stock}; {point[0]:.1%} of the former pass")
 
 
 def evaluate(gallery: Gallery, *, seed: int = 0) -> Section:
@@ -300,16 +326,31 @@ def evaluate(gallery: Gallery, *, seed: int = 0) -> Section:
     if not pairs.genuine or not len(found.ranks):
         raise UsageError("every identity's pictures are of one visit: there is no fair pair; see --group-by")
     identities = len(counts)
-    figures = {**verification_figures(pairs), **identification_figures(found)}
+    searches = open_searches(gallery.embeddings, numbers, gallery.groups)
+    figures = {
+        **verification_figures(pairs),
+        **identification_figures(found),
+        "open_eer": Roc.of(searches).equal_error[0],
+    }
     spans = {
         **intervals(lambda drawn: verification_figures(pairs, pair_weights(pairs, drawn)), identities, seed=seed),
         **intervals(lambda drawn: _drawn_retrieval(found, drawn), identities, seed=seed),
+        **intervals(
+            lambda drawn: {"open_eer": Roc.of(searches, drawn[searches.first]).equal_error[0]}, identities, seed=seed
+        ),
     }
+    # Where every draw is all right or all wrong, the bootstrap would have a point for certainty.
+    spans = {
+        name: span if span.low < span.high else wilson_interval(figures[name] * identities, identities)
+        for name, span in spans.items()
+    }
+    few = f" There are {identities}: intervals over so few tell little." if identities < FEW else ""
     table = Table(
         "Figures",
         (Column("figure"), Column("value", ".3f", "right"), Column("95 % interval", align="right")),
         tuple((_WORDS[name], value, _interval(spans.get(name))) for name, value in figures.items()),
-        note="Intervals by drawing identities anew, as many as there are.",
+        note=f"Intervals by drawing identities anew, as many as there are.{few} Of all or none of these: strangers "
+        "taken for somebody as often as pictures of the gallery for nobody.",
     )
     held_out = _held_out(gallery, seed)
     tables = (table, held_out) if held_out else (table,)
@@ -335,6 +376,7 @@ _WORDS = {
     **{f"tar_at_far_{rate:g}": f"true accepts at false accepts of {rate:g}" for rate in FALSE_ACCEPT_RATES},
     **{f"rank_{rank}": f"right identity among the first {rank}" for rank in RANKS},
     "map": "mean average precision",
+    "open_eer": "one of all or none of these: equal error",
 }
 
 

@@ -14,6 +14,7 @@ from ahekit.evaluation.matching import (
     all_pairs,
     identification_figures,
     intervals,
+    open_searches,
     pair_weights,
     rank_identities,
     retrieve,
@@ -129,6 +130,16 @@ def test_halves_share_no_identity_and_both_hold_pairs() -> None:
 def test_identities_are_ranked_by_their_best_picture() -> None:
     ranked = rank_identities(np.array([[0.2, 0.9, 0.5]]), ["a", "b", "a"])
     assert ranked == [[("b", 0.9, 1), ("a", 0.5, 2)]]
+
+
+def test_stranger_meets_the_most_similar_of_all() -> None:
+    # By their angles: 0 and 10 of one identity, 30 of another, 90 of a third in two pictures of one visit.
+    searches = open_searches(angles(0, 10, 30, 90, 91), np.array([0, 0, 1, 2, 2]), np.array([0, 1, 2, 3, 3]))
+    assert searches.genuine == 2, "who has no other picture of another visit isn't found"
+    assert searches.impostors == 5
+    assert_allclose(searches.scores[searches.is_same], np.cos(np.deg2rad([10, 10])), atol=1e-6)
+    assert_allclose(searches.scores[~searches.is_same], np.cos(np.deg2rad([20, 20, 30, 60, 61])), atol=1e-6)
+    assert searches.first.tolist() == [0, 0, 0, 1, 0, 2, 2]
 
 
 def test_pictures_that_are_not_to_be_compared_are_passed_over() -> None:

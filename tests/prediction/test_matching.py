@@ -79,6 +79,11 @@ def test_evaluation_of_what_is_apart_is_perfect(folder: Path) -> None:
     figures = section.values["figures"]
     assert figures["eer"] == 0
     assert figures["rank_1"] == figures["map"] == 1
+    assert figures["open_eer"] == 0
+    # Three identities of three are no certainty (Wilson's interval of 3 of 3).
+    spans = {row[0]: row[2] for row in section.tables[0].rows}
+    assert spans["right identity among the first 1"] == "0.439–1.000"
+    assert spans["equal error rate"] == "0.000–0.561"
     assert "7 pictures of 3 identities: 6 pairs of one identity, 15 of two" in section.reading
 
 
