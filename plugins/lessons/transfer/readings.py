@@ -42,8 +42,8 @@ def claims(results: Results) -> tuple[Claim, ...]:
 
 def _claim(results: Results, text: str, by_seed: Sequence[float], what: str, form: str = "+.3f") -> Claim:
     reading, numbers = read_difference(by_seed, form=form)
-    if results.is_random:
-        return Claim(text, "undecided", f"the backbone's weights are random, nothing is transferred; {what}: {numbers}")
+    if results.obstacle:
+        return Claim(text, "undecided", f"{results.obstacle}; {what}: {numbers}")
     return Claim(text, reading, f"{what}: {numbers}")
 
 
@@ -63,8 +63,8 @@ def _claim_on_speed(results: Results) -> Claim:
     if len(saved) == results.plan.seeds:
         return _claim(results, text, saved, what, form="+.1f")
     never = f"with {counted(results.plan.seeds - len(saved), 'seed')} of {results.plan.seeds} the backbone never has it"
-    if results.is_random:
-        return Claim(text, "undecided", f"the backbone's weights are random, nothing is transferred; {never}")
+    if results.obstacle:
+        return Claim(text, "undecided", f"{results.obstacle}; {never}")
     return Claim(text, "not supported" if not saved else "undecided", f"{what}: {never}")
 
 

@@ -14,24 +14,32 @@ from .trials import METHODS, SCRATCH, Plan, least_share, name_of, seconds_of
 
 @dataclass(frozen=True)
 class Results:
-    """What was trained and measured: of each method and share the outcomes, in the order of the seeds."""
+    """What was trained and measured.
+
+    Attributes:
+        outcomes: Of each method and share, in the order of the seeds.
+        has_met_the_images: Whether the backbone's weights were trained on these very images.
+    """
 
     plan: Plan
     outcomes: Mapping[tuple[str, float], Sequence[Outcome]]
+    has_met_the_images: bool = False
 
     @classmethod
-    def of(cls, plan: Plan, outcomes: Sequence[Outcome]) -> Results:
+    def of(cls, plan: Plan, outcomes: Sequence[Outcome], *, has_met_the_images: bool = False) -> Results:
         """Outcomes by method and share."""
         names = {name_of(method, share): (method, share) for method in METHODS for share in plan.shares}
         groups: dict[tuple[str, float], list[Outcome]] = {key: [] for key in names.values()}
         for outcome in outcomes:
             groups[names[outcome.name]].append(outcome)
-        return cls(plan, groups)
+        return cls(plan, groups, has_met_the_images)
 
     @property
-    def is_random(self) -> bool:
-        """Whether the backbone was never trained before."""
-        return self.plan.weights == "none"
+    def obstacle(self) -> str:
+        """Why these numbers can't tell anything of transfer; empty where they can."""
+        if self.plan.weights == "none":
+            return "the backbone's weights are random, nothing is transferred"
+        return "the backbone was trained on these very images" if self.has_met_the_images else ""
 
     def f1(self, method: str, share: float) -> list[float]:
         """Macro-F1 on test, by seed."""
