@@ -20,7 +20,9 @@ from ahekit.sections import Experiment
 from ahekit.teaching import lesson_report
 from ahekit.training.experiments import Measurement, Outcome
 from ahekit.validation import validate
-from ahekit_plugins.lessons.transfer.lesson import RANDOM, Results, Transfer, _claims
+from ahekit_plugins.lessons.transfer.lesson import RANDOM, Transfer
+from ahekit_plugins.lessons.transfer.readings import claims
+from ahekit_plugins.lessons.transfer.results import Results
 from ahekit_plugins.lessons.transfer.trials import (
     EARLY,
     HEAD,
@@ -117,7 +119,7 @@ def results(tuned: dict[float, float], *, scratch: float = 0.6, seconds: float =
 
 
 def readings(made: Results) -> list[str]:
-    return [claim.reading for claim in _claims(made)]
+    return [claim.reading for claim in claims(made)]
 
 
 def test_claims_follow_from_the_numbers() -> None:
@@ -133,7 +135,7 @@ def test_random_weights_decide_nothing() -> None:
     made = results({0.1: 0.5, 0.3: 0.7, 1.0: 0.8})
     made = replace(made, plan=replace(PLAN, weights="none"))
     assert readings(made) == ["undecided"] * 4
-    assert "weights are random" in _claims(made)[0].because
+    assert "weights are random" in claims(made)[0].because
 
 
 def test_time_and_data_for_a_figure_are_those_of_the_trainings_that_reach_it() -> None:

@@ -1,0 +1,67 @@
+"""What the lesson measured, by method and share of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ahekit.training.experiments import Outcome
+
+from .trials import METHODS, SCRATCH, Plan, least_share, name_of, seconds_of
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was trained and measured: of each method and share the outcomes, in the order of the seeds."""
+
+    plan: Plan
+    outcomes: Mapping[tuple[str, float], Sequence[Outcome]]
+
+    @classmethod
+    def of(cls, plan: Plan, outcomes: Sequence[Outcome]) -> Results:
+        """Outcomes by method and share."""
+        names = {name_of(method, share): (method, share) for method in METHODS for share in plan.shares}
+        groups: dict[tuple[str, float], list[Outcome]] = {key: [] for key in names.values()}
+        for outcome in outcomes:
+            groups[names[outcome.name]].append(outcome)
+        return cls(plan, groups)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the backbone was never trained before."""
+        return self.plan.weights == "none"
+
+    def f1(self, method: str, share: float) -> list[float]:
+        """Macro-F1 on test, by seed."""
+        return [outcome.final.test["f1"] for outcome in self.outcomes[method, share]]
+
+    def gaps(self, method: str, share: float) -> list[float]:
+        """Accuracy on training images less that on test images, by seed."""
+        return [outcome.gap for outcome in self.outcomes[method, share]]
+
+    def images(self, share: float) -> int:
+        """Training images of a share."""
+        return self.outcomes[SCRATCH, share][0].images
+
+    def seconds(self, method: str, share: float) -> list[float]:
+        """Of training, by seed."""
+        return [seconds_of(outcome) for outcome in self.outcomes[method, share]]
+
+    def mean(self, method: str, share: float) -> float:
+        """Mean macro-F1 over seeds."""
+        return float(np.mean(self.f1(method, share)))
+
+    def share_for(self, method: str, target: float) -> float | None:
+        """The smallest share whose mean macro-F1 reaches a target."""
+        return least_share([(share, self.mean(method, share)) for share in self.plan.shares], target)
+
+    def seconds_for(self, method: str, target: float) -> float | None:
+        """Mean seconds of the shortest training whose mean macro-F1 reaches a target."""
+        times = [
+            float(np.mean(self.seconds(method, share)))
+            for share in self.plan.shares
+            if self.mean(method, share) >= target
+        ]
+        return min(times, default=None)
