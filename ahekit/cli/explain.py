@@ -27,6 +27,15 @@ class Command(PluginCommand):
 
     registry = LESSONS
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; the first that is done, for it loads the lesson and with it torch.
+
+        Torch's threads read how to wait when they are loaded. Threads that spin take the cores from whoever they wait
+        for: with other programs on the same two cores, a lesson's training took 18 times as long.
+        """
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        return super().parse_args(ctx, args)
+
 
 def explain(
     context: typer.Context,
@@ -75,9 +84,6 @@ def explain(
     A page to read and try, and exercises whose answers `--check` checks.
     """
     console.configure(quiet=quiet, json=json)
-    # Read when torch is loaded. Threads that spin while they wait take the cores from whoever they wait for: with other
-    # programs on the same two cores, a lesson's training took 18 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not name:
         list_lessons(json=json)
         return

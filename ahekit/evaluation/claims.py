@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ahekit.evaluation.comparison import seed_spread
+from ahekit.evaluation.comparison import SeedSpread, seed_spread
 from ahekit.evaluation.intervals import Interval
 from ahekit.sections import ClaimReading
 
@@ -42,3 +42,15 @@ def read_difference(
         return "undecided", f"{mean}; {why}"
     ends = " to ".join(format(end, form) for end in (spread.interval.low, spread.interval.high))
     return read_interval(spread.interval, least=least), f"{mean}, 95 % interval over {len(differences)} seeds {ends}"
+
+
+def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """The first's figures less the second's, seed by seed."""
+    return [one - other for one, other in zip(first, second, strict=True)]
+
+
+def share_ends(spread: SeedSpread) -> tuple[float | None, float | None]:
+    """The ends of a mean's interval, of a figure between 0 and 1; None where there is no interval."""
+    if spread.interval is None:
+        return None, None
+    return max(spread.interval.low, 0.0), min(spread.interval.high, 1.0)

@@ -42,7 +42,7 @@ from ahekit.training.setup import Setup
 PART = "features"
 STORE_VERSION = 1
 BLOCK = 64
-"""Images that go through the prefix at a time; what is lost when the process dies."""
+"""Images that go through the prefix at a time, always; what is lost when the process dies."""
 SPARED_BYTES = GIB
 """Of the disk, left to everybody else."""
 
@@ -176,8 +176,12 @@ def _compute_view(
             opened.append(file)
         for start in range(0, len(indices), BLOCK):
             part = indices[start : start + BLOCK]
+            views = features.pixels.named(part, view)
+            # Always so many, blank ones in the last block: kernels are chosen by the number of images, and round
+            # differently. So what is kept of an image doesn't depend on which others were there before.
+            blank = views.new_zeros(BLOCK - len(part), *views.shape[1:])
             with torch.no_grad(), compute.autocast():
-                outputs = prefix(compute.prepare(features.pixels.named(part, view)))
+                outputs = prefix(compute.prepare(torch.cat([views, blank])))[: len(part)]
             kept = outputs.to("cpu", features.plan.dtype)
             if not kept.isfinite().all():
                 raise TrainingError(_not_finite(features.plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,14 @@ def test_lesson_that_breaks_its_word_is_told(cli: Cli, monkeypatch: pytest.Monke
     outcome = cli("explain", "counting")
     assert outcome.code == 1
     assert "it returned a Section, not an Experiment" in outcome.err
+
+
+@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_without_spinning_unless_told_otherwise(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, own: str | None, policy: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "unset")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert cli("explain", "counting").code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == policy

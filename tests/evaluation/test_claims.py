@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ahekit.evaluation.claims import read_difference, read_interval
+from ahekit.evaluation.claims import differences, read_difference, read_interval, share_ends
+from ahekit.evaluation.comparison import seed_spread
 from ahekit.evaluation.intervals import Interval
 
 
 @pytest.mark.parametrize(
-    ("differences", "reading"),
+    ("by_seed", "reading"),
     [
         ([0.02, 0.03, 0.04], "supported"),
         ([-0.02, -0.03, -0.04], "not supported"),
@@ -18,8 +19,8 @@ from ahekit.evaluation.intervals import Interval
         ([0.02, 0.02], "undecided"),
     ],
 )
-def test_a_difference_is_read_by_its_interval(differences: list[float], reading: str) -> None:
-    assert read_difference(differences)[0] == reading
+def test_a_difference_is_read_by_its_interval(by_seed: list[float], reading: str) -> None:
+    assert read_difference(by_seed)[0] == reading
 
 
 def test_the_interval_is_student_s_over_seeds() -> None:
@@ -32,3 +33,10 @@ def test_more_than_nothing_can_be_asked_for() -> None:
     assert read_interval(Interval(0.02, 0.04, ""), least=0.01) == "supported"
     assert read_interval(Interval(0.02, 0.04, ""), least=0.03) == "undecided"
     assert read_interval(Interval(0.02, 0.04, ""), least=0.05) == "not supported"
+
+
+def test_figures_are_compared_seed_by_seed_and_their_ends_stay_shares() -> None:
+    assert differences([0.5, 0.25], [0.25, 0.5]) == [0.25, -0.25]
+    # The mean is 0.5; half the interval is 12.7 times 0.5.
+    assert share_ends(seed_spread([0.0, 1.0])) == (0.0, 1.0)
+    assert share_ends(seed_spread([0.5])) == (None, None)

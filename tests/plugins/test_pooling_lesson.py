@@ -148,9 +148,9 @@ def test_claims_are_read_off_the_numbers(experiment: Experiment) -> None:
 def test_answers_stand_in_the_tables(experiment: Experiment) -> None:
     answers = {exercise.name: exercise.answer for exercise in experiment.exercises}
     assert answers["values_left"] == 1, "16 pixels, halved four times"
-    moved = {row[0]: row[5] for row in experiment.sections[1].tables[0].rows if row[0] in WAYS}
+    moved = {row[0]: float(row[5] or 0) for row in experiment.sections[1].tables[0].rows if row[0] in WAYS}
     assert answers["moves_least"] == min(moved, key=lambda name: moved[name])
-    wrong = {row[0]: row[3] for row in experiment.sections[3].tables[0].rows}
+    wrong = {row[0]: float(row[3] or 0) for row in experiment.sections[3].tables[0].rows}
     assert answers["three_by_three"] == pytest.approx(wrong["average"] * 4 / 9)
 
 

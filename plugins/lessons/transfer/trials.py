@@ -21,6 +21,7 @@ from ahekit.training.session import Session
 from ahekit.training.setup import Setup
 
 from ...models.cnn5 import Cnn5Params
+from ...pretrained.ahe import Ahe
 from ..pooling.variants import HIDDEN, scaled
 
 SCRATCH = "cnn5 from scratch"
@@ -51,12 +52,29 @@ _AUGMENT = {
 }
 
 
-def first_weights(backbone: str, asked: str) -> str:
-    """Where a backbone's weights come from: what was asked for; for "auto" the package that is at hand, else "none"."""
-    if asked != "auto":
-        return asked
-    is_there = backbone == PACKAGE_MODEL and find_spec(PACKAGE.replace("-", "_")) is not None
-    return f"package:{PACKAGE}" if is_there else "none"
+OWN_MODEL = "tf_efficientnet_lite2"
+"""The network of the model that comes with ahekit."""
+
+
+def own_weights() -> str:
+    """The file of the model that comes with ahekit, which was trained on AHE."""
+    return str(Ahe().folder() / "model.safetensors")
+
+
+def first_network(backbone: str | None, weights: str) -> tuple[str, str]:
+    """The backbone and where its weights come from: what was asked for, else what is at hand without a network.
+
+    That is EfficientNet-Lite0 with ImageNet's weights where its package is installed, else the network of the model
+    that comes with ahekit; for another backbone, random weights ("none").
+    """
+    if weights != "auto":
+        return backbone or PACKAGE_MODEL, weights
+    is_installed = find_spec(PACKAGE.replace("-", "_")) is not None
+    if backbone in (None, PACKAGE_MODEL) and is_installed:
+        return PACKAGE_MODEL, f"package:{PACKAGE}"
+    if backbone in (None, OWN_MODEL):
+        return OWN_MODEL, own_weights()
+    return str(backbone), "none"
 
 
 @dataclass(frozen=True)
@@ -142,6 +160,13 @@ class Plan:
             "transfer": {"freeze": freeze, "views": 1 if method == HEAD else 0}
             | ({} if method == HEAD else {"backbone_lr": 6e-4}),
         }
+
+
+def weights_words(weights: str) -> str:
+    """Where weights come from, in words."""
+    if weights == "none":
+        return "RANDOM WEIGHTS"
+    return "weights of the model that comes with ahekit" if weights == own_weights() else weights
 
 
 def name_of(method: str, share: float) -> str:
