@@ -194,7 +194,8 @@ def _exactness(plan: Plan, measured: Measured) -> Section:
     )
     note = (
         f"Gradient: distance over its length. Weights: distance after {counted(plan.steps, 'optimizer step')} over the "
-        "way that they went. Dropout is off, BatchNorm goes by stored statistics."
+        f"way that they went. Double: of the first {plan.exact_images} images. Dropout is off, BatchNorm goes by stored "
+        "statistics."
     )
     worst = max(measured.double.values())
     return Section(

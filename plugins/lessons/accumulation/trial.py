@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,6 +39,9 @@ SIZES = (28, 16)
 
 FEW = 64
 
+DOUBLE = 64
+"""Images of a window that gradients in double precision are made of: more take gigabytes and show no more."""
+
 TILES_PER_ROW = 16
 
 T = TypeVar("T")
@@ -58,6 +62,12 @@ class Plan:
     counts: tuple[int, ...]
     steps: int
     seeds: tuple[int, ...]
+
+    @property
+    def exact_images(self) -> int:
+        """The window's first images that are looked at in double precision: `DOUBLE`, or what all counts divide."""
+        step = math.lcm(*self.counts)
+        return step * max(1, min(self.window, DOUBLE) // step)
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,9 @@ class Measured:
         memory = {count: _advanced(advance, _memory(setup, count)) for count in plan.counts}
         whole, places = first_window(setup)
         module = made_comparable(setup.built.module, batch_norm=False).to(setup.compute.device).double()
-        weight = float(whole.weights.double().sum())
-        pieces = {count: in_pieces(whole, (plan.window // count,) * count) for count in plan.counts}
+        exact = plan.exact_images
+        weight = float(whole.weights[:exact].double().sum())
+        pieces = {count: in_pieces(whole, (exact // count,) * count) for count in plan.counts}
         reference = gradient_in_double(module, pieces[1], [weight])
         double = {
             count: _advanced(advance, distance(gradient_in_double(module, pieces[count], [weight] * count), reference))

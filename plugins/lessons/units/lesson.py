@@ -38,7 +38,7 @@ class HiddenUnits:
 
     title = "What hidden units respond to"
     seconds = 40.0
-    full_minutes = 4.0
+    full_minutes = 2.0
 
     class Params(protocols.Params):
         """Parameters of `HiddenUnits`."""
