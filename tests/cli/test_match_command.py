@@ -43,7 +43,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def colour_of(path: Path) -> bytes:
     """A picture's embedding, as a survey keeps it."""
     pixels = np.asarray(Image.open(path).resize((8, 8)), dtype=np.float32)
-    return (pixels.mean(axis=(0, 1)) - 128).astype(np.float16).tobytes()
+    content: bytes = (pixels.mean(axis=(0, 1)) - 128).astype(np.float16).tobytes()
+    return content
 
 
 def make_survey(folder: Path, *, fingerprint: str = "0" * 64, decisions: Mapping[str, str] | None = None) -> Path:

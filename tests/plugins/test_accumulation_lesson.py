@@ -26,6 +26,7 @@ from ahekit.training.memory import Memory
 from ahekit.validation import validate
 from ahekit_plugins.lessons.accumulation import trial
 from ahekit_plugins.lessons.accumulation.lesson import Accumulation
+from ahekit_plugins.lessons.accumulation.measuring import Mistake
 from ahekit_plugins.lessons.accumulation.readings import claims
 from ahekit_plugins.lessons.accumulation.trial import Distances, Measured, Plan
 
@@ -185,7 +186,7 @@ def test_claims_follow_the_numbers(
         double={1: 0.0, 2: 1e-16, 4: 1e-16},
         stored={1: whole, 2: pieces, 4: pieces},
         batch={},
-        mistakes=(trial.Mistake("a", (4, 4), 0.2, 0.8, 1.0),),
+        mistakes=(Mistake("a", (4, 4), 0.2, 0.8, 1.0),),
         losses=(),
         tiles=b"",
     )

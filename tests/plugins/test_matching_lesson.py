@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from torch import nn
 
 from ahekit.data.dataset import Dataset
-from ahekit.errors import AhekitError, RunError, UsageError
+from ahekit.errors import AhekitError, RunError, UnknownNameError, UsageError
 from ahekit.evaluation.matching import Pairs, Retrieval
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import LessonInput, NoParams, VisualizerInput
@@ -222,6 +222,12 @@ def test_what_can_not_be_learned_is_one_line(folder: Path, tmp_path: Path) -> No
         assert "\n" not in str(caught.value)
     with pytest.raises(AhekitError, match="no such folder"):
         teach(tmp_path / "nowhere")
+
+    def not_there(layers: object) -> VisualizerInput:
+        raise UnknownNameError("run", "mine", ["yours"])
+
+    with pytest.raises(UnknownNameError, match="no run named 'mine'"):
+        teach(folder, network=not_there)
 
 
 def test_lesson_keeps_what_its_protocol_promises(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

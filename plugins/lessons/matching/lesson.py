@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ahekit import protocols
 from ahekit.data.decode import fit
-from ahekit.errors import AhekitError
+from ahekit.errors import AhekitError, UsageError
 from ahekit.protocols import LessonInput, VisualizerInput
 from ahekit.sections import Experiment
 from ahekit.spec import RunSpec, check_group_by
@@ -33,7 +33,7 @@ class Matching:
 
     title = "Verification and identification"
     seconds = 50.0
-    full_minutes = 15.0
+    full_minutes = 12.0
 
     class Params(protocols.Params):
         """Parameters of `Matching`."""
@@ -62,6 +62,7 @@ class Matching:
 def compare(request: LessonInput, params: Matching.Params) -> Experiment:
     """The experiment."""
     check_rule(params.group_by)
+    view, notes = own_network(request)
     plan = Plan.of(request, params)
     setup = prepare(plan.spec, pretrained=False)
     identities = find_identities(
@@ -82,11 +83,11 @@ def compare(request: LessonInput, params: Matching.Params) -> Experiment:
         request.progress(next(numbers), total)
 
     measured = trained(plan, setup, identities, tick)
-    notes = [setup.source.notice]
-    own = own_network(request, identities.held_out, notes)
+    if view is not None:
+        apart = fitted(view, identities.held_out.pixels)
+        own = embed(view.model, apart, view.model.preprocessing, view.images.device)
+        measured[RUN] = [matched(identities.held_out, own)]
     tick()
-    if own is not None:
-        measured[RUN] = [own]
     facts = Facts(identities, measured, plan.seeds)
     return Experiment(
         sections=sections(facts),
@@ -98,7 +99,7 @@ def compare(request: LessonInput, params: Matching.Params) -> Experiment:
             f"{identities.many.count} identities of {setup.source.name}, measured on {identities.held_out.count} "
             f"others; {counted(len(plan.seeds), 'seed')}"
         ),
-        notes=tuple(notes),
+        notes=(setup.source.notice, *notes),
     )
 
 
@@ -181,14 +182,18 @@ def matched(pictures: Pictures, embeddings: NDArray[np.floating]) -> Matched:
     return Matched.of(embeddings, pictures.identities)
 
 
-def own_network(request: LessonInput, apart: Pictures, notes: list[str]) -> Matched | None:
-    """The student's own network on the same pictures; None, and a note of the reason, where there is none."""
+def own_network(request: LessonInput) -> tuple[VisualizerInput | None, tuple[str, ...]]:
+    """The student's own network, asked for before anything slow; without one None, and a note of the reason.
+
+    Raises:
+        UsageError: A run was named, and nothing or more than one goes by the name.
+    """
     try:
-        view = request.network([])
+        return request.network([]), ()
+    except UsageError:
+        raise
     except AhekitError as error:
-        notes.append(f"no network of your own stands beside them: {error}")
-        return None
-    return matched(apart, embed(view.model, fitted(view, apart.pixels), view.model.preprocessing, view.images.device))
+        return None, (f"no network of your own stands beside them: {error}",)
 
 
 def fitted(view: VisualizerInput, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -104,7 +104,8 @@ def histogram(found: Matched, *, is_same: bool) -> list[int]:
     """Pairs of one identity, or of two, by similarity, in `BINS` steps from -1 to 1."""
     scores = found.pairs.scores[found.pairs.is_same == is_same]
     counts, _ = np.histogram(np.clip(scores, -1, 1), bins=BINS, range=(-1, 1))
-    return counts.tolist()
+    pairs: list[int] = counts.tolist()
+    return pairs
 
 
 def found_bin(found: Matched) -> int:
@@ -186,7 +187,8 @@ def _learned(facts: Facts) -> Section:
                 " Here the pictures of an identity are changed views of one, so this shows the machinery; real "
                 "pictures of buildings differ in more than crop, angle and light."
                 if own.are_made_up
-                else ""
+                else " Pictures of one visit share light and camera, so that telling them together is easier than "
+                "telling a building on another day."
             )
         ),
         tables=(Table("As many pictures", columns, tuple(rows), "Intervals over seeds (Student's t)."),),

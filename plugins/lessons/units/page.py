@@ -73,7 +73,8 @@ def _slider(facts: Facts) -> Section:
 def counts(facts: Facts, shares: np.ndarray) -> list[int]:
     """Units whose majority class has just 0, 1, 2 … of their strongest images."""
     numbers = np.rint(shares * facts.top).astype(np.int64)
-    return np.bincount(numbers, minlength=facts.top + 1).tolist()
+    units: list[int] = np.bincount(numbers, minlength=facts.top + 1).tolist()
+    return units
 
 
 def _best(facts: Facts) -> Section:

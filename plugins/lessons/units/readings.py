@@ -49,8 +49,8 @@ class Facts:
 
     def indices(self, layer: str) -> Floats:
         """The selectivity index of the live units."""
-        index: Floats = self.seen.arrays[f"{layer}.selectivity"]
-        return index[~self.seen.arrays[f"{layer}.dead"]]
+        live: Floats = self.seen.arrays[f"{layer}.selectivity"][~self.seen.arrays[f"{layer}.dead"]]
+        return live
 
     def mostly(self, layer: str) -> int:
         """Units more than half of whose strongest images are of one class."""
@@ -63,8 +63,8 @@ class Facts:
         `(B,)`.
         """
         arrays = self.seen.arrays
-        own: Floats = arrays["best_f1"] - arrays["best_f1_silenced"]
-        return own - arrays["best_others_drop"]
+        more: Floats = arrays["best_f1"] - arrays["best_f1_silenced"] - arrays["best_others_drop"]
+        return more
 
     @property
     def field(self) -> str:
