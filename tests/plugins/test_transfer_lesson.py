@@ -135,6 +135,16 @@ def test_claims_follow_from_the_numbers() -> None:
     assert readings(results({0.1: 0.3, 0.3: 0.5, 1.0: 0.8}, seconds=600.0))[1] == "not supported"
 
 
+def test_one_seed_decides_nothing() -> None:
+    plan = replace(PLAN, seeds=1)
+    single = [
+        outcome(method, share, 0, f1=0.6 if method == SCRATCH else 0.5, seconds=1.0)
+        for share in plan.shares
+        for method in METHODS
+    ]
+    assert readings(Results.of(plan, single)) == ["undecided"] * 4
+
+
 def test_random_weights_decide_nothing() -> None:
     made = results({0.1: 0.5, 0.3: 0.7, 1.0: 0.8})
     made = replace(made, plan=replace(PLAN, weights="none"))

@@ -65,7 +65,7 @@ def _claim_on_speed(results: Results) -> Claim:
     never = f"with {counted(results.plan.seeds - len(saved), 'seed')} of {results.plan.seeds} the backbone never has it"
     if results.obstacle:
         return Claim(text, "undecided", f"{results.obstacle}; {never}")
-    return Claim(text, "not supported" if not saved else "undecided", f"{what}: {never}")
+    return Claim(text, "not supported" if not saved and results.plan.seeds > 1 else "undecided", f"{what}: {never}")
 
 
 def exercises(results: Results, setup: Setup) -> tuple[Exercise, ...]:
