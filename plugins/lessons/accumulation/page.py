@@ -194,7 +194,7 @@ def _exactness(plan: Plan, measured: Measured) -> Section:
     )
     note = (
         f"Gradient: distance over its length. Weights: distance after {counted(plan.steps, 'optimizer step')} over the "
-        f"way that they went. Double: of the first {plan.exact_images} images. Dropout is off, BatchNorm goes by stored "
+        f"way that they went. Double: of the first {plan.exact_images} images. Dropout is off, BatchNorm by stored "
         "statistics."
     )
     worst = max(measured.double.values())
