@@ -80,8 +80,8 @@ def _memory_claim(plan: Plan, measured: Measured) -> Claim:
     if not sizes:
         return Claim(text, "undecided", "out of reach of this experiment: the system doesn't tell peak memory")
     share = sizes[-1] / sizes[0]
-    # A hundredth more than the step before is noise of the measurement, not a rise.
-    falls = all(after <= 1.01 * before for before, after in pairwise(sizes))
+    # What the allocator rounds up differs by some percent from one process to the next: that is no rise.
+    falls = all(after <= 1.1 * before for before, after in pairwise(sizes))
     return Claim(
         text,
         "supported" if share <= LESS_MEMORY and falls else "not supported",
