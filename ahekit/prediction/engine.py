@@ -85,15 +85,11 @@ class _Line:
     def __init__(
         self,
         network: Network,
-        decider: Decider,
-        acceptance: Acceptance,
         *,
         workers: int,
         thumbnail: Callable[[str], Path] | None,
     ) -> None:
         self.network = network
-        self.decider = decider
-        self.acceptance = acceptance
         self.thumbnail = thumbnail
         self.decoder = decoder_name()
         self.budget = MemoryBudget(READ_AHEAD)
@@ -181,26 +177,21 @@ class _Line:
             return batch
 
     def _run(self, batch: Sequence[Look]) -> list[Look]:
-        """The looks with what the network and the decider say of them."""
+        """The looks with what the network says of them."""
         size = self.network.preprocessing.size
         pixels = np.zeros((BATCH, size, size, 3), np.uint8)
         for place, look in enumerate(batch):
             assert look.pixels is not None  # who has none isn't put into a batch
             pixels[place] = look.pixels
         logits, embeddings = self.network(pixels)
-        logits_bytes = [np.ascontiguousarray(row, np.float32).tobytes() for row in logits[: len(batch)]]
-        embedding_bytes = [np.ascontiguousarray(row, np.float16).tobytes() for row in embeddings[: len(batch)]]
-        names = self.network.class_names
-        decided = decide(self.decider, self.acceptance, names, logits_bytes, embedding_bytes)
         return [
             replace(
                 look,
                 pixels=None,
                 record=replace(
                     look.record,
-                    logits=logits_bytes[place],
-                    embedding=embedding_bytes[place],
-                    **decided[place].columns,
+                    logits=np.ascontiguousarray(logits[place], np.float32).tobytes(),
+                    embedding=np.ascontiguousarray(embeddings[place], np.float16).tobytes(),
                 ),
             )
             for place, look in enumerate(batch)
@@ -236,10 +227,16 @@ def look_at(
     waiting: list[Look] = []
     written = time.monotonic()
     coming = _still_missing(survey, tasks)
+
+    def write(looks: Sequence[Look]) -> None:
+        # Decided many at a time: the reference that they are compared with is read once then, not once a batch.
+        _write(survey, _decided(looks, decider, acceptance, network.class_names), outcome)
+        progress(len(looks))
+
     with (
         quiet_pillow(),
         _thumbnails_in_words(survey),
-        closing(_Line(network, decider, acceptance, workers=threads, thumbnail=thumbnail)) as line,
+        closing(_Line(network, workers=threads, thumbnail=thumbnail)) as line,
     ):
         outstanding = 0
         is_more = True
@@ -254,8 +251,7 @@ def look_at(
                 outstanding += 1
             is_late = waiting and time.monotonic() - written > COMMIT_SECONDS
             if is_late or len(waiting) >= COMMIT_PHOTOS or (waiting and not outstanding):
-                _write(survey, waiting, outcome)
-                progress(len(waiting))
+                write(waiting)
                 waiting = []
                 written = time.monotonic()
             if not outstanding or stop.asked:
@@ -266,13 +262,12 @@ def look_at(
                 continue
             if isinstance(result, BaseException):
                 if waiting:
-                    _write(survey, waiting, outcome)
+                    write(waiting)
                 raise result
             outstanding -= len(result)
             waiting += result
         if waiting:
-            _write(survey, waiting, outcome)
-            progress(len(waiting))
+            write(waiting)
         outcome.stopped = stop.asked and (outstanding > 0 or is_more)
     return outcome
 
@@ -289,6 +284,17 @@ def _still_missing(survey: Survey, tasks: Iterable[Task]) -> Iterator[Task]:
             if row is not None:
                 continue
         yield task
+
+
+def _decided(looks: Sequence[Look], decider: Decider, acceptance: Acceptance, names: Sequence[str]) -> list[Look]:
+    """The looks with what is decided on them; those that the network wasn't asked about as they are."""
+    logits = [look.record.logits for look in looks if look.record.logits is not None]
+    embeddings = [look.record.embedding for look in looks if look.record.embedding is not None]
+    decided = iter(decide(decider, acceptance, names, logits, embeddings) if logits else ())
+    return [
+        look if look.record.logits is None else replace(look, record=replace(look.record, **next(decided).columns))
+        for look in looks
+    ]
 
 
 def _write(survey: Survey, looks: Sequence[Look], outcome: Outcome) -> None:

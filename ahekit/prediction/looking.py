@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -134,7 +135,9 @@ def _write_thumbnail(picture: Picture, content: bytes, path: Path) -> None:
         scale = min(1.0, THUMBNAIL_SIDE / max(image.size))
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         small = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
-    _into_folder(path, lambda: small.save(path, "JPEG", quality=80))
+    encoded = io.BytesIO()
+    small.save(encoded, "JPEG", quality=80)
+    _into_folder(path, lambda: path.write_bytes(encoded.getvalue()))
 
 
 def _is_plain(content: bytes) -> bool:
