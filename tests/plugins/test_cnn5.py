@@ -236,7 +236,7 @@ def test_an_image_too_small_for_its_pools_is_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"pool": "min"}, "model.params.pool: must be 'max', 'avg', 'stride', 'blur' or 'dilate' (got 'min')"),
+        ({"pool": "min"}, "model.params.pool: must be 'max', 'avg', 'stride', 'blur', 'dilate' or 'none' (got 'min')"),
         ({"pool_every": 0}, "model.params.pool_every: must be greater than or equal to 1 (got 0)"),
         (
             {"pool_every": 5},
