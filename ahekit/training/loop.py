@@ -86,13 +86,16 @@ def fit(
             limit=60 * (setup.spec.train.max_minutes or float("inf")),
             between=60 * setup.spec.train.checkpoint_minutes,
         )
+        # Also where only predictions are left: they are made of what was kept, which is rounded, as the others were.
+        _compute_prefix(session, watcher, stop)
         if session.position.ending is None or session.position.ending.epochs < setup.spec.train.epochs:
             session.position.ending = None
-            _compute_prefix(session, watcher, stop)
             _ask_teacher(session, watcher, stop)
             _train(session, recorder, clock, watcher, stop, warn)
         if session.position.ending is None:
             recorder.checkpoint()
+            return recorder.status("interrupted", STOPPED)
+        if setup.prefix is not None and session.features is None:
             return recorder.status("interrupted", STOPPED)
         _predict(session, run)
         status = recorder.status("finished", session.position.ending.reason)

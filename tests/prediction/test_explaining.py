@@ -24,12 +24,12 @@ PIXELS = Preprocessing(size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 def colour_reader(preprocessing: Preprocessing = PIXELS) -> BuiltModel:
     """A network whose maps are the photo's colours, and whose classes are their means: altars are red."""
-    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    maps = nn.Conv2d(3, 3, 1, bias=False)
+    head = nn.Linear(3, 3, bias=False)
     with torch.no_grad():
-        module[0].weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-        module[0].bias.zero_()
-        module[4].weight.copy_(torch.eye(3))
-        module[4].bias.zero_()
+        maps.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        head.weight.copy_(torch.eye(3))
+    module = nn.Sequential(maps, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     return wrap(module.eval(), preprocessing=preprocessing)
 
 

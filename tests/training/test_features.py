@@ -200,6 +200,26 @@ def test_interrupted_computing_goes_on_where_it_was(make_setup: Make, monkeypatc
     assert list(again.compute_prefix())[-1] == (109, 109)
 
 
+def test_a_run_that_dies_before_its_predictions_makes_them_of_what_was_kept(
+    make_setup: Make, new_run: Callable[[Setup], Run], watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(session: Session, run: Run) -> None:
+        raise KeyboardInterrupt
+
+    whole = new_run(transferred(make_setup))
+    fit(transferred(make_setup), whole, watcher=watched())
+    run = new_run(transferred(make_setup))
+    with monkeypatch.context() as patched:
+        patched.setattr("ahekit.training.loop._predict", die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(transferred(make_setup), run, watcher=watched())
+    assert fit(transferred(make_setup), run, watcher=watched(), resume=True).state == "finished"
+    # In half precision, as in the run that wasn't broken off: made of pixels they would differ in their last digits.
+    for split in ("train", "val", "test"):
+        file = f"predictions/{split}.safetensors"
+        assert (run.path / file).read_bytes() == (whole.path / file).read_bytes()
+
+
 def test_the_prefix_always_gets_as_many_images(make_setup: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     # Kernels are chosen by that number, and round differently: what is kept must not tell how often it was broken off.
     monkeypatch.setattr(features_module, "BLOCK", 5)
