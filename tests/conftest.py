@@ -9,8 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.browser import CHROMIUM, QUIET
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Read when torch and matplotlib are first imported. Small tensors gain nothing from a second thread.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -46,6 +52,17 @@ def everything_shown() -> Iterator[None]:
     from ahekit import console
 
     console.configure()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, for all tests of a file."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield running
+        running.close()
 
 
 @pytest.fixture

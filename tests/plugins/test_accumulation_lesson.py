@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 from torch import nn
 
 from ahekit.errors import AhekitError, UsageError
 from ahekit.protocols import LessonInput, NoParams, VisualizerInput
 from ahekit.registry import MODELS
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sections import Experiment
-from ahekit.teaching import lesson_report
 from ahekit.testing import check_lesson
 from ahekit.training.memory import Memory
 from ahekit.validation import validate
@@ -29,11 +25,7 @@ from ahekit_plugins.lessons.accumulation.lesson import Accumulation
 from ahekit_plugins.lessons.accumulation.measuring import Mistake
 from ahekit_plugins.lessons.accumulation.readings import claims
 from ahekit_plugins.lessons.accumulation.trial import Distances, Measured, Plan
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+from tests.browser import needs_browser
 
 SMALL: dict[str, Any] = {"model": "small-net", "image_size": 16, "window": 16, "accumulation": [1, 2, 4], "steps": 2}
 
@@ -232,38 +224,9 @@ def test_run_that_is_named_is_refused() -> None:
         by_name("accumulation", root=Path("runs"), run="some")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Experiment], Page]]:
-    context = browser.new_context(viewport={"width": 400, "height": 900}, color_scheme="dark")
-    complaints: list[str] = []
-
-    def opened(experiment: Experiment) -> Page:
-        report, pictures = draw_report(lesson_report("accumulation", experiment), ["svg"])
-        (tmp_path / "page.html").write_text(render_html(report, pictures), encoding="utf-8")
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        return page
-
-    yield opened
-    context.close()
-    assert complaints == []
-
-
 @needs_browser
-def test_page_divides_as_the_gradients_are_divided(
-    experiment: Experiment, open_page: Callable[[Experiment], Page]
-) -> None:
-    page = open_page(experiment)
+def test_page_divides_as_the_gradients_are_divided(experiment: Experiment, open_lesson: Callable[..., Page]) -> None:
+    page = open_lesson("accumulation", experiment)
     losses = np.array(section(experiment, "window in").values["losses"])
     result = page.locator(".widget .result")
 

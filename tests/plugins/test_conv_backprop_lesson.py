@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 from torch import nn
 from torch.nn.functional import conv2d
 
 from ahekit.errors import AhekitError, UsageError
 from ahekit.protocols import LessonInput, VisualizerInput
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sections import Experiment
-from ahekit.teaching import lesson_report
 from ahekit.testing import check_lesson, small_input, small_pictures
 from ahekit.validation import validate
 from ahekit_plugins.lessons.conv_backprop.backward import conv2d_backward
 from ahekit_plugins.lessons.conv_backprop.lesson import ConvBackprop
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+from tests.browser import needs_browser
 
 
 def network(**settings: Any) -> VisualizerInput:
@@ -107,35 +99,6 @@ def test_page_shows_as_many_units_as_it_can_hold() -> None:
     assert section.values["units"] == sorted(section.values["units"])
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Experiment], Page]]:
-    context = browser.new_context(viewport={"width": 400, "height": 900})
-    complaints: list[str] = []
-
-    def opened(experiment: Experiment) -> Page:
-        report, pictures = draw_report(lesson_report("conv-backprop", experiment), ["svg"])
-        text = render_html(report, pictures)
-        assert len(text.encode()) < 2_000_000
-        (tmp_path / "page.html").write_text(text, encoding="utf-8")
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        return page
-
-    yield opened
-    context.close()
-    assert complaints == []
-
-
 def grid(page: Page, name: str, *, widget: int = 0) -> list[list[float]]:
     """A table of numbers as the page has worked them out."""
     rows = page.locator(".widget").nth(widget).locator(f'table[data-grid="{name}"] tr')
@@ -152,9 +115,12 @@ def result(page: Page) -> tuple[float, float]:
 
 @needs_browser
 @pytest.mark.parametrize("settings", [{"padding": 1}, {"stride": 2, "padding": 2, "dilation": 2}])
-def test_every_sum_of_the_page_is_autograd_s(settings: dict[str, Any], open_page: Callable[[Experiment], Page]) -> None:
+def test_every_sum_of_the_page_is_autograd_s(
+    settings: dict[str, Any], open_lesson: Callable[..., Page], tmp_path: Path
+) -> None:
     view = network(**settings)
-    page = open_page(teach(view, units=4))
+    page = open_lesson("conv-backprop", teach(view, units=4), is_dark=False)
+    assert (tmp_path / "page.html").stat().st_size < 2_000_000
     layer = first_of(view)
     image = view.images[:1].clone().requires_grad_()
     output = layer(image)
@@ -196,8 +162,9 @@ def test_every_sum_of_the_page_is_autograd_s(settings: dict[str, Any], open_page
 
 
 @needs_browser
-def test_small_example_follows_its_sliders(open_page: Callable[[Experiment], Page]) -> None:
-    page = open_page(teach(network()))
+def test_small_example_follows_its_sliders(open_lesson: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_lesson("conv-backprop", teach(network()), is_dark=False)
+    assert (tmp_path / "page.html").stat().st_size < 2_000_000
     for stride, padding, dilation in ((1, 0, 1), (2, 1, 1), (3, 0, 1), (1, 3, 1), (2, 2, 2)):
         for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation)):
             slider = page.locator(f'input[name="{name}"]')

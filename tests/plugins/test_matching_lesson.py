@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 from torch import nn
 
 from ahekit.data.dataset import Dataset
@@ -19,21 +18,14 @@ from ahekit.evaluation.matching import Pairs, Retrieval
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import LessonInput, NoParams, VisualizerInput
 from ahekit.registry import MODELS
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sections import Experiment
-from ahekit.teaching import lesson_report
 from ahekit.testing import check_lesson, small_input
 from ahekit.validation import validate
 from ahekit_plugins.lessons.matching.identities import Identities, Pictures, find_identities
 from ahekit_plugins.lessons.matching.learning import Matched
 from ahekit_plugins.lessons.matching.lesson import Matching
 from ahekit_plugins.lessons.matching.readings import FEW, MANY, UNTRAINED, Facts, claims, exercises
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+from tests.browser import needs_browser
 
 SMALL: dict[str, Any] = {
     "model": "small-net",
@@ -235,38 +227,9 @@ def test_lesson_keeps_what_its_protocol_promises(folder: Path, monkeypatch: pyte
     assert len(check_lesson(Matching, params={**SMALL, "seeds": 1}).sections) == 5
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Experiment], Page]]:
-    context = browser.new_context(viewport={"width": 400, "height": 900}, color_scheme="dark")
-    complaints: list[str] = []
-
-    def opened(experiment: Experiment) -> Page:
-        report, pictures = draw_report(lesson_report("matching", experiment), ["svg"])
-        (tmp_path / "page.html").write_text(render_html(report, pictures), encoding="utf-8")
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        return page
-
-    yield opened
-    context.close()
-    assert complaints == []
-
-
 @needs_browser
-def test_threshold_of_the_page_trades_the_errors(
-    experiment: Experiment, open_page: Callable[[Experiment], Page]
-) -> None:
-    page = open_page(experiment)
+def test_threshold_of_the_page_trades_the_errors(experiment: Experiment, open_lesson: Callable[..., Page]) -> None:
+    page = open_lesson("matching", experiment)
     data = experiment.sections[2].values
     genuine, impostors = (np.array(data[name]) for name in ("genuine", "impostors"))
     assert (genuine.sum(), impostors.sum()) == (30, 405)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 from torch import Tensor
 
 from ahekit.errors import SpecError, UsageError
 from ahekit.inspection.summary import summarize
 from ahekit.protocols import LessonInput
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sample import write_sample
 from ahekit.sections import Experiment
-from ahekit.teaching import lesson_report, teach
+from ahekit.teaching import teach
 from ahekit.validation import validate
 from ahekit_plugins.lessons.pooling.lesson import Pooling
 from ahekit_plugins.lessons.pooling.measures import (
@@ -33,10 +30,8 @@ from ahekit_plugins.lessons.pooling.measures import (
 )
 from ahekit_plugins.lessons.pooling.variants import VARIANTS, WAYS, multiply_adds, variant_params
 from ahekit_plugins.models.cnn5 import Cnn5
+from tests.browser import needs_browser
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 TINY: dict[str, Any] = {"image_size": 16, "width": 0.06, "epochs": 1, "seeds": 2, "pictures": 8}
 
 
@@ -177,14 +172,6 @@ def test_bad_input_is_one_line(sample: Path, tmp_path: Path) -> None:
         teach("pooling", root=tmp_path, full=True)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
 def grid(page: Page, name: str) -> Tensor:
     """A table of numbers as the page has worked them out."""
     rows = page.locator(f'.widget table[data-grid="{name}"] tr').all()
@@ -192,15 +179,9 @@ def grid(page: Page, name: str) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-def test_pooled_numbers_of_the_page_are_torch_s(experiment: Experiment, browser: Browser, tmp_path: Path) -> None:
-    report, pictures = draw_report(lesson_report("pooling", experiment), ["svg"])
-    (tmp_path / "page.html").write_text(render_html(report, pictures), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 400, "height": 900})
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto((tmp_path / "page.html").as_uri())
+@needs_browser
+def test_pooled_numbers_of_the_page_are_torch_s(experiment: Experiment, open_lesson: Callable[..., Page]) -> None:
+    page = open_lesson("pooling", experiment, is_dark=False)
     start = grid(page, "picture")
     slider = page.locator('.widget input[name="shift"]')
     for shift in (0, 1, 3):
@@ -214,8 +195,6 @@ def test_pooled_numbers_of_the_page_are_torch_s(experiment: Experiment, browser:
     assert spoilt[2, 4] == 9
     torch.testing.assert_close(grid(page, "blur"), POOLINGS["blur"](spoilt[None, None])[0, 0])
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert complaints == []
-    page.close()
 
 
 def test_networks_without_a_spread_are_told_and_not_decided(sample: Path) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Page
 
 from ahekit.errors import AhekitError, SpecError
 from ahekit.model_folder import read_model_folder
 from ahekit.protocols import LessonInput
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sample import write_sample
 from ahekit.sections import Experiment
-from ahekit.teaching import lesson_report
 from ahekit.training.experiments import Measurement, Outcome
 from ahekit.validation import validate
 from ahekit_plugins.lessons.transfer.lesson import RANDOM, Transfer
@@ -38,10 +34,8 @@ from ahekit_plugins.lessons.transfer.trials import (
     own_weights,
     weights_words,
 )
+from tests.browser import needs_browser
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 TINY: dict[str, Any] = {
     "backbone": "test_efficientnet",
     "weights": "none",
@@ -237,23 +231,9 @@ def test_bad_input_is_one_line(sample: Path, params: dict[str, Any], error: type
     assert len(str(raised.value).splitlines()) == 1
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-def test_page_tells_what_a_figure_takes(experiment: Experiment, browser: Browser, tmp_path: Path) -> None:
-    report, pictures = draw_report(lesson_report("transfer", experiment), ["svg"])
-    (tmp_path / "page.html").write_text(render_html(report, pictures), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 400, "height": 900})
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto((tmp_path / "page.html").as_uri())
+@needs_browser
+def test_page_tells_what_a_figure_takes(experiment: Experiment, open_lesson: Callable[..., Page]) -> None:
+    page = open_lesson("transfer", experiment, is_dark=False)
     table = experiment.sections[0].tables[0]
     figures = {(row[0], row[2]): float(row[4] or 0) for row in table.rows}
     slider = page.locator('.widget input[name="target"]')
@@ -267,5 +247,3 @@ def test_page_tells_what_a_figure_takes(experiment: Experiment, browser: Browser
             assert row.get_attribute("data-images") == (str(min(able)) if able else "")  # type: ignore[type-var]
     assert page.locator(".widget .result").inner_text() == "None of these trainings reaches it."
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert complaints == []
-    page.close()

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 from torch import nn
 
 from ahekit.errors import AhekitError
 from ahekit.protocols import LessonInput, VisualizerInput
-from ahekit.reporting.drawing import draw_report
-from ahekit.reporting.render_html import render_html
 from ahekit.sections import Column, Experiment, Table, Visualization
-from ahekit.teaching import lesson_report
 from ahekit.testing import check_lesson, small_input
 from ahekit.validation import validate
 from ahekit_plugins.lessons.units.lesson import HiddenUnits, renew_statistics, shuffle
 from ahekit_plugins.lessons.units.readings import Facts, claims, exercises, rank_sums, signed_ranks
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+from tests.browser import needs_browser
 
 
 def teach(view: VisualizerInput, **params: Any) -> Experiment:
@@ -151,36 +142,9 @@ def test_lesson_keeps_what_its_protocol_promises() -> None:
     assert len(check_lesson(HiddenUnits, params={"permutations": 20}).sections) == 5
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Experiment], Page]]:
-    context = browser.new_context(viewport={"width": 400, "height": 900}, color_scheme="dark")
-    complaints: list[str] = []
-
-    def opened(experiment: Experiment) -> Page:
-        report, pictures = draw_report(lesson_report("units", experiment), ["svg"])
-        (tmp_path / "page.html").write_text(render_html(report, pictures), encoding="utf-8")
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        return page
-
-    yield opened
-    context.close()
-    assert complaints == []
-
-
 @needs_browser
-def test_slider_counts_what_mostly_is(experiment: Experiment, open_page: Callable[[Experiment], Page]) -> None:
-    page = open_page(experiment)
+def test_slider_counts_what_mostly_is(experiment: Experiment, open_lesson: Callable[..., Page]) -> None:
+    page = open_lesson("units", experiment)
     layers = experiment.sections[2].values["layers"]
 
     def counted() -> list[tuple[int, int]]:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ahekit.errors import DataError
 from ahekit.prediction.gallery import doubt, gallery_data, write_gallery
 from ahekit.prediction.survey import Survey
 from ahekit.protocols import PhotoRow
+from tests.browser import needs_browser
 
 Photo = Callable[..., PhotoRow]
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 def test_the_doubtful_come_first_and_what_a_person_decided_last(photo: Photo) -> None:
@@ -71,15 +65,6 @@ def test_a_page_that_cannot_be_written_is_a_line(
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium, for all tests of this file."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield running
-        running.close()
 
 
 @pytest.fixture
