@@ -27,8 +27,9 @@ def open_lesson(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page
         file = tmp_path / "page.html"
         report, pictures = draw_report(lesson_report(name, experiment), ["svg"])
         file.write_text(render_html(report, pictures), encoding="utf-8")
-        scheme = "dark" if is_dark else "light"
-        context = browser.new_context(viewport={"width": 400, "height": 900}, color_scheme=scheme)
+        context = browser.new_context(
+            viewport={"width": 400, "height": 900}, color_scheme="dark" if is_dark else "light"
+        )
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
