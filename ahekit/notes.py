@@ -162,12 +162,12 @@ class TeacherNote(Note):
     """The network whose answers a run learned from.
 
     Attributes:
-        digest: Of its weights, SHA-256 in hexadecimal.
+        fingerprint: Of a model folder, SHA-256 in hexadecimal; a run has none, and is told by its name.
     """
 
     name: str | None = None
     model: str | None = None
-    digest: str | None = None
+    fingerprint: str | None = None
 
 
 class MetricNote(Note):

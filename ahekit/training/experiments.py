@@ -34,6 +34,16 @@ from ahekit.training.steps import train_steps
 VERSION = 1
 """Of what is kept; a file of another one is made anew."""
 
+LITTLE_AUGMENTATION: Mapping[str, float] = {
+    "crop_scale": 0.8,
+    "rotation": 0.0,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "saturation": 0.1,
+    "erase": 0.0,
+}
+"""`augment` of trainings that are too short to profit from more."""
+
 Scores = Mapping[str, float]
 
 

@@ -130,7 +130,7 @@ def plan_answers(spec: RunSpec, splits: Splits, num_classes: int) -> PrefixPlan:
 def teacher_note(source: Source) -> TeacherNote:
     """What a run remembers of its teacher."""
     if isinstance(source, ModelFolder):
-        return TeacherNote(name=source.name, model=source.notes.component.name, digest=source.fingerprint)
+        return TeacherNote(name=source.name, model=source.notes.component.name, fingerprint=source.fingerprint)
     return TeacherNote(name=source.name, model=source.spec.model.name)
 
 

@@ -9,22 +9,12 @@ from typing import Any
 import numpy as np
 
 from ahekit.spec import RunSpec
-from ahekit.training.experiments import Outcome
+from ahekit.training.experiments import LITTLE_AUGMENTATION, Outcome
 from ahekit.training.setup import Setup
 
 from ...models.cnn5 import Cnn5Params
 from .measures import POOLINGS, SHIFTS, Effect, effect_of, some_test_images
 from .variants import multiply_adds
-
-AUGMENT = {
-    "crop_scale": 0.8,
-    "rotation": 0.0,
-    "brightness": 0.1,
-    "contrast": 0.1,
-    "saturation": 0.1,
-    "erase": 0.0,
-}
-"""Little, since trainings are short."""
 
 _SHORT = {"image_size": 32, "width": 0.25, "epochs": 4, "seeds": 3, "pictures": 48}
 _FULL = {"image_size": 64, "width": 0.5, "epochs": 5, "seeds": 3, "pictures": 200}
@@ -55,7 +45,7 @@ class Plan:
                 "seed": seed,
                 "model": {"name": "cnn5", "params": network.model_dump(mode="json")},
                 "data": {"source": source, "image_size": self.image_size, "train_share": self.share},
-                "augment": AUGMENT,
+                "augment": LITTLE_AUGMENTATION,
                 "mix": {"probability": 0.0},
                 "optim": {"lr": 2e-3, "weight_decay": 0.05, "batch_size": 32, "accumulation_steps": 1},
                 "loss": {"label_smoothing": 0.0},

@@ -16,7 +16,7 @@ from ahekit.backbones.weights import PACKAGE, PACKAGE_MODEL
 from ahekit.data.augment import normalize
 from ahekit.hooks import evaluating
 from ahekit.spec import RunSpec
-from ahekit.training.experiments import Trial
+from ahekit.training.experiments import LITTLE_AUGMENTATION, Trial
 from ahekit.training.session import Session
 from ahekit.training.setup import Setup
 
@@ -41,15 +41,6 @@ TIMED = 64
 
 # Of one image in one epoch, beside cnn5's, as measured at 64 px on two cores.
 _WORK = {SCRATCH: 1.0, HEAD: 0.05, EARLY: 2.8, TUNED: 4.0}
-
-_AUGMENT = {
-    "crop_scale": 0.8,
-    "rotation": 0.0,
-    "brightness": 0.1,
-    "contrast": 0.1,
-    "saturation": 0.1,
-    "erase": 0.0,
-}
 
 
 OWN_MODEL = "tf_efficientnet_lite2"
@@ -132,7 +123,7 @@ class Plan:
         shared = {
             "seed": seed,
             "data": {"source": source, "image_size": self.image_size, "train_share": share},
-            "augment": _AUGMENT,
+            "augment": LITTLE_AUGMENTATION,
             "mix": {"probability": 0.0},
             "loss": {"label_smoothing": 0.0},
             "train": {"epochs": epochs, "average_decay": 0.0},
