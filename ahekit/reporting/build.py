@@ -220,4 +220,4 @@ def _faults(record: RunRecord) -> Iterator[str]:
     yield from record.faults
     is_told = any("manifest.json" in fault for fault in record.faults)
     if record.manifest.is_blank and not is_told:
-        yield "manifest.json is missing: nothing is known of data, split and machine"
+        yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"
