@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import augment, normalize, shrink
+from ahekit.data.augment import PROCESSOR, augment, normalize, shrink
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
@@ -40,6 +40,7 @@ class PixelViews:
     Attributes:
         images: `(N, S, S, 3)` uint8, the whole dataset.
         keys: `(N,)` sample keys.
+        device: Where views are drawn and stay.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class PixelViews:
     spec: AugmentSpec
     preprocessing: Preprocessing
     seed: int
+    device: torch.device = PROCESSOR
 
     def fresh(self, indices: Indices, epoch: int, *, size: int | None = None) -> Tensor:
         """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample).
@@ -62,14 +64,15 @@ class PixelViews:
             seed=self.seed,
             epoch=epoch,
             size=size,
+            device=self.device,
         )
 
     def named(self, indices: Indices, name: str, *, size: int | None = None) -> Tensor:
         """One fixed view of each image, `(B, 3, S, S)` normalized; `size` as for `fresh`."""
         if name == PLAIN:
-            return shrink(normalize(self.images[indices], self.preprocessing), size)
+            return shrink(normalize(self.images[indices], self.preprocessing, device=self.device), size)
         if name == MIRROR:
-            return shrink(normalize(self.images[indices], self.preprocessing), size).flip(3)
+            return shrink(normalize(self.images[indices], self.preprocessing, device=self.device), size).flip(3)
         # The n-th augmented view is what a run that draws anew shows in its n-th epoch, so that its alternating flip
         # alternates by the view's number here.
         return self.fresh(indices, int(name.rpartition("-")[2]), size=size)
@@ -94,7 +97,8 @@ def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], 
             if views is None:
                 # Shape and precision are known from the first drawn only: frozen stages keep maps or vectors, in half.
                 layout = torch.channels_last if drawn.ndim == 4 else torch.contiguous_format
-                views = torch.empty((len(indices), *drawn.shape[1:]), dtype=drawn.dtype, memory_format=layout)
+                shape = (len(indices), *drawn.shape[1:])
+                views = torch.empty(shape, dtype=drawn.dtype, device=drawn.device, memory_format=layout)
             views[torch.from_numpy(rows)] = drawn
         assert views is not None
         return views
