@@ -1,4 +1,4 @@
-"""`ahekit train`, `resume` and `prove`: what they print and leave, in this process and, where that counts, in others."""
+"""`ahekit train`, `resume` and `prove`: what they print and leave, in this process and in others where that counts."""
 
 from __future__ import annotations
 
