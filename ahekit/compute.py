@@ -45,17 +45,21 @@ class Compute:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
-def resolve_runtime(spec: RuntimeSpec, *, local_rank: int = 0) -> RuntimeSpec:
+def resolve_runtime(spec: RuntimeSpec, *, local_world: int = 1) -> RuntimeSpec:
     """The spec with every "auto" decided on this machine, so that it can be recorded and repeated.
 
+    Args:
+        local_world: Processes on this machine that work together, each on a device of its own.
+
     Raises:
-        UsageError: The device isn't there.
+        UsageError: The device isn't there, or is one where each process needs its own.
     """
     device = spec.device
     if device == "auto":
-        device = f"cuda:{local_rank}" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"runtime.device: {spec.device} asked for, but torch finds no CUDA device; use --device cpu")
+        # Without a number: of several processes each has a card of its own, in this run and when it is repeated.
+        device = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if device.startswith("cuda"):
+        _check_cuda(device, local_world)
     if device == "mps" and not _has_mps():
         raise UsageError("runtime.device: mps asked for, but torch finds no Metal device; use --device cpu")
     precision = spec.precision
@@ -66,13 +70,60 @@ def resolve_runtime(spec: RuntimeSpec, *, local_rank: int = 0) -> RuntimeSpec:
     return spec.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
 
-def open_compute(spec: RuntimeSpec) -> Compute:
-    """Set the process up for a resolved runtime."""
+def _check_cuda(device: str, local_world: int) -> None:
+    if not torch.cuda.is_available():
+        raise UsageError(f"runtime.device: {device} asked for, but torch finds no CUDA device; use --device cpu")
+    cards = torch.cuda.device_count()
+    number = device.partition(":")[2]
+    if number and int(number) >= cards:
+        last = f"cuda:{cards - 1}"
+        raise UsageError(f"runtime.device: {device} asked for, but the last CUDA device is {last}")
+    if number and local_world > 1:
+        raise UsageError(
+            f"runtime.device: {device} asked for by {local_world} processes, of which each needs a card of its own; "
+            "use --device cuda"
+        )
+    if local_world > cards:
+        raise UsageError(
+            f"runtime.device: {local_world} processes, but {cards} CUDA device(s), and each process needs one of its "
+            f"own; start torchrun with --nproc-per-node {cards}, or use --device cpu"
+        )
+
+
+def open_compute(spec: RuntimeSpec, *, local_rank: int = 0) -> Compute:
+    """Set the process up for a resolved runtime.
+
+    Args:
+        local_rank: Of this process among those on this machine, which is the number of its card where the spec names
+            none.
+    """
     if spec.threads:
         torch.set_num_threads(spec.threads)
     if spec.device == "cpu":
         keep_freed_memory()
-    return Compute(torch.device(spec.device), spec.precision == "bf16", spec.channels_last)
+    device = torch.device(spec.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank if device.index is None else device.index)
+        _set_up_card(device, is_exact=spec.precision == "fp32")
+    return Compute(device, spec.precision == "bf16", spec.channels_last)
+
+
+def _set_up_card(device: torch.device, *, is_exact: bool) -> None:
+    """Let a card compute the same each time, and in the precision that was asked for.
+
+    A kernel that adds in the order in which its threads happen to end rounds differently each time. Where an operation
+    has no other, torch warns of it, and the same run may end in slightly other weights.
+    """
+    # Its random state and its memory are those that torch tells when it isn't asked for a card by number.
+    torch.cuda.set_device(device)
+    # cuBLAS reads it when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling what is about to be written anyhow would cost a pass over each new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # torch lets convolutions round their inputs to the 10 bits of TF32 unless it is told not to.
+    torch.backends.cudnn.allow_tf32 = not is_exact
 
 
 def keep_freed_memory() -> None:

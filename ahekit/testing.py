@@ -187,7 +187,12 @@ def _check_copy(built: BuiltModel, images: Tensor) -> None:
 
 
 def check_visualizer(
-    plugin: Any, *, params: Mapping[str, Any] | None = None, given: VisualizerInput | None = None
+    plugin: Any,
+    *,
+    params: Mapping[str, Any] | None = None,
+    given: VisualizerInput | None = None,
+    device: str | torch.device | None = None,
+    tolerance: float = 1e-3,
 ) -> Visualization:
     """Ask a visualizer for all that `VisualizerPlugin` promises, also when the network fails under its hands.
 
@@ -195,6 +200,8 @@ def check_visualizer(
         plugin: The class, or an instance.
         params: Values of its parameters; few steps make a fast test.
         given: What it looks at; None: `small_input()`, two convolutions with something in place behind each.
+        device: Where it has to make the same of them; None: nowhere else.
+        tolerance: Of what it makes there, as a share of the largest number of each array.
 
     Returns:
         What it made, for further checks of your own.
@@ -226,9 +233,67 @@ def check_visualizer(
             name in again.arrays and np.array_equal(again.arrays[name], array, equal_nan=array.dtype.kind == "f"),
             f"the same input and seed have to give the same arrays; {name!r} differs the second time",
         )
+    if device is not None:
+        _check_elsewhere(plugin, values, looked_at, seen, torch.device(device), tolerance)
     if given is None:
         _check_failing_networks(plugin, values)
     return seen
+
+
+def _check_elsewhere(
+    plugin: Any,
+    values: BaseModel,
+    looked_at: VisualizerInput,
+    seen: Visualization,
+    device: torch.device,
+    tolerance: float,
+) -> None:
+    """The same network and images on another device give the same arrays."""
+    for name, error in errors_elsewhere(plugin, values, looked_at, seen, device).items():
+        _require(
+            error <= tolerance,
+            f"on {device} {name!r} differs from what it is on {looked_at.images.device} by {error:.1e} of its largest "
+            f"number, more than {tolerance:g}",
+        )
+
+
+def errors_elsewhere(
+    plugin: Any, values: BaseModel, looked_at: VisualizerInput, seen: Visualization, device: torch.device
+) -> dict[str, float]:
+    """How far what a visualizer makes on another device is from what it has made, by array.
+
+    Args:
+        plugin: The visualizer.
+        values: Its parameters.
+        looked_at: What it looked at; left as it is.
+        seen: What it made of that.
+
+    Returns:
+        The largest difference as a share of the array's largest number; of arrays of whole numbers or text the share of
+        the elements that differ.
+
+    Raises:
+        Broken: Arrays are missing or of another shape there.
+    """
+    # The cuts of a network are of its own module, so the whole of it is copied.
+    model = copy.deepcopy(looked_at.model)
+    model.module.to(device)
+    with no_trace(model.module):
+        elsewhere = plugin.visualize(replace(looked_at, model=model, images=looked_at.images.to(device)), values)
+    shapes = [{name: array.shape for name, array in each.arrays.items()} for each in (seen, elsewhere)]
+    _require(shapes[0] == shapes[1], f"on {device} the arrays are {shapes[1]}, elsewhere {shapes[0]}")
+    return {name: _difference(array, elsewhere.arrays[name]) for name, array in seen.arrays.items()}
+
+
+def _difference(first: NDArray[Any], second: NDArray[Any]) -> float:
+    if not first.size:
+        return 0.0
+    if first.dtype.kind != "f":
+        return float(np.mean(first != second))
+    if not np.array_equal(np.isnan(first), np.isnan(second)):
+        return float("inf")
+    largest = float(np.nanmax(np.abs(first), initial=0.0)) or 1.0
+    return float(np.nanmax(np.abs(first - second), initial=0.0)) / largest
 
 
 def check_lesson(plugin: Any, *, params: Mapping[str, Any] | None = None) -> Experiment:
@@ -414,6 +479,7 @@ def _state(module: nn.Module) -> dict[str, Any]:
     """Everything that a look must leave alone; tensors as bytes."""
     state: dict[str, Any] = {
         "torch's random state": torch.get_rng_state().numpy().tobytes(),
+        "the card's random state": torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_initialized() else b"",
         "numpy's random state": str(np.random.get_state()),
         "Python's random state": random.getstate(),
         "torch's grad mode": torch.is_grad_enabled(),
@@ -424,9 +490,9 @@ def _state(module: nn.Module) -> dict[str, Any]:
         state |= {f"{place}: train flag": part.training, f"{place}: inplace": getattr(part, "inplace", None)}
     for name, parameter in module.named_parameters():
         state[f"{name}: requires_grad"] = parameter.requires_grad
-        state[f"{name}: gradient"] = None if parameter.grad is None else parameter.grad.numpy().tobytes()
+        state[f"{name}: gradient"] = None if parameter.grad is None else parameter.grad.cpu().numpy().tobytes()
     for name, value in module.state_dict().items():
-        state[name] = value.numpy().tobytes()
+        state[name] = value.cpu().numpy().tobytes()
     return state
 
 

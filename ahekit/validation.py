@@ -150,6 +150,8 @@ def _problem(model: type[BaseModel], details: Any, where: str) -> str:
         return str(message)
     if details["type"] == "missing":
         return f"{place}: required"
+    if details["type"] == "string_type" and isinstance(details["input"], bool | int | float):
+        message += """; what reads as a number or as yes or no is text in quotes, with --set '"these"'"""
     return f"{place}: {message} (got {reprlib.repr(details['input'])})"
 
 

@@ -58,3 +58,14 @@ def test_a_key_that_is_no_field_is_refused_on_every_level(
 def test_what_a_model_does_know_is_taken_by_its_alias() -> None:
     values = validate(Lenient, {"layers": 4, "inner": {"width": 5}, "many": [{"width": 6}]})
     assert (values.depth, values.inner.width, values.many[0].width) == (4, 5, 6)
+
+
+@pytest.mark.parametrize("value", [1000.0, 511, True])
+def test_a_number_where_text_belongs_says_how_to_write_it_as_text(value: float) -> None:
+    class Named(BaseModel):
+        weights: str = "hub"
+
+    with pytest.raises(
+        SpecError, match=r"weights: must be a valid string; .* is text in quotes, with --set '\"these\"'"
+    ):
+        validate(Named, {"weights": value})

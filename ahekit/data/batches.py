@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 from torch import Tensor
 
-from ahekit.data.augment import rectangles
+from ahekit.data.augment import PROCESSOR, rectangles, sent
 from ahekit.data.random import generator, sample_keys, uniforms
 from ahekit.data.views import Draw, PixelViews, going_round, view_names
 from ahekit.errors import UsageError
@@ -29,7 +29,7 @@ VIEWS_KEPT = 1024
 """Images of the longest window whose views are all in memory at once."""
 
 CACHED_IMAGES = 64
-"""Images augmented together: few enough for the processor's cache, many enough for its cores."""
+"""Images augmented together on the processor: few enough for its cache, many enough for its cores."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class MicroBatch:
     """What one forward pass gets.
 
     Attributes:
-        images: `(B, 3, H, W)` float32, normalized; outputs of the frozen stages where these are computed once.
+        images: `(B, 3, H, W)` float32, normalized, where they were drawn; outputs of the frozen stages where these are
+            computed once. All else lies on the processor.
         targets: `(B, C)` float32, rows sum to 1; before label smoothing.
         weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
         labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
@@ -92,6 +93,7 @@ class TrainingBatches:
         indices: The training images among them.
         draw: Where an image's view of an epoch comes from; None: from its pixels, as the spec says.
         answers: A teacher's logits for the same views, `(B, C)`.
+        device: Where views of pixels are drawn and mixed.
         rank: This process among `world` processes; each window is sharded over them.
     """
 
@@ -107,6 +109,7 @@ class TrainingBatches:
         num_classes: int,
         draw: Draw | None = None,
         answers: Draw | None = None,
+        device: torch.device = PROCESSOR,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -115,7 +118,10 @@ class TrainingBatches:
         self._keys = sample_keys(ids)
         self._indices = indices
         self._spec = spec
-        self._draw = draw or _from_pixels(PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed), spec)
+        pixels = PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed, device)
+        self._draw = draw or _from_pixels(pixels, spec)
+        # A GPU has no use for small pieces: it would wait for the processor to start each of their operations.
+        self._drawn_together = CACHED_IMAGES if device.type == "cpu" else VIEWS_KEPT
         self._answers = answers
         self._num_classes = num_classes
         self._rank = rank
@@ -218,7 +224,7 @@ class TrainingBatches:
         partners = positions[:0] if mixing is None else mixing.partners[positions[mixing.mixed[positions]]]
         # Sorted, so that a position is found by bisection among the views.
         places = np.unique(np.concatenate([positions, partners]))
-        pieces = np.split(samples[places], range(CACHED_IMAGES, len(places), CACHED_IMAGES))
+        pieces = np.split(samples[places], range(self._drawn_together, len(places), self._drawn_together))
         views = torch.cat([self._draw(piece, epoch) for piece in pieces])
         return lambda asked: views[np.searchsorted(places, asked)]
 
@@ -236,9 +242,10 @@ def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing
     images = views(positions)
     rows = np.flatnonzero(mixing.mixed[positions])
     places = positions[rows]
-    boxes = rectangles(mixing.boxes[places], images.shape[2], images.shape[3]).unsqueeze(1)
-    share = mixing.share[places].view(-1, 1, 1, 1)
-    mixup = mixing.mixup[places].view(-1, 1, 1, 1)
+    device = images.device
+    boxes = rectangles(sent(mixing.boxes[places], device), images.shape[2], images.shape[3]).unsqueeze(1)
+    share = sent(mixing.share[places].view(-1, 1, 1, 1), device)
+    mixup = sent(mixing.mixup[places].view(-1, 1, 1, 1), device)
     # Both kinds of mixing are one interpolation: mixup by a number per image, CutMix by a mask of zeros and ones.
     own = torch.where(mixup, share, (~boxes).float())
     # The partners' views come unmixed, since `views` still holds them: the rows of `images` are a copy.

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,6 +87,21 @@ class _Request:
     stats: Mapping[str, FileStat]
     looked_at: int
 
+    @classmethod
+    def of(
+        cls, folder: Folder, preprocessing: Preprocessing, *, cache: Path | None, progress: Progress | None = None
+    ) -> _Request:
+        looked_at = time.time_ns()
+        return cls(
+            folder=folder,
+            preprocessing=preprocessing,
+            cache=cache_home() if cache is None else cache,
+            progress=progress or (lambda _done, _total: None),
+            settings=settings_key(preprocessing),
+            stats=stat_files(folder),
+            looked_at=looked_at,
+        )
+
     @property
     def pixels(self) -> Path:
         return self.cache / "pixels"
@@ -133,16 +149,7 @@ def load_pixels(
     Raises:
         DataError: No image can be used; the cache can't be written; the disk has no room. Nothing half-made is left.
     """
-    looked_at = time.time_ns()
-    request = _Request(
-        folder=folder,
-        preprocessing=preprocessing,
-        cache=cache_home() if cache is None else cache,
-        progress=progress or (lambda _done, _total: None),
-        settings=settings_key(preprocessing),
-        stats=stat_files(folder),
-        looked_at=looked_at,
-    )
+    request = _Request.of(folder, preprocessing, cache=cache, progress=progress)
     store = _find(request, read_index(request.index, request.stats))
     if store is not None:
         return store
@@ -152,6 +159,25 @@ def load_pixels(
             # Read again under the lock: another process may just have built it.
             digests = _hash_changed(request, read_index(request.index, request.stats))
             return _find(request, digests) or _build(request, digests)
+
+
+def contents_of(folder: Folder, *, cache: Path | None = None) -> str:
+    """The fingerprint of a folder's files as they are now, as `Dataset.fingerprint`; nothing is decoded.
+
+    Only files that changed since they were last looked at are read; where the cache can't be written, the next look
+    reads them again.
+
+    Args:
+        cache: The cache's folder; by default that of `cache_home()`.
+    """
+    request = _Request.of(folder, Preprocessing(THUMBNAIL), cache=cache)
+    digests = read_index(request.index, request.stats)
+    unknown = [sample for sample in folder.samples if sample.id not in digests]
+    if unknown:
+        digests |= _hashes(request, unknown)
+        with suppress(OSError):
+            _remember(request, digests)
+    return fingerprint(digests)
 
 
 def check_files(
@@ -200,10 +226,14 @@ def _hash_changed(request: _Request, digests: dict[str, str]) -> dict[str, str]:
     unknown = [sample for sample in request.folder.samples if sample.id not in digests]
     if not unknown or not stores_of(request.pixels, request.settings):
         return digests
-    contents = _over(request, unknown, lambda sample: _content(sample)[0])
-    digests |= zip((sample.id for sample in unknown), contents, strict=True)
+    digests |= _hashes(request, unknown)
     _remember(request, digests)
     return digests
+
+
+def _hashes(request: _Request, samples: Sequence[Sample]) -> dict[str, str]:
+    contents = _over(request, samples, lambda sample: _content(sample)[0])
+    return dict(zip((sample.id for sample in samples), contents, strict=True))
 
 
 def _build(request: _Request, digests: Mapping[str, str]) -> PixelStore:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import augment, normalize
+from ahekit.data.augment import PROCESSOR, augment, normalize
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
@@ -40,6 +40,7 @@ class PixelViews:
     Attributes:
         images: `(N, S, S, 3)` uint8, the whole dataset.
         keys: `(N,)` sample keys.
+        device: Where views are drawn and stay.
     """
 
     images: NDArray[np.uint8]
@@ -47,19 +48,26 @@ class PixelViews:
     spec: AugmentSpec
     preprocessing: Preprocessing
     seed: int
+    device: torch.device = PROCESSOR
 
     def fresh(self, indices: Indices, epoch: int) -> Tensor:
         """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample)."""
         return augment(
-            self.images[indices], self.keys[indices], self.spec, self.preprocessing, seed=self.seed, epoch=epoch
+            self.images[indices],
+            self.keys[indices],
+            self.spec,
+            self.preprocessing,
+            seed=self.seed,
+            epoch=epoch,
+            device=self.device,
         )
 
     def named(self, indices: Indices, name: str) -> Tensor:
         """One fixed view of each image, `(B, 3, S, S)` normalized."""
         if name == PLAIN:
-            return normalize(self.images[indices], self.preprocessing)
+            return normalize(self.images[indices], self.preprocessing, device=self.device)
         if name == MIRROR:
-            return normalize(self.images[indices], self.preprocessing).flip(3)
+            return normalize(self.images[indices], self.preprocessing, device=self.device).flip(3)
         # The n-th augmented view is what a run that draws anew shows in its n-th epoch.
         return self.fresh(indices, int(name.rpartition("-")[2]))
 
@@ -83,7 +91,8 @@ def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], 
             if views is None:
                 # Shape and precision are known from the first drawn only: frozen stages keep maps or vectors, in half.
                 layout = torch.channels_last if drawn.ndim == 4 else torch.contiguous_format
-                views = torch.empty((len(indices), *drawn.shape[1:]), dtype=drawn.dtype, memory_format=layout)
+                shape = (len(indices), *drawn.shape[1:])
+                views = torch.empty(shape, dtype=drawn.dtype, device=drawn.device, memory_format=layout)
             views[torch.from_numpy(rows)] = drawn
         assert views is not None
         return views

@@ -60,12 +60,12 @@ def find_leaks(record: RunRecord) -> Leaks:
     preprocessing = Preprocessing(data.image_size or _THUMBNAIL_SIZE).overlaid(
         fit=data.fit, interpolation=data.interpolation, detail=data.detail
     )
+    if record.images_root is None:
+        raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
     try:
-        dataset = load_dataset(scan(record.data_root), preprocessing)
+        dataset = load_dataset(scan(record.images_root), preprocessing)
     except DataError as error:
         raise MissingRecord(f"near-copies can't be looked for: {error}") from error
-    if dataset.fingerprint != record.manifest.data.fingerprint:
-        raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
     test_ids = set(splits.test)
     train_ids = {*splits.train, *splits.val}
     threshold = data.near_copy_threshold

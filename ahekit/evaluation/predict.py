@@ -33,7 +33,10 @@ def predict_logits(
         flip_average: Average the probabilities of an image and its mirror image, and return their logarithm.
     """
     starts = range(0, len(indices), batch_size)
-    plain = (normalize(images[indices[start : start + batch_size]], preprocessing) for start in starts)
+    # A GPU gets bytes and normalizes them itself.
+    plain = (
+        normalize(images[indices[start : start + batch_size]], preprocessing, device=compute.device) for start in starts
+    )
     return predict_views(module, ((view, view.flip(3)) if flip_average else (view,) for view in plain), compute)
 
 

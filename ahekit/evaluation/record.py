@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ahekit.errors import AhekitError, RunError
+from ahekit.errors import AhekitError, DataError, RunError
 from ahekit.notes import EpochRow, History, Manifest, MetricNote, Status, chosen_epoch
 from ahekit.spec import RunSpec
 
@@ -46,7 +47,8 @@ class RunRecord:
         predictions: By split ("train", "val", "test"); only those the run got to. Made with the weights chosen on
             validation.
         state: "finished", "interrupted" or "running".
-        data_root: The dataset's folder, for thumbnails; None when it is no longer there.
+        data_root: The folder that the run says its images are in; None when it is no longer there. What is there may be
+            anything: `images_root` is where they still are the run's.
         status: What the trainer noted: why it ended, and `best`, the epoch whose weights were chosen.
         faults: What of the run can't be read, a line each; it is empty here.
         look: What the visualizer of that name, with those parameters, sees in the run's network: in one test image of
@@ -91,6 +93,28 @@ class RunRecord:
             status=Status.of(status or {}),
             **others,
         )
+
+    @cached_property
+    def images_root(self) -> Path | None:
+        """The dataset's folder, for thumbnails; None when it doesn't hold the images that the run was made with.
+
+        A run comes from anywhere, and whatever else a folder holds is nobody's to show because a run names it.
+        """
+        noted = self.manifest.data.fingerprint
+        splits = self.manifest.splits
+        ids = (*splits.test, *splits.val, *splits.train)
+        if self.data_root is None or noted is None or not ids:
+            return None
+        from ahekit.data.cache import contents_of
+        from ahekit.data.folder import scan
+        from ahekit.data.ids import sample_path
+
+        try:
+            # Where one is missing, the folder needs no walk: it may be a whole disk.
+            is_there = all(sample_path(self.data_root, name).is_file() for name in ids)
+            return self.data_root if is_there and contents_of(scan(self.data_root)) == noted else None
+        except (DataError, OSError):
+            return None
 
     @property
     def epochs(self) -> Sequence[EpochRow]:

@@ -53,13 +53,10 @@ class _Grid:
 def thumbnails(
     record: RunRecord, images: Sequence[Thumbnail], *, name: str, title: str, caption: str, columns: int = 8
 ) -> tuple[Figure, ...]:
-    """A figure of the images, in reading order; none when the dataset is gone or there is nothing to show."""
-    if record.data_root is None or not images:
+    """A figure of the images, in reading order; none when the run's images are gone, or there are none to show."""
+    if not images or record.images_root is None:
         return ()
-    pixels = [_pixels(record.data_root, image.id) for image in images]
-    unreadable = sum(picture is None for picture in pixels)
-    if unreadable:
-        caption += f" {counted(unreadable, 'image')} can't be read any more."
+    pixels = [_pixels(record.images_root, image.id) for image in images]
     return (pictures(images, pixels, name=name, title=title, caption=caption, columns=columns),)
 
 
@@ -109,7 +106,7 @@ def _pixels(root: Path, sample_id: str) -> NDArray[np.uint8] | None:
     try:
         return decode(sample_path(root, sample_id), Preprocessing(size=_SIDE, fit="pad"))
     except DataError:
-        return None  # counted in the caption
+        return None
 
 
 def _draw(figure: MplFigure, *, words: Sequence[str], pixels: Sequence[NDArray[np.uint8] | None], grid: _Grid) -> None:

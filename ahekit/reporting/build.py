@@ -218,5 +218,6 @@ def _faults(record: RunRecord) -> Iterator[str]:
         on = "" if is_running else f"; `ahekit resume {record.name}` goes on from there"
         yield f"{state}{because} {reached}, reported as far as it got{on}"
     yield from record.faults
-    if record.manifest.is_blank:
+    is_told = any("manifest.json" in fault for fault in record.faults)
+    if record.manifest.is_blank and not is_told:
         yield "manifest.json is missing or can't be read: nothing is known of data, split and machine"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ahekit.errors import DataError, RunError
+from ahekit.errors import RunError
 from ahekit.run.folder import Run
 
 
@@ -17,17 +17,13 @@ def with_data(run: Run, source: str) -> Run:
         AhekitError: There are none.
     """
     from ahekit.catalog import resolve
-    from ahekit.data.file_index import digest, fingerprint
+    from ahekit.data.cache import contents_of
     from ahekit.data.folder import scan
 
     noted = run.manifest.data.fingerprint
     if noted is None:
         raise RunError(f"{run.name}: its manifest doesn't say which images it was made with")
     root = resolve(source).root
-    try:
-        contents = {sample.id: digest(sample.path.read_bytes()) for sample in scan(root).samples}
-    except OSError as error:
-        raise DataError(f"{root}: can't be read ({error.strerror or error})") from error
-    if fingerprint(contents) != noted:
+    if contents_of(scan(root)) != noted:
         raise RunError(f"{run.name}: the images in {root} are not those the run was made with")
     return Run(run.path, data=root)

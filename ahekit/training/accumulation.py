@@ -86,7 +86,7 @@ def accumulate(
         autocast: Context of the forward passes.
         no_sync: Context for all but the last micro-batch, under which gradients are not exchanged between processes.
     """
-    loss_sum = torch.zeros((), dtype=torch.float64)
+    losses_by_batch = []
     predicted = []
     labels = []
     for batch, is_last in _mark_last(micro_batches):
@@ -96,11 +96,13 @@ def accumulate(
             losses = losses_of(logits, batch, label_smoothing=label_smoothing, distill=distill)
             weighted = (losses * batch.weights.to(losses)).sum()
             (weighted / weight).backward()
-        # Added up on the device; reading each value would make a GPU wait at every micro-batch.
-        loss_sum = loss_sum.to(weighted.device) + weighted.detach()
+        # Read at the window's end; reading each value at once would make a GPU wait at every micro-batch.
+        losses_by_batch.append(weighted.detach())
         predicted.append(logits.detach().argmax(dim=1))
         labels.append(batch.labels)
-    return WindowResult(float(loss_sum), torch.cat(predicted).cpu(), torch.cat(labels))
+    # Added up in double precision, which not every device has.
+    loss_sum = sum(torch.stack(losses_by_batch).tolist())
+    return WindowResult(loss_sum, torch.cat(predicted).cpu(), torch.cat(labels))
 
 
 def _mark_last(batches: Iterable[MicroBatch]) -> Iterable[tuple[MicroBatch, bool]]:

@@ -228,8 +228,11 @@ def drop_optimizer(folder: Path) -> None:
 def random_state() -> dict[str, Tensor]:
     """The random state of this process."""
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    # Of the card that the process computes on; one that it hasn't touched is left alone.
+    if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -248,8 +251,11 @@ def check_random_state(state: Mapping[str, Tensor], path: Path) -> None:
 def restore_random_state(state: Mapping[str, Tensor]) -> None:
     """Go on from what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
+    # A checkpoint may come from a machine with another kind of device.
+    if "cuda" in state and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

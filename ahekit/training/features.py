@@ -125,7 +125,14 @@ def open_features(
     dataset = setup.dataset
     spec = setup.spec
     folder = (cache or cache_home()) / PART / _key(setup, plan, prefix, network or spec.model.name)
-    pixels = PixelViews(dataset.images, sample_keys(dataset.ids), spec.augment, dataset.preprocessing, spec.seed)
+    pixels = PixelViews(
+        dataset.images,
+        sample_keys(dataset.ids),
+        spec.augment,
+        dataset.preprocessing,
+        spec.seed,
+        device=setup.compute.device,
+    )
     draws = hashlib.sha256(f"{spec.augment.model_dump_json()}/{spec.seed}".encode()).hexdigest()[:12]
     names = dict.fromkeys((*plan.measured, *plan.views))
     files = {name: f"{name}-{draws}" if name.startswith("augmented") else name for name in names}

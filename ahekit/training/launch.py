@@ -17,11 +17,13 @@ class Launch:
         rank: Of all, from 0.
         world: How many there are.
         local_rank: Of those on this machine, from 0.
+        local_world: How many are on this machine, as far as this process knows.
     """
 
     rank: int = 0
     world: int = 1
     local_rank: int = 0
+    local_world: int = 1
 
 
 def read_launch() -> Launch:
@@ -40,7 +42,11 @@ def read_launch() -> Launch:
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not os.environ.get(name):
             raise UsageError(f"{name} isn't set, but WORLD_SIZE={world} is: {_ADVICE}")
-    return Launch(rank, world, local_rank)
+    # Launchers other than torchrun may leave it out.
+    local_world = local_rank + 1
+    if os.environ.get("LOCAL_WORLD_SIZE"):
+        local_world = _number("LOCAL_WORLD_SIZE", least=local_world, most=world)
+    return Launch(rank, world, local_rank, local_world)
 
 
 _ADVICE = "torchrun sets them all; unset WORLD_SIZE to train in one process"

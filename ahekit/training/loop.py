@@ -121,7 +121,8 @@ def _true_status_at_the_end(run: Run, recorder: Recorder) -> Iterator[None]:
     except RuntimeError as error:
         _give_up(recorder, f"{type(error).__name__}: {error}")
         if any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise _short_of_memory(run, "the GPU's" if "CUDA" in str(error) else "the processor's") from error
+            on_card = any(name in str(error) for name in ("CUDA", "MPS"))
+            raise _short_of_memory(run, "the GPU's" if on_card else "the processor's") from error
         raise
     except BaseException as error:
         _give_up(recorder, f"{type(error).__name__}: {error}")

@@ -91,6 +91,7 @@ def _measure(text: str, num_classes: int, files: Sequence[Path]) -> Memory | Non
         spec,
         built.preprocessing,
         num_classes=num_classes,
+        device=compute.device,
     )
     before = peak_memory(compute.device)
     for _ in islice(train_steps(module, batches.epoch(1), optimizer, compute=compute), WINDOWS):

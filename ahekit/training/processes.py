@@ -31,6 +31,7 @@ class Processes:
     rank: int = 0
     world: int = 1
     local_rank: int = 0
+    local_world: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -119,12 +120,11 @@ def join_processes() -> Iterator[Processes]:
         yield Processes()
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(launch.local_rank)
+    # Which card is this process's own is decided when the run's device is known (`ahekit.compute.open_compute`).
     with _explained():
         dist.init_process_group(backend, timeout=TIMEOUT)
     try:
-        yield Processes(launch.rank, launch.world, launch.local_rank)
+        yield Processes(launch.rank, launch.world, launch.local_rank, launch.local_world)
     finally:
         dist.destroy_process_group()
 

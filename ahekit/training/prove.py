@@ -83,10 +83,13 @@ def prove_accumulation(setup: Setup, *, advance: Callable[[], None] = lambda: No
     ragged = (*(size,) * (steps - 1), max(1, size // 3))
     plain = _case(setup, sum(even), "none")
     weighted = _case(setup, sum(even), "balanced")
+    # In double precision on the processor, which has it wherever the run computes.
+    double = copy.deepcopy(setup.built.module).cpu().eval().double()
+    compute = setup.compute
     frozen = copy.deepcopy(setup.built.module).eval()
-    double = copy.deepcopy(frozen).double()
+    frozen.to(device=compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     precision = setup.spec.runtime.precision
-    batch_norm = _without_dropout(copy.deepcopy(setup.built.module).train()).double()
+    batch_norm = _without_dropout(copy.deepcopy(setup.built.module).cpu().train()).double()
     checks = []
     for name, module, case, sizes, run in (
         ("equal micro-batches", double, plain, even, None),

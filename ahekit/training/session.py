@@ -415,5 +415,6 @@ def _average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, de
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage. Without it a slow average shows the
     random first weights for many epochs.
     """
-    warm = min(decay, (1 + int(count)) / (10 + int(count)))
+    steps = int(count)
+    warm = min(decay, (1 + steps) / (10 + steps))
     get_ema_multi_avg_fn(warm)(averaged, current, count)

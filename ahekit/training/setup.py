@@ -93,6 +93,7 @@ class Setup:
             num_classes=len(self.dataset.class_names),
             draw=draw,
             answers=answers,
+            device=self.compute.device,
             rank=processes.rank,
             world=processes.world,
         )
@@ -159,8 +160,8 @@ def prepare(
     folder = scan(source.root, name=source.name).with_class_order(class_names)
     for note in folder.notes:
         announce(note)
-    runtime = resolve_runtime(spec.runtime, local_rank=processes.local_rank)
-    compute = open_compute(runtime)
+    runtime = resolve_runtime(spec.runtime, local_world=processes.local_world)
+    compute = open_compute(runtime, local_rank=processes.local_rank)
     torch.manual_seed(spec.seed)
     component = build_component(
         spec.model.name,

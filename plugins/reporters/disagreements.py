@@ -87,7 +87,7 @@ def _reading(runs: ComparedRuns, first: _Side, second: _Side) -> str:
 
 def _thumbnails(runs: ComparedRuns, side: _Side, most: int) -> tuple[Figure, ...]:
     # The images are the same for all runs; one whose dataset is still there will do.
-    record = next((record for record in runs.records.values() if record.data_root), None)
+    record = next((record for record in runs.records.values() if record.images_root), None)
     if record is None:
         return ()
     other = runs.letter(side.other)

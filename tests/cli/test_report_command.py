@@ -280,7 +280,6 @@ def damage_everything(run: Run) -> None:
             damage_manifest,
             [
                 "run: manifest.json: isn't JSON",
-                "run: manifest.json is missing or can't be read",
                 "protocol: manifest.json",
             ],
         ),
@@ -292,7 +291,6 @@ def damage_everything(run: Run) -> None:
                 "run: manifest.json: isn't JSON",
                 "run: status.json: can't be read",
                 *(f"run: history.jsonl, row {number}: left out" for number in (1, 2)),
-                "run: manifest.json is missing or can't be read",
                 *("metrics:", "curves:", "classes:", "confusion:", "calibration:", "intervals:", "mistakes:"),
                 "protocol: manifest.json",
             ],

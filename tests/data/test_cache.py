@@ -25,7 +25,7 @@ from PIL import Image
 from ahekit.data import cache as caching
 from ahekit.data import decode as decoding
 from ahekit.data import pixel_store
-from ahekit.data.cache import load_pixels
+from ahekit.data.cache import contents_of, load_pixels
 from ahekit.data.decode import UnreadableError, decode
 from ahekit.data.folder import Folder, Refusal, Sample
 from ahekit.data.pixel_store import PixelStore, prune
@@ -132,6 +132,27 @@ def test_second_start_reads_no_image_and_writes_nothing(
     assert second.path == first.path
     assert second.fingerprint == first.fingerprint
     assert second.digests == first.digests
+
+
+@pytest.mark.parametrize("is_writable", [True, False], ids=["writable cache", "no cache"])
+def test_a_folder_is_told_from_another_without_decoding(
+    root: Path, cache: Path, tmp_path: Path, watch: Watch, is_writable: bool
+) -> None:
+    (root / "a/4.png").write_bytes(b"no image")
+    age(root / "a/4.png")
+    expected = load_pixels(listed(root), STRETCH, cache=tmp_path / "other").fingerprint
+    watch.decoded = 0
+    if not is_writable:
+        cache.write_text("a file where the folder should be")
+
+    first = contents_of(listed(root), cache=cache)
+    watch.read.clear()
+    second = contents_of(listed(root), cache=cache)
+
+    assert (first, second, watch.decoded) == (expected, expected, 0)
+    assert len(watch.read) == (0 if is_writable else 6)
+    write(root / "b/3.png", 99)
+    assert contents_of(listed(root), cache=cache) != expected
 
 
 def test_only_the_changed_file_is_read_and_decoded(load: Callable[..., PixelStore], root: Path, watch: Watch) -> None:

@@ -171,15 +171,30 @@ def test_errors_are_listed_with_the_highest_loss_first(record: RunRecord) -> Non
     assert section.figures[0].data["ids"] == [test.ids[7], test.ids[6]]
 
 
-def test_missing_images_cost_the_thumbnails_alone(record: RunRecord) -> None:
+def test_images_that_are_gone_or_others_cost_the_thumbnails_alone(record: RunRecord) -> None:
     assert record.data_root is not None
     gone = report("mistakes", replace(record, data_root=None))
-    (record.data_root / "test/vault/7.png").unlink()
-    partly = report("mistakes", record)
+    image = record.data_root / "test/vault/7.png"
+    content = image.read_bytes()
+    Image.new("RGB", (16, 16)).save(image)
+    changed = report("mistakes", replace(record))
+    image.unlink()
+    missing = report("mistakes", replace(record))
+    image.write_bytes(content)
+    whole = report("mistakes", replace(record))
 
-    assert gone.figures == ()
-    assert gone.tables == partly.tables
-    assert "1 image can't be read any more" in partly.figures[0].caption
+    assert (gone.figures, changed.figures, missing.figures) == ((), (), ())
+    assert gone.tables == changed.tables == missing.tables == whole.tables
+    assert whole.figures
+
+
+def test_a_received_run_shows_no_picture_of_another_folder_that_it_names(record: RunRecord, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    for name in (*record.manifest.splits.train, *record.manifest.splits.test):
+        (private / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(private / name)
+
+    assert report("mistakes", replace(record, data_root=private)).figures == ()
 
 
 def test_label_is_doubted_when_another_class_is_as_sure_as_its_own_images() -> None:

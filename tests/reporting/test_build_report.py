@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -237,6 +238,12 @@ def test_lost_manifest_is_told(make_record: MakeRecord) -> None:
     report = build_report(make_record(manifest={}), skip=REPORTERS.names())
 
     assert "manifest.json is missing or can't be read" in report.missing[0].reason
+
+
+def test_manifest_that_cannot_be_read_is_told_once(make_record: MakeRecord) -> None:
+    record = replace(make_record(manifest={}), faults=("manifest.json: isn't JSON",))
+
+    assert [missing.reason for missing in build_report(record, skip=REPORTERS.names()).missing] == list(record.faults)
 
 
 def test_broken_plugin_file_stops_the_report(make_record: MakeRecord, tmp_path: Any) -> None:

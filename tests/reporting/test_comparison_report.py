@@ -189,11 +189,14 @@ def test_long_lists_of_disagreements_keep_both_sides(one: RunRecord, two: RunRec
     assert table.note == "2 of 4: at most 1 of each kind."
 
 
-def test_images_that_one_run_alone_names_rightly_are_shown(one: RunRecord, two: RunRecord, tmp_path: Path) -> None:
+def test_images_that_one_run_alone_names_rightly_are_shown(
+    one: RunRecord, two: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunRecord, "images_root", tmp_path)
     for number in range(12):
         Image.new("RGB", (8, 8), (number * 20, 0, 0)).save(tmp_path / f"{number}.jpg")
 
-    shown = section(compared([one, replace(two, data_root=tmp_path)]).sections, "disagreements").figures
+    shown = section(compared([one, two]).sections, "disagreements").figures
 
     assert [figure.title for figure in shown] == [
         "Correct by A, misclassified by B",

@@ -25,7 +25,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) 
         ({"RANK": "3"}, Launch()),
         ({"WORLD_SIZE": "", "RANK": "x"}, Launch()),
         ({"WORLD_SIZE": "1", "RANK": "x"}, Launch()),
-        (WHOLE, Launch(rank=3, world=4, local_rank=1)),
+        (WHOLE, Launch(rank=3, world=4, local_rank=1, local_world=2)),
     ],
 )
 def test_a_process_knows_its_place(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], launch: Launch) -> None:
