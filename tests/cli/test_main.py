@@ -62,8 +62,8 @@ def test_an_unknown_command_or_option_exits_with_2_and_a_hint(cli: Callable[...,
     assert cli("plugins", "--nonsense").code == 2
 
 
-def test_an_error_of_the_user_is_one_line_on_stderr(executable: Callable[..., Any]) -> None:
-    done = executable("plugins", "show", "cnn6")
+def test_an_error_of_the_user_is_one_line_on_stderr(cli: Callable[..., Any]) -> None:
+    done = cli("plugins", "show", "cnn6")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("ahekit: no plugin named 'cnn6'; did you mean cnn5")
     assert done.err.count("\n") == 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +10,6 @@ from typing import Any
 import pytest
 
 from ahekit.cli.plugin_options import find_name
-
-AHEKIT = Path(sys.executable).with_name("ahekit")
 
 
 def said(text: str) -> str:
@@ -67,28 +62,36 @@ def test_an_installed_strangers_visualizer_is_described_without_being_imported(
     assert "ahekit: visualizer 'beams' of beams 1.0 is broken: RuntimeError: imported" in named.err
 
 
-def complete(words: str, folder: Path) -> list[str]:
-    count = len(words.split()) - (0 if words.endswith(" ") else 1)
-    asked = {"_AHEKIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
-    done = subprocess.run(
-        [str(AHEKIT)], cwd=folder, env={**os.environ, **asked}, capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-    return done.stdout.split()
+@pytest.fixture
+def complete(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """What the shell is told of a line with the cursor at its end."""
+
+    def run(words: str) -> list[str]:
+        count = len(words.split()) - (0 if words.endswith(" ") else 1)
+        for name, value in {"_AHEKIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}.items():
+            monkeypatch.setenv(name, value)
+        done = cli()
+        assert done.err == ""
+        told: list[str] = done.out.split()
+        return told
+
+    return run
 
 
-def test_the_shell_completes_the_options_of_the_named_visualizer(tmp_path: Path, stranger: Path) -> None:
-    assert complete("ahekit viz embedding --perp", tmp_path) == ["--perplexity"]
-    assert complete(f"ahekit --plugin {stranger} viz rays --ra", tmp_path) == ["--rays"]
-    assert complete(f"ahekit viz rays --plugin {stranger} --colour c", tmp_path) == ["cold"]
-    assert complete(f"ahekit viz --plugin {stranger} ra", tmp_path) == ["rays"]
+def test_the_shell_completes_the_options_of_the_named_visualizer(
+    complete: Callable[[str], list[str]], stranger: Path
+) -> None:
+    assert complete("ahekit viz embedding --perp") == ["--perplexity"]
+    assert complete(f"ahekit --plugin {stranger} viz rays --ra") == ["--rays"]
+    assert complete(f"ahekit viz rays --plugin {stranger} --colour c") == ["cold"]
+    assert complete(f"ahekit viz --plugin {stranger} ra") == ["rays"]
 
 
-def test_completion_says_nothing_of_what_is_broken(tmp_path: Path) -> None:
+def test_completion_says_nothing_of_what_is_broken(complete: Callable[[str], list[str]], tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("raise RuntimeError")
-    assert complete(f"ahekit viz --plugin {broken} gradcam --ta", tmp_path) == []
-    assert complete("ahekit viz no-such-thing --checkp", tmp_path) == ["--checkpoint"]
+    assert complete(f"ahekit viz --plugin {broken} gradcam --ta") == []
+    assert complete("ahekit viz no-such-thing --checkp") == ["--checkpoint"]
 
 
 OWN = [

@@ -1,4 +1,4 @@
-"""`ahekit train`, `resume` and `prove` through the real executable."""
+"""`ahekit train`, `resume` and `prove`: what they print and leave, in this process and in others where that counts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from ahekit.run import Run
+from tests.conftest import Outcome
+
 SMALL = (
     "--image-size=16",
     "--batch-size=4",
@@ -23,6 +26,11 @@ SMALL = (
     "--set=model.params.channels=[4, 4, 8, 8, 8]",
     "--set=model.params.hidden=[16, 16, 16]",
 )
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def only_run(folder: Path) -> Path:
@@ -75,8 +83,10 @@ def test_train_states_its_steps_and_leaves_a_whole_run(executable: Any, class_fo
     ]
 
 
-def test_the_saved_spec_repeats_the_run_to_the_bit(executable: Any, class_folder: Path, tmp_path: Path) -> None:
-    assert executable("train", "--data", class_folder, *SMALL, "--runs", "first").code == 0
+def test_the_saved_spec_repeats_the_run_to_the_bit_in_another_process(
+    cli: Any, executable: Any, class_folder: Path, tmp_path: Path
+) -> None:
+    assert cli("train", "--data", class_folder, *SMALL, "--runs", "first").code == 0
     (first,) = (tmp_path / "first").iterdir()
     assert executable("train", "--spec", first / "spec.yaml", "--runs", "second").code == 0
     (second,) = (tmp_path / "second").iterdir()
@@ -85,61 +95,78 @@ def test_the_saved_spec_repeats_the_run_to_the_bit(executable: Any, class_folder
 
 
 def test_resume_after_kill_9_ends_in_the_weights_of_an_unbroken_run(
-    executable: Any, class_folder: Path, tmp_path: Path
+    cli: Any, class_folder: Path, tmp_path: Path
 ) -> None:
     # A checkpoint after every step, so that the kill falls in the middle of an epoch and of a window's work.
     # All are kept, so that the one that is waited for doesn't vanish between two looks.
     every_step = ("--set=train.checkpoint_minutes=1e-9", "--set=train.keep_checkpoints=all")
     arguments = ["train", "--data", str(class_folder), *SMALL, "--epochs=12", *every_step]
-    assert executable(*arguments, "--runs", "whole").code == 0
+    assert cli(*arguments, "--runs", "whole").code == 0
     (whole,) = (tmp_path / "whole").iterdir()
     process = start(arguments, tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/step-00000006-*")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     run = only_run(tmp_path)
-    listed = executable("runs")
+    listed = cli("runs")
     assert "interrupted" in listed.out
-    done = executable("resume", run.name)
+    done = cli("resume", run.name)
     assert done.code == 0, done.err
     assert weights_hash(run) == weights_hash(whole)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_prints_the_command_that_goes_on(
-    number: signal.Signals, code: int, class_folder: Path, tmp_path: Path
-) -> None:
+def test_a_signal_from_outside_saves_and_prints_the_command_that_goes_on(class_folder: Path, tmp_path: Path) -> None:
     process = start(["train", "--data", str(class_folder), *SMALL, "--epochs=500"], tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/step-*")), process)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=60)
     run = only_run(tmp_path)
-    assert process.returncode == code, stderr
+    assert process.returncode == 143, stderr
     assert f"ahekit resume runs/{run.name}" in stdout
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
 
 
-def test_resuming_a_finished_run_is_one_clear_line(executable: Any, class_folder: Path) -> None:
-    assert executable("train", "--data", class_folder, *SMALL, "--epochs=1").code == 0
-    done = executable("resume")
+@pytest.fixture
+def interrupted(cli: Any, class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """What a training said that got Ctrl-C at its first checkpoint."""
+    add_checkpoint = Run.add_checkpoint
+
+    def interrupt(self: Run, *args: Any, **more: Any) -> Any:
+        # Once only: the second Ctrl-C ends a run at once.
+        monkeypatch.setattr(Run, "add_checkpoint", add_checkpoint)
+        signal.raise_signal(signal.SIGINT)
+        return add_checkpoint(self, *args, **more)
+
+    monkeypatch.setattr(Run, "add_checkpoint", interrupt)
+    outcome: Outcome = cli("train", "--data", class_folder, *SMALL, "--epochs=500")
+    return outcome
+
+
+def test_ctrl_c_saves_and_prints_the_command_that_goes_on(interrupted: Outcome, tmp_path: Path) -> None:
+    run = only_run(tmp_path)
+    assert interrupted.code == 130, interrupted.err
+    assert f"ahekit resume runs/{run.name}" in interrupted.out
+    assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_resuming_a_finished_run_is_one_clear_line(cli: Any, class_folder: Path) -> None:
+    assert cli("train", "--data", class_folder, *SMALL, "--epochs=1").code == 0
+    done = cli("resume")
     assert done.code == 1
     assert "is finished" in done.err
     assert done.err.count("\n") == 1
 
 
-def test_a_dataset_that_changed_is_not_trained_on_silently(executable: Any, class_folder: Path, tmp_path: Path) -> None:
-    process = start(["train", "--data", str(class_folder), *SMALL, "--epochs=500"], tmp_path)
-    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/step-*")), process)
-    process.kill()
-    process.communicate()
+@pytest.mark.usefixtures("interrupted")
+def test_a_dataset_that_changed_is_not_trained_on_silently(cli: Any, class_folder: Path) -> None:
     next((class_folder / "train" / "arch").iterdir()).unlink()
-    done = executable("resume")
+    done = cli("resume")
     assert done.code == 1
     assert "not those the run was made with" in done.err
 
 
-def test_every_wrong_field_is_named_at_once(executable: Any, class_folder: Path) -> None:
-    done = executable("train", "--data", class_folder, "--accum=0", "--lr=-1", "--set", "train.epoch=3")
+def test_every_wrong_field_is_named_at_once(cli: Any, class_folder: Path) -> None:
+    done = cli("train", "--data", class_folder, "--accum=0", "--lr=-1", "--set", "train.epoch=3")
     assert done.code == 2
     lines = done.err.splitlines()
     assert len(lines) == 3
@@ -159,36 +186,36 @@ def test_every_wrong_field_is_named_at_once(executable: Any, class_folder: Path)
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_2(
-    arguments: list[str], message: str, executable: Any, class_folder: Path, tmp_path: Path
+    arguments: list[str], message: str, cli: Any, class_folder: Path, tmp_path: Path
 ) -> None:
-    done = executable("train", "--data", class_folder, "--image-size=16", "--batch-size=4", *arguments)
+    done = cli("train", "--data", class_folder, "--image-size=16", "--batch-size=4", *arguments)
     assert done.code == 2
     assert message in done.err
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_dataset_that_is_not_there_is_exit_1_with_what_to_do(executable: Any) -> None:
-    done = executable("train", "--data", "nowhere")
+def test_a_dataset_that_is_not_there_is_exit_1_with_what_to_do(cli: Any) -> None:
+    done = cli("train", "--data", "nowhere")
     assert done.code in (1, 2)
     assert "nowhere" in done.err
     assert "Traceback" not in done.err
 
 
-def test_json_gives_an_object_per_epoch_and_nothing_else(executable: Any, class_folder: Path) -> None:
-    done = executable("train", "--data", class_folder, *SMALL, "--json")
+def test_json_gives_an_object_per_epoch_and_nothing_else(cli: Any, class_folder: Path) -> None:
+    done = cli("train", "--data", class_folder, *SMALL, "--json")
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
 
 
-def test_quiet_says_nothing(executable: Any, class_folder: Path) -> None:
-    done = executable("train", "--data", class_folder, *SMALL, "--epochs=1", "--quiet")
+def test_quiet_says_nothing(cli: Any, class_folder: Path) -> None:
+    done = cli("train", "--data", class_folder, *SMALL, "--epochs=1", "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_prove_accum_measures_and_passes(executable: Any, class_folder: Path) -> None:
+def test_prove_accum_measures_and_passes(cli: Any, class_folder: Path) -> None:
     for arguments in (["prove", "accum"], ["train", "--prove-accum"]):
-        done = executable(
+        done = cli(
             *arguments, "--data", class_folder, "--accum=3", "--batch-size=4", "--set=data.image_size=16", "--json"
         )
         assert done.code == 0, done.err
@@ -200,8 +227,8 @@ def test_prove_accum_measures_and_passes(executable: Any, class_folder: Path) ->
         assert all(error > 1e-3 for error in told)
 
 
-def test_lr_find_suggests_a_rate_and_trains_nothing(executable: Any, class_folder: Path, tmp_path: Path) -> None:
-    done = executable("train", "--data", class_folder, *SMALL, "--lr-find", "--json")
+def test_lr_find_suggests_a_rate_and_trains_nothing(cli: Any, class_folder: Path, tmp_path: Path) -> None:
+    done = cli("train", "--data", class_folder, *SMALL, "--lr-find", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert 1e-6 < found["suggestion"] < 1
@@ -222,7 +249,7 @@ def torchrun(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_single_process_result(executable: Any, class_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_single_process_result(cli: Any, class_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     common = [
@@ -231,7 +258,7 @@ def test_two_processes_give_the_single_process_result(executable: Any, class_fol
         # The loss falls, so that the last epoch is the best one, whose checkpoint the main process writes last.
         *("--set=train.monitor=loss", "--set=train.average_decay=0"),
     ]
-    alone = executable(*common, "--batch-size=8", "--accum=2", "--runs", "alone")
+    alone = cli(*common, "--batch-size=8", "--accum=2", "--runs", "alone")
     assert alone.code == 0, alone.err
     process = torchrun([*common, "--batch-size=4", "--accum=2"], tmp_path)
     stdout, stderr = process.communicate(timeout=240)
@@ -255,7 +282,7 @@ def test_two_processes_give_the_single_process_result(executable: Any, class_fol
 
 @pytest.mark.slow
 def test_a_dead_worker_ends_the_run_with_a_message_and_a_resumable_folder(
-    executable: Any, class_folder: Path, tmp_path: Path
+    cli: Any, class_folder: Path, tmp_path: Path
 ) -> None:
     process = torchrun(["train", "--data", str(class_folder), *SMALL, "--epochs=5000"], tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/step-*")), process)
@@ -264,7 +291,7 @@ def test_a_dead_worker_ends_the_run_with_a_message_and_a_resumable_folder(
     assert process.returncode != 0
     run = only_run(tmp_path)
     assert "another training process is gone" in stderr
-    assert "interrupted" in executable("runs").out
+    assert "interrupted" in cli("runs").out
     assert sorted((run / "checkpoints").glob("step-*"))
 
 

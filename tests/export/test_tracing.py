@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ahekit.backbones.wrap import wrap
 from ahekit.compute import Compute
 from ahekit.export.onnx_file import make_onnx
 from ahekit.export.tracing import UntraceableNetwork, network_file, trace
+from ahekit.hooks import evaluating, observing
 from ahekit.models import build_component
 from ahekit.prediction.network import Network
 from ahekit.preprocessing import Preprocessing
@@ -29,11 +32,22 @@ SIZES = {
     "inception_v3": 96,
 }
 
+# Tracing takes as long as a network has operations, and these are repeats of what stays.
+REPEATS = {
+    "cnn5": (),
+    "resnet18": ("layer1.1", "layer2", "layer3", "layer4.1"),
+    "mobilenetv3_small_100": ("blocks.1", "blocks.2", "blocks.3", "blocks.4.1", "blocks.4.2"),
+    "tf_efficientnet_lite0": ("blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5.2", "blocks.5.3", "blocks.6"),
+    "googlenet": tuple(f"inception{place}" for place in ("3b", "4a", "4b", "4c", "4d", "4e", "5a")),
+    "inception_v3": tuple(f"Mixed_{place}" for place in ("5c", "5d", "6c", "6d", "6e", "7c")),
+}
+
 
 def built(name: str) -> BuiltModel:
     torch.manual_seed(0)
     params = {} if name == "cnn5" else {"weights": "none"}
     model = build_component(name, params, num_classes=10, image_size=SIZES[name]).built
+    shorten(model.module, [f"backbone.{path}" for path in REPEATS[name]], SIZES[name])
     # Statistics of pictures, so that no network's random weights make numbers without bounds.
     for part in model.module.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -42,6 +56,22 @@ def built(name: str) -> BuiltModel:
         model.module.train()(torch.randn(4, 3, SIZES[name], SIZES[name]))
     model.module.eval()
     return model
+
+
+def shorten(network: nn.Module, repeats: Sequence[str], size: int) -> None:
+    """Put a convolution of one pixel for each of these parts; the network keeps a part of every kind."""
+    kinds = {type(part) for part in network.modules()}
+    shapes = {}
+
+    def note(path: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        shapes[path] = (inputs[0].shape, output.shape)
+
+    with evaluating(network), torch.no_grad(), observing({p: network.get_submodule(p) for p in repeats}, note):
+        network(torch.zeros(1, 3, size, size))
+    for path, (before, after) in shapes.items():
+        bridge = nn.Conv2d(before[1], after[1], 1, stride=before[2] // after[2])
+        network.set_submodule(path, bridge)
+    assert {type(part) for part in network.modules()} == kinds
 
 
 @pytest.mark.slow

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ahekit.backbones.weights import PACKAGE, load_from_url
-from ahekit.errors import CheckpointError, UsageError
+from ahekit.errors import AhekitError, CheckpointError, UsageError
 from ahekit.protocols import BuiltModel, LoadedWeights
 from ahekit_plugins.models.googlenet import GoogLeNet
 from ahekit_plugins.models.timm_family import hub_weights
@@ -315,33 +317,65 @@ def hub() -> Iterator[Hub]:
 
 
 SCRIPT = """
-import json, sys, torch
-from ahekit.errors import AhekitError
-from ahekit_plugins.models.timm_family.family import TimmFamily
-plugin = TimmFamily().resolve(sys.argv[1])
-model = plugin.build(plugin.Params(), num_classes=3, image_size=64)
-try:
-    result = model.pretrained()
-    first = next(model.module.parameters()).detach().sum().item()
-    print(json.dumps({"source": result.source, "loaded": result.loaded, "sum": first}))
-except AhekitError as error:
-    print(json.dumps({"error": str(error)}))
+import json
+from tests.plugins.test_pretrained_weights import answer
+print(json.dumps(answer()))
 """
 
 
-def ask(home: Path, endpoint: str, **env: str) -> dict[str, Any]:
-    """Build with the hub's weights in a process of its own, whose hub is `endpoint` and whose cache is `home`."""
-    settings = {
+def answer() -> dict[str, Any]:
+    """What comes of building with the hub's weights."""
+    model = built("hub")
+    try:
+        result = loaded(model)
+    except AhekitError as error:
+        return {"error": str(error)}
+    first = next(model.module.parameters()).detach().sum().item()
+    return {"source": result.source, "loaded": result.loaded, "sum": first}
+
+
+def settings(home: Path, endpoint: str, **env: str) -> dict[str, str]:
+    """Of the hub's library: `endpoint` is the hub, `home` the cache."""
+    return {
         "HF_HOME": str(home),
         "HF_ENDPOINT": endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        **env,
     }
-    command = [sys.executable, "-c", SCRIPT, NAME]
+
+
+def ask_in_a_process(home: Path, endpoint: str, **env: str) -> dict[str, Any]:
+    """Build with the hub's weights in a process of its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    done = subprocess.run(command, env={**kept, **settings, **env}, capture_output=True, text=True, timeout=250)
+    environment = {**kept, **settings(home, endpoint, **env), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def ask(home: Path, endpoint: str, **env: str) -> dict[str, Any]:
+    """Build with the hub's weights; its library, which reads its settings when it is imported, is imported anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("HF_")]:
+            patch.delenv(name)
+        for name, value in settings(home, endpoint, **env).items():
+            patch.setenv(name, value)
+        own = forget_library()
+        try:
+            library = import_module("huggingface_hub")
+            for name in ("get_hf_file_metadata", "hf_hub_download", "hf_hub_url", "try_to_load_from_cache"):
+                patch.setattr(hub_weights, name, getattr(library, name))
+            patch.setattr(hub_weights, "EntryNotFoundError", import_module("huggingface_hub.errors").EntryNotFoundError)
+            return answer()
+        finally:
+            forget_library()
+            sys.modules.update(own)
+
+
+def forget_library() -> dict[str, ModuleType]:
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "huggingface_hub"}
 
 
 @pytest.mark.slow
@@ -357,10 +391,9 @@ def test_the_hub_is_asked_once_and_its_cache_needs_no_network(
     }
     assert ask(tmp_path / "home", hub.url) == expected
     assert any(line.startswith("GET") for line in hub.asked)
-    assert ask(tmp_path / "home", "http://127.0.0.1:9") == expected
+    assert ask_in_a_process(tmp_path / "home", "http://127.0.0.1:9") == expected
 
 
-@pytest.mark.slow
 def test_an_unreachable_hub_is_one_line_with_the_three_ways_on(tmp_path: Path) -> None:
     for env in ({}, {"HF_HUB_OFFLINE": "1"}):
         error = ask(tmp_path / "home", "http://127.0.0.1:9", **env)["error"]
@@ -370,7 +403,6 @@ def test_an_unreachable_hub_is_one_line_with_the_three_ways_on(tmp_path: Path) -
             assert way in error
 
 
-@pytest.mark.slow
 def test_a_damaged_file_in_the_cache_and_a_missing_one_are_told(
     tmp_path: Path, hub: Hub, published: dict[str, Tensor]
 ) -> None:
