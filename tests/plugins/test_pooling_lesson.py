@@ -129,6 +129,17 @@ def test_every_network_is_trained_with_every_seed(experiment: Experiment) -> Non
     assert len({figures[name]["parameters"] for name in WAYS}) == 1
 
 
+def test_the_best_is_named_with_those_that_may_be_as_good(experiment: Experiment) -> None:
+    section = experiment.sections[0]
+    f1 = {name: np.array(section.values[name]["f1"]) for name in VARIANTS}
+    best = max(VARIANTS, key=lambda name: f1[name].mean())
+    # Two seeds: Student's t of one degree of freedom, 12.7, over the root of 2.
+    gaps = {name: f1[best] - f1[name] for name in VARIANTS if name != best}
+    alike = [name for name, gap in gaps.items() if gap.mean() <= 12.706 * gap.std(ddof=1) / np.sqrt(2)]
+    assert section.verdict.startswith(f"Of six networks at equal budget: {best} has the largest mean macro-F1")
+    assert section.verdict.endswith(f"worse: {', '.join(alike)}." if alike else "the others are worse.")
+
+
 def test_claims_are_read_off_the_numbers(experiment: Experiment) -> None:
     readings = {claim.text: claim for claim in experiment.claims}
     assert len(readings) == 11
