@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from ahekit.errors import SpecError, UsageError
 from ahekit.registry import MODELS
-from ahekit.spec import RECIPES, Component, DataSpec, RunSpec, resolve_spec
+from ahekit.spec import RECIPES, Component, DataSpec, ProgressiveSpec, RunSpec, resolve_spec
 from ahekit.validation import differences, merge, parse_assignment, read_yaml, to_yaml, validate
 
 
@@ -248,3 +248,31 @@ def test_a_spec_of_the_docs_is_one(file: Path) -> None:
     assert differences(spec, RunSpec(recipe=spec.recipe))
     plugin = MODELS.get(spec.model.name)
     validate(plugin.Params, spec.model.params, where="model.params")
+
+
+def test_a_size_for_each_share_of_the_epochs_and_the_full_one_last() -> None:
+    sizes = ProgressiveSpec(sizes=(32, 48), shares=(0.5, 0.25))
+    assert [sizes.size_at(epoch, epochs=8) for epoch in range(1, 9)] == [32, 32, 32, 32, 48, 48, None, None]
+    # Without shares in equal parts; an epoch more or less by rounding, and never past the last but one.
+    equal = ProgressiveSpec(sizes=(32, 48))
+    assert [equal.size_at(epoch, epochs=3) for epoch in (1, 2, 3)] == [32, 48, None]
+    assert [equal.size_at(epoch, epochs=2) for epoch in (1, 2)] == [32, None]
+    assert equal.size_at(1, epochs=1) is None
+    assert ProgressiveSpec(sizes=(32,), shares=(0.99,)).size_at(5, epochs=5) is None
+    assert ProgressiveSpec().size_at(1, epochs=9) is None
+
+
+@pytest.mark.parametrize(
+    ("assignments", "problem"),
+    [
+        (["progressive.sizes=[48,32]"], "progressive.sizes: each size must be larger than the one before"),
+        (["progressive.sizes=[2]"], "progressive.sizes.0: must be greater than or equal to 4"),
+        (["progressive.shares=[0.5]"], "progressive.shares: must be as many as the sizes, of which there are 0"),
+        (["progressive.sizes=[32,48]", "progressive.shares=[0.5,0.5]"], "progressive.shares: must be less than 1 toge"),
+    ],
+)
+def test_sizes_that_are_no_schedule_are_told(assignments: list[str], problem: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve_spec(assignments=assignments)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(problem)

@@ -58,6 +58,7 @@ def augment(
     *,
     seed: int,
     epoch: int,
+    size: int | None = None,
     device: torch.device = PROCESSOR,
 ) -> Tensor:
     """A random view of each image, normalized.
@@ -68,21 +69,55 @@ def augment(
     Args:
         pixels: `(B, H, W, 3)` uint8.
         keys: `(B,)` sample keys.
+        size: Side of the views, pixels, no more than the images'; None: theirs. The view is the same, only smaller.
         device: Where the views are made and stay.
 
     Returns:
-        `(B, 3, H, W)` float32.
+        `(B, 3, H, W)` float32, or `(B, 3, size, size)`.
     """
     draws = sent(torch.from_numpy(uniforms(keys, _DRAWS, seed=seed, epoch=epoch, stream="augment")).float(), device)
     images = to_float(pixels, device)
-    if spec.flip or spec.crop_scale < 1 or spec.rotation:
-        grid = affine_grid(_geometry(draws[:, :6], spec), images.shape[2], images.shape[3])
-        # A rotated crop may reach past the image; its border goes on there, since black corners would be a cue.
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    is_smaller = size is not None and size != images.shape[2]
+    if is_smaller or spec.mirrors or spec.crop_scale < 1 or spec.rotation:
+        mirrored = _mirrored(keys, draws[:, 5], spec, seed=seed, epoch=epoch)
+        maps = _geometry(draws[:, :5], mirrored, spec)
+        images = _sample(images, maps, size or images.shape[2], size or images.shape[3])
     images = _recolour(images, draws[:, 6:9], spec, preprocessing)
     if spec.erase:
         images.mul_(_erasing_mask(draws[:, 9:14], spec, images.shape[2], images.shape[3]))
     return images
+
+
+def shrink(views: Tensor, size: int | None) -> Tensor:
+    """Views `(B, 3, S, S)` at a smaller side, averaged; None: as they are."""
+    if size is None or size == views.shape[2]:
+        return views
+    return F.interpolate(views, size=(size, size), mode="bilinear", antialias=True)
+
+
+def _sample(images: Tensor, maps: Tensor, height: int, width: int) -> Tensor:
+    """What the maps `(B, 2, 3)` show of the images, `(B, 3, height, width)`."""
+    # Interpolation sees the two pixels on either side and would skip those between when a view has less than half of
+    # the image's; it is then drawn finer and averaged.
+    finer = max(1, math.ceil(images.shape[2] / (2 * height)))
+    grid = affine_grid(maps, height * finer, width * finer)
+    # A rotated crop may reach past the image; its border goes on there, since black corners would be a cue.
+    views = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return F.avg_pool2d(views, finer) if finer > 1 else views
+
+
+def _mirrored(keys: NDArray[np.uint64], chance: Tensor, spec: AugmentSpec, *, seed: int, epoch: int) -> Tensor:
+    """Which images are shown mirrored in an epoch, `(B,)`.
+
+    Alternating flip: 94% on CIFAR-10 in 3.29 Seconds on a Single A100, https://arxiv.org/abs/2404.00498: by
+    chance in the first epoch, from then on as in the first where the epoch is odd, and the other way where it is
+    even. Two epochs in a row show both, which chance does for half of the images only.
+    """
+    if not spec.alternating_flip:
+        return chance < spec.flip
+    # Of no epoch, so that every epoch knows what the first one showed.
+    first = torch.from_numpy(uniforms(keys, 1, seed=seed, epoch=0, stream="first flip")[:, 0] < spec.flip)
+    return sent(first if epoch % 2 else ~first, chance.device)
 
 
 def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
@@ -104,16 +139,16 @@ def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
     return grid
 
 
-def _geometry(draws: Tensor, spec: AugmentSpec) -> Tensor:
+def _geometry(draws: Tensor, mirrored: Tensor, spec: AugmentSpec) -> Tensor:
     """Affine maps `(B, 2, 3)` from the view's coordinates to the image's, both in [-1, 1]."""
-    area, ratio, across, down, angle, mirror = draws.unbind(1)
+    area, ratio, across, down, angle = draws.unbind(1)
     # The area is even over its range; the aspect ratio over its logarithm, so that wide is as likely as tall.
     side = (spec.crop_scale + (1 - spec.crop_scale) * area).sqrt()
     skew = torch.exp((ratio - 0.5) * math.log(spec.crop_ratio))
     width = (side * skew).clamp(max=1)
     height = (side / skew).clamp(max=1)
     turn = (2 * angle - 1) * math.radians(spec.rotation)
-    sign = torch.where(mirror < spec.flip, -1.0, 1.0)
+    sign = torch.where(mirrored, -1.0, 1.0)
     cos = turn.cos()
     sin = turn.sin()
     # Columns: what a step across and a step down the view is in the image, and where the view's centre lies, which

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,8 +38,8 @@ class MicroBatch:
     """What one forward pass gets.
 
     Attributes:
-        images: `(B, 3, H, W)` float32, normalized, where they were drawn; outputs of the frozen stages where these are
-            computed once. All else lies on the processor.
+        images: `(B, 3, H, W)` float32, normalized, of the size that the epoch trains at, where they were drawn; outputs
+            of the frozen stages where these are computed once. All else lies on the processor.
         targets: `(B, C)` float32, rows sum to 1; before label smoothing.
         weights: `(B,)` float32, each sample's weight in the window; 0 for padding.
         labels: `(B,)` int64, the class that has the largest share of each target; -1 for padding.
@@ -163,7 +164,7 @@ class TrainingBatches:
         mixing = plan_mixing(samples, self._keys, mix, seed=self._spec.seed, epoch=epoch, window=index) if mix else None
         targets = torch.nn.functional.one_hot(torch.from_numpy(self._labels[samples]), self._num_classes).float()
         if mixing is not None:
-            own = self._own_share(mixing).unsqueeze(1)
+            own = self._own_share(mixing, epoch).unsqueeze(1)
             partner = torch.from_numpy(self._labels[samples[mixing.partners]])
             targets = own * targets + (1 - own) * torch.nn.functional.one_hot(partner, self._num_classes)
         answers = None if self._answers is None else self._answered(samples, mixing, epoch)
@@ -186,11 +187,12 @@ class TrainingBatches:
         answers = (self._answers(samples, epoch) / self._spec.distill.temperature).softmax(1)
         if mixing is None:
             return answers
-        return torch.lerp(answers[torch.from_numpy(mixing.partners)], answers, self._own_share(mixing).unsqueeze(1))
+        own = self._own_share(mixing, epoch).unsqueeze(1)
+        return torch.lerp(answers[torch.from_numpy(mixing.partners)], answers, own)
 
-    def _own_share(self, mixing: _Mixing) -> Tensor:
+    def _own_share(self, mixing: _Mixing, epoch: int) -> Tensor:
         # A CutMix target follows the pixels the rectangle really covers, not the share that was drawn.
-        size = self._images.shape[1]
+        size = _view_size(self._spec, epoch) or self._images.shape[1]
         covered_area = (mixing.boxes[:, 2] * size).round() * (mixing.boxes[:, 3] * size).round() / size**2
         return torch.where(mixing.mixup, mixing.share, 1 - covered_area)
 
@@ -233,8 +235,19 @@ def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
     # Fixed views are those that something is kept for: a frozen prefix's outputs, or a teacher's answers.
     count = spec.transfer.views if spec.distill.teacher is None else spec.distill.views
     if not count:
-        return pixels.fresh
-    return going_round(pixels.named, view_names(count, spec.augment), pixels.keys)
+        return lambda indices, epoch: pixels.fresh(indices, epoch, size=_view_size(spec, epoch))
+    names = view_names(count, spec.augment)
+
+    def draw(indices: Indices, epoch: int) -> Tensor:
+        # A teacher was asked about the view at its full size: what it says holds for the smaller one too.
+        view = partial(pixels.named, size=_view_size(spec, epoch))
+        return going_round(view, names, pixels.keys)(indices, epoch)
+
+    return draw
+
+
+def _view_size(spec: RunSpec, epoch: int) -> int | None:
+    return spec.progressive.size_at(epoch, epochs=spec.train.epochs)
 
 
 def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing) -> Tensor:

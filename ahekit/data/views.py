@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import PROCESSOR, augment, normalize
+from ahekit.data.augment import PROCESSOR, augment, normalize, shrink
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
@@ -29,7 +29,7 @@ MIRROR = "mirror"
 
 def view_names(count: int, spec: AugmentSpec) -> tuple[str, ...]:
     """Names of the first `count` views: "plain", "mirror", then "augmented-1" and so on."""
-    first = [PLAIN, MIRROR] if spec.flip else [PLAIN]
+    first = [PLAIN, MIRROR] if spec.mirrors else [PLAIN]
     return tuple([*first, *(f"augmented-{number}" for number in range(1, count))][:count])
 
 
@@ -50,8 +50,12 @@ class PixelViews:
     seed: int
     device: torch.device = PROCESSOR
 
-    def fresh(self, indices: Indices, epoch: int) -> Tensor:
-        """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample)."""
+    def fresh(self, indices: Indices, epoch: int, *, size: int | None = None) -> Tensor:
+        """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample).
+
+        Args:
+            size: Side of the views; None: the images' own.
+        """
         return augment(
             self.images[indices],
             self.keys[indices],
@@ -59,17 +63,19 @@ class PixelViews:
             self.preprocessing,
             seed=self.seed,
             epoch=epoch,
+            size=size,
             device=self.device,
         )
 
-    def named(self, indices: Indices, name: str) -> Tensor:
-        """One fixed view of each image, `(B, 3, S, S)` normalized."""
+    def named(self, indices: Indices, name: str, *, size: int | None = None) -> Tensor:
+        """One fixed view of each image, `(B, 3, S, S)` normalized; `size` as for `fresh`."""
         if name == PLAIN:
-            return normalize(self.images[indices], self.preprocessing, device=self.device)
+            return shrink(normalize(self.images[indices], self.preprocessing, device=self.device), size)
         if name == MIRROR:
-            return normalize(self.images[indices], self.preprocessing, device=self.device).flip(3)
-        # The n-th augmented view is what a run that draws anew shows in its n-th epoch.
-        return self.fresh(indices, int(name.rpartition("-")[2]))
+            return shrink(normalize(self.images[indices], self.preprocessing, device=self.device), size).flip(3)
+        # The n-th augmented view is what a run that draws anew shows in its n-th epoch, so that its alternating flip
+        # alternates by the view's number here.
+        return self.fresh(indices, int(name.rpartition("-")[2]), size=size)
 
 
 def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], keys: NDArray[np.uint64]) -> Draw:

@@ -36,6 +36,7 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_first_weights
+from ahekit.training.sizes import check_sizes, describe_sizes
 from ahekit.training.teacher import Source as TeacherSource
 from ahekit.training.teacher import find_teacher, plan_answers, teacher_note
 from ahekit.validation import differences
@@ -172,6 +173,7 @@ def prepare(
     built = component.built
     freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
     spec = decide_views(spec, freezing)
+    check_sizes(spec, built)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = _first_weights(built, spec, tuple(folder.class_names)) if pretrained else None
@@ -309,6 +311,7 @@ def overview(setup: Setup, processes: Processes) -> Table:
         ("optimizer steps per epoch", f"{batches.steps_per_epoch}"),
         ("epochs", str(spec.train.epochs)),
         ("optimizer", f"{optim.name}, peak learning rate {optim.lr:g}, {spec.schedule.name}"),
+        *([("image sizes", describe_sizes(spec, setup.dataset.preprocessing.size))] if spec.progressive.sizes else []),
         *([("frozen part", _frozen_part(setup))] if setup.freezing.cut else []),
         *([("teacher", _teacher(setup))] if setup.teacher is not None else []),
         ("device", f"{spec.runtime.device}, {spec.runtime.precision}, {spec.runtime.threads} threads"),

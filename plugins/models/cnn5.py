@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Annotated, Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
-from torch import nn
+from torch import Tensor, nn
 
 from ahekit.errors import UsageError
 from ahekit.preprocessing import Preprocessing
@@ -68,7 +70,9 @@ class Cnn5:
 
     Where `pool` and `pool_every` leave maps wider than a sixteenth of the image, these are averaged down to it
     before they are flattened, so that every way of pooling has the same fully connected layers and can be compared
-    fairly. With batch normalization a 16-pixel image ends in 1x1 maps, on which torch can't train one image alone.
+    fairly. Smaller training images than it was built for (`progressive.sizes`) have their maps stretched to the grid
+    of the full size, so that they train the same layers. With batch normalization a 16-pixel image ends in 1x1 maps,
+    on which torch can't train one image alone.
     """
 
     Params = Cnn5Params
@@ -110,7 +114,7 @@ def _stages(params: Cnn5Params, num_classes: int, image_size: int) -> dict[str, 
     last = stages[f"block{len(params.channels)}"]
     if grid < side:
         last.add_module("average", nn.AdaptiveAvgPool2d(grid))
-    last.add_module("flatten", nn.Flatten())
+    last.add_module("flatten", GridFlatten(grid))
     width *= grid * grid
     for number, hidden in enumerate(params.hidden, start=1):
         stages[f"dense{number}"] = _dense(params.dropout, width, hidden)
@@ -118,6 +122,32 @@ def _stages(params: Cnn5Params, num_classes: int, image_size: int) -> dict[str, 
         width = hidden
     stages["head"] = _dense(params.dropout, width, num_classes)
     return stages
+
+
+class GridFlatten(nn.Flatten):
+    """Maps `(B, C, H, W)` as vectors `(B, C * grid * grid)`; maps smaller than the grid are stretched to it.
+
+    Between pixels it is interpolated linearly, as a product with one matrix for rows and columns: the gradient of
+    torch's own resampling depends on the order of threads on a GPU.
+    """
+
+    def __init__(self, grid: int) -> None:
+        """Of square maps that have `grid` pixels a side at the full image size."""
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The vectors."""
+        side = maps.shape[-1]
+        if side < self.grid:
+            eye = torch.eye(side, device=maps.device, dtype=maps.dtype)
+            stretch = F.interpolate(eye.unsqueeze(0), size=self.grid, mode="linear")[0]
+            maps = torch.einsum("bcij,ih,jw->bchw", maps, stretch, stretch)
+        return super().forward(maps)
+
+    def extra_repr(self) -> str:
+        """The grid."""
+        return f"grid={self.grid}"
 
 
 def _dense(dropout: float, width: int, out: int) -> nn.Sequential:

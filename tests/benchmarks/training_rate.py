@@ -1,7 +1,7 @@
 """How fast training is: end to end, against the bare step and against the usual loop, measured in turn.
 
     python tests/benchmarks/training_rate.py DATASET [--model cnn5] [--image-size 64] [--precision fp32] [--rounds 7]
-                                             [--windows 6]
+                                             [--windows 6] [--device auto]
 
 One round times each contender over the same number of windows of K micro-batches; the ratios are taken within a round,
 so that a machine whose speed drifts slows all of them alike. Reported are medians over the rounds.
@@ -62,7 +62,7 @@ def ahekit_loop(session: Session, windows: Iterator[Window], count: int) -> None
 def bare_step(session: Session, batch: MicroBatch) -> Callable[[int], None]:
     """Windows on a resident batch, written out as plainly as can be."""
     optim, compute = session.setup.spec.optim, session.setup.compute
-    images, targets = compute.prepare(batch.images), batch.targets
+    images, targets = compute.prepare(batch.images), batch.targets.to(compute.device)
     parameters = list(session.module.parameters())
 
     def run(count: int) -> None:
@@ -102,7 +102,8 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
     )
     folder = datasets.ImageFolder(str(root), transform)
     loader = torch.utils.data.DataLoader(folder, optim.batch_size, shuffle=True, num_workers=2, drop_last=True)
-    model = copy.deepcopy(setup.built.module).train().to(memory_format=torch.contiguous_format)
+    device = setup.compute.device
+    model = copy.deepcopy(setup.built.module).train().to(device=device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     batches = iter(loader)
 
@@ -115,7 +116,8 @@ def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:
                 if batch is None:
                     batches = iter(loader)
                     batch = next(batches)
-                (F.cross_entropy(model(batch[0]), batch[1]) / optim.accumulation_steps).backward()
+                images, labels = (part.to(device) for part in batch)
+                (F.cross_entropy(model(images), labels) / optim.accumulation_steps).backward()
             optimizer.step()
 
     return run
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("--model", default="cnn5")
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--contenders", nargs="+", help="only these; by default all")
@@ -135,10 +138,12 @@ def main() -> None:
     if given.model != "cnn5":
         fields = {"recipe": "finetune", "model": {"name": given.model, "params": {"weights": "none"}}}
     data = {"source": str(given.dataset), "image_size": given.image_size}
-    spec = RunSpec.model_validate({**fields, "data": data, "runtime": {"precision": given.precision}})
+    spec = RunSpec.model_validate(
+        {**fields, "data": data, "runtime": {"precision": given.precision, "device": given.device}}
+    )
     setup = prepare(spec)
     session = start(setup, Processes())
-    found = contenders(session, usual_loop(setup, given.dataset / "train"))
+    found = {**contenders(session), "usual loop": usual_loop(setup, given.dataset / "train")}
     found = {name: run for name, run in found.items() if name in (given.contenders or found)}
     for run in found.values():
         run(1)
@@ -156,17 +161,18 @@ def main() -> None:
         print(f"{over} / {under}: median {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
 
 
-def contenders(session: Session, usual: Callable[[int], None]) -> dict[str, Callable[[int], None]]:
+def contenders(session: Session) -> dict[str, Callable[[int], None]]:
     optim = session.setup.spec.optim
     parameters, clip = list(session.module.parameters()), optim.clip_norm or float("inf")
     windows = endless(session.batches)
     resident = next(next(windows).micro_batches)
     images = session.setup.compute.prepare(resident.images)
+    targets = resident.targets.to(images.device)
     k = optim.accumulation_steps
 
     def apart(count: int) -> None:
         for _ in range(count * k):
-            forward_backward(session, images, resident.targets)
+            forward_backward(session, images, targets)
         for _ in range(count):
             update(session, parameters, clip)
 
@@ -180,14 +186,20 @@ def contenders(session: Session, usual: Callable[[int], None]) -> dict[str, Call
         "ahekit": lambda count: ahekit_loop(session, windows, count),
         "window": window,
         "apart": apart,
-        "usual loop": usual,
     }
 
 
 def timed(run: Callable[[int], None], count: int) -> float:
+    wait_for_the_card()
     started = time.perf_counter()
     run(count)
+    wait_for_the_card()
     return time.perf_counter() - started
+
+
+def wait_for_the_card() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

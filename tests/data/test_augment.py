@@ -31,10 +31,12 @@ def pictures(count: int = 6, size: int = 24) -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def run(pixels: NDArray[np.uint8], *, epoch: int = 1, ids: list[str] | None = None, **fields: Any) -> torch.Tensor:
+def run(
+    pixels: NDArray[np.uint8], *, epoch: int = 1, ids: list[str] | None = None, size: int | None = None, **fields: Any
+) -> torch.Tensor:
     keys = sample_keys(ids or [f"image-{number}" for number in range(len(pixels))])
     spec = AugmentSpec.model_validate({**OFF, **fields})
-    return augment(pixels, keys, spec, PREPROCESSING, seed=0, epoch=epoch)
+    return augment(pixels, keys, spec, PREPROCESSING, seed=0, epoch=epoch, size=size)
 
 
 def test_without_any_change_it_is_the_plain_view() -> None:
@@ -138,3 +140,46 @@ def test_affine_grid_is_torchs() -> None:
     maps = torch.randn(5, 2, 3)
     theirs = torch.nn.functional.affine_grid(maps, [5, 3, 6, 9], align_corners=False)
     torch.testing.assert_close(affine_grid(maps, 6, 9), theirs)
+
+
+@pytest.mark.parametrize("fields", [{}, {"rotation": 20, "crop_scale": 0.3, "erase": 0.0}])
+def test_a_smaller_view_shows_the_same(fields: dict[str, float]) -> None:
+    # A horizontal and a vertical ramp, whose averages are exact whatever the scale.
+    ramp = np.arange(32, dtype=np.uint8) * 8
+    pixels = np.zeros((6, 32, 32, 3), dtype=np.uint8)
+    pixels[..., 0], pixels[..., 1] = ramp, ramp[:, None]
+    for size in (16, 8):
+        large = run(pixels, **fields)
+        small = run(pixels, size=size, **fields)
+        assert small.shape == (6, 3, size, size)
+        reduced = torch.nn.functional.avg_pool2d(large, 32 // size)
+        inner = slice(1, -1)  # borders are repeated, and there the ramp isn't straight
+        torch.testing.assert_close(small[..., inner, inner], reduced[..., inner, inner], atol=0.05, rtol=0)
+
+
+def test_a_view_of_a_quarter_of_the_side_leaves_no_pixel_out() -> None:
+    # One bright pixel in 4 x 4: interpolation alone would see it or not, by where it lies.
+    pixels = np.zeros((16, 16, 16, 3), dtype=np.uint8)
+    for place in range(16):
+        pixels[place, place // 4 :: 4, place % 4 :: 4] = 160
+    small = run(pixels, size=4)
+    expected = normalize(np.full((1, 4, 4, 3), 10, dtype=np.uint8), PREPROCESSING)
+    torch.testing.assert_close(small, expected.expand_as(small), atol=1e-5, rtol=0)
+
+
+def test_alternating_flip_shows_image_and_mirror_in_turn() -> None:
+    pixels = pictures(200)
+    plain = normalize(pixels, PREPROCESSING)
+    mirrored = []
+    for epoch in (1, 2, 3):
+        views = run(pixels, epoch=epoch, alternating_flip=True, flip=0.5)
+        is_plain = (views - plain).abs().amax(dim=(1, 2, 3)) < 1e-4
+        is_mirror = (views - plain.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-4
+        assert (is_plain ^ is_mirror).all()
+        mirrored.append(is_mirror)
+    assert torch.equal(mirrored[1], ~mirrored[0])
+    assert torch.equal(mirrored[2], mirrored[0])
+    assert 70 < mirrored[0].sum() < 130
+    # Flip is the probability that the mirror image comes first.
+    torch.testing.assert_close(run(pixels, epoch=1, alternating_flip=True), plain, atol=1e-4, rtol=0)
+    torch.testing.assert_close(run(pixels, epoch=2, alternating_flip=True), plain.flip(3), atol=1e-4, rtol=0)

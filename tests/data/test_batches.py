@@ -152,7 +152,8 @@ def test_targets_are_distributions_and_mixing_ends_with_the_clean_epochs() -> No
     assert (clean.amax(dim=1) == 1).all()
 
 
-def test_cutmix_target_is_the_share_of_pixels_left() -> None:
+@pytest.mark.parametrize("smaller", [False, True])
+def test_cutmix_target_is_the_share_of_pixels_left(smaller: bool) -> None:
     plain = {"flip": 0, "crop_scale": 1, "rotation": 0, "brightness": 0, "contrast": 0, "saturation": 0, "erase": 0}
     rng = np.random.default_rng(0)
     labels = np.arange(8, dtype=np.int64) % 2
@@ -162,6 +163,7 @@ def test_cutmix_target_is_the_share_of_pixels_left() -> None:
         {
             "augment": plain,
             "mix": {"probability": 1, "cutmix_share": 1, "clean_share": 0},
+            "progressive": {"sizes": [9]} if smaller else {},
             "optim": {"batch_size": 8, "accumulation_steps": 1},
             "seed": int(rng.integers(100)),
         }
@@ -170,6 +172,7 @@ def test_cutmix_target_is_the_share_of_pixels_left() -> None:
         images, labels, tuple("abcdefgh"), np.arange(8), spec, Preprocessing(size=SIZE), num_classes=2
     )
     batch = whole_epoch(given)[0][0]
+    assert batch.images.shape[2] == (9 if smaller else SIZE)
     white = (batch.images > 0).float().mean(dim=(1, 2, 3))
     torch.testing.assert_close(white, batch.targets[:, 1])
 

@@ -259,3 +259,23 @@ def test_one_convolution_needs_no_pool() -> None:
     model = built(size=16, channels=(4,), hidden=(), classes=2)
     assert list(model.layers.values()) == ["block1.conv", "head.linear"]
     assert model.module(images(size=16)).shape == (2, 2)
+
+
+def test_maps_of_smaller_images_are_stretched_linearly_to_the_grid() -> None:
+    flatten = built(**SMALL).module.get_submodule("block5.flatten")
+    maps = torch.randn(2, 12, 3, 3)
+    expected = functional.interpolate(maps, size=(4, 4), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(flatten(maps), expected.flatten(1))
+    whole = torch.randn(2, 12, 4, 4)
+    assert torch.equal(flatten(whole), whole.flatten(1))
+
+
+@pytest.mark.parametrize("params", [{}, {"pool": "none"}, {"pool_every": 2}, {"pool": "stride"}])
+def test_smaller_training_images_train_the_same_layers(params: dict[str, Any]) -> None:
+    module = built(**SMALL, **params).module
+    for size in (32, 48):
+        module.zero_grad()
+        module(images(3, size=size)).logsumexp(1).sum().backward()
+        assert all(parameter.grad is not None for parameter in module.parameters())
+    with pytest.raises(RuntimeError):  # larger ones are no training images
+        built(**SMALL).module(images(1, size=128))

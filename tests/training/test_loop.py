@@ -96,24 +96,41 @@ def test_training_learns(make_setup: MakeSetup, new_run: NewRun, watched: Any) -
     assert watcher.epochs[-1]["train_online"]["loss"] < watcher.epochs[0]["train_online"]["loss"]
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 11])
+GROWING: dict[str, Any] = {"progressive": {"sizes": (4, 6)}, "augment": {"alternating_flip": True}}
+"""Another size in each of the three epochs."""
+
+
+@pytest.mark.parametrize(
+    ("step", "fields"), [(1, {}), (4, {}), (6, {}), (11, {}), (3, GROWING), (4, GROWING), (6, GROWING)]
+)
 def test_interrupted_and_resumed_ends_in_the_same_weights(
-    step: int, make_setup: MakeSetup, new_run: NewRun, watched: Any
+    step: int, fields: dict[str, Any], make_setup: MakeSetup, new_run: NewRun, watched: Any
 ) -> None:
-    whole_setup = make_setup()
+    whole_setup = make_setup(**fields)
     whole = new_run(whole_setup)
     fit(whole_setup, whole, watcher=watched())
-    setup = make_setup()
+    setup = make_setup(**fields)
     run = new_run(setup)
     stop, ask = stop_at(step)
     status = fit(setup, run, watcher=watched(ask), stop=stop)
     assert status.state == run.status.state == "interrupted"
     assert status.step == step
     torch.randn(7)  # whatever the new process did with its random state must not matter
-    again = make_setup()
+    again = make_setup(**fields)
     assert fit(again, run, watcher=watched(), resume=True).state == "finished"
     assert final_hash(run) == final_hash(whole)
     assert what_was_measured(run) == what_was_measured(whole)
+
+
+def test_images_grow_and_are_measured_at_their_full_size(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    setup = make_setup(**GROWING)
+    sides: list[tuple[bool, int]] = []
+    setup.built.module.register_forward_pre_hook(
+        lambda module, images: sides.append((module.training, images[0].shape[3]))
+    )
+    fit(setup, new_run(setup), watcher=watched())
+    assert list(dict.fromkeys(side for is_training, side in sides if is_training)) == [4, 6, 8]
+    assert {side for is_training, side in sides if not is_training} <= {8}
 
 
 def test_two_runs_of_one_spec_end_in_the_same_weights(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:

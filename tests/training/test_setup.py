@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
-from ahekit.spec import resolve_spec
+import pytest
+from torch import nn
+
+from ahekit.backbones.wrap import wrap
+from ahekit.errors import UsageError
+from ahekit.models import build_component
+from ahekit.preprocessing import Preprocessing
+from ahekit.protocols import BuiltModel
+from ahekit.spec import RunSpec, TrainSpec, resolve_spec
 from ahekit.training.setup import fit_accumulation
+from ahekit.training.sizes import check_sizes, describe_sizes
 
 
 @pytest.mark.parametrize(
@@ -33,3 +43,39 @@ def test_a_default_accumulation_that_no_epoch_can_fill_is_shortened_and_told(
         assert told[0].startswith(
             f"accumulation steps: {steps} instead of 4, since {images} training images fill no more"
         )
+
+
+def flat_network() -> BuiltModel:
+    """Its head takes the pixels of images of 16 pixels a side, and no others."""
+    return wrap(
+        nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 256, 3)),
+        preprocessing=Preprocessing(size=16),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "built", "words"),
+    [
+        ({"progressive": {"sizes": [8, 16]}}, flat_network, "16 isn't smaller than the full size, 16 px"),
+        ({"progressive": {"sizes": [8]}}, flat_network, r"cnn5 can't take images of 8 px \(mat1"),
+        ({"progressive": {"sizes": [8]}, "transfer": {"views": 2}}, flat_network, "--views 0"),
+        (
+            {"progressive": {"sizes": [8]}},
+            lambda: build_component("cnn5", {}, num_classes=3, image_size=64).built,
+            "cnn5 can't take images of 8 px",
+        ),
+    ],
+)
+def test_training_sizes_that_the_network_cannot_take_are_refused(
+    fields: dict[str, Any], built: Callable[[], BuiltModel], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        check_sizes(RunSpec.model_validate(fields), built())
+    assert str(caught.value).startswith("progressive.sizes: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_sizes_are_told_with_their_epochs() -> None:
+    spec = RunSpec.model_validate({"progressive": {"sizes": [32, 48], "shares": [0.4, 0.3]}, "train": {"epochs": 10}})
+    assert describe_sizes(spec, 64) == "32 px to epoch 4, 48 px to epoch 7, then 64 px"
+    assert describe_sizes(spec.model_copy(update={"train": TrainSpec(epochs=1)}), 64) == "64 px"

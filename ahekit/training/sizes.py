@@ -1,0 +1,69 @@
+"""Training images that are smaller in the first epochs: whether the network takes them, and when which size comes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ahekit.errors import UsageError
+from ahekit.hooks import evaluating
+from ahekit.protocols import BuiltModel
+from ahekit.spec import RunSpec
+
+
+def check_sizes(spec: RunSpec, built: BuiltModel) -> None:
+    """See that a network takes the smaller training images that a spec asks for, before anything is trained on them.
+
+    Args:
+        spec: With its views decided.
+        built: On the processor.
+
+    Raises:
+        UsageError: A size isn't smaller than the full one, the network can't take it, or what frozen stages make of
+            the full size is to be kept.
+    """
+    sizes = spec.progressive.sizes
+    if not sizes:
+        return
+    full = built.preprocessing.size
+    if sizes[-1] >= full:
+        raise UsageError(
+            f"progressive.sizes: {sizes[-1]} isn't smaller than the full size, {full} px; leave it out, since the last "
+            "epochs have the full size anyway, or give a larger --image-size"
+        )
+    if spec.transfer.views:
+        raise UsageError(
+            "progressive.sizes: what frozen stages make of fixed views is kept for one image size; leave out the "
+            "sizes, or keep nothing with --views 0"
+        )
+    outputs = _outputs(built, full, spec.model.name)
+    for size in sizes:
+        if _outputs(built, size, spec.model.name).shape != outputs.shape:
+            raise UsageError(
+                f"progressive.sizes: of images of {size} px {spec.model.name} makes outputs of another shape"
+            )
+
+
+def describe_sizes(spec: RunSpec, full: int) -> str:
+    """In words, for the run's first table: "32 px to epoch 12, 48 px to epoch 24, then 64 px"."""
+    ends = spec.progressive.last_epochs(spec.train.epochs)
+    words = []
+    before = 0
+    for size, last in zip(spec.progressive.sizes, ends, strict=True):
+        if last > before:
+            words.append(f"{size} px to epoch {last}")
+        before = last
+    return ", ".join([*words, f"then {full} px" if words else f"{full} px"])
+
+
+def _outputs(built: BuiltModel, size: int, name: str) -> Tensor:
+    first = next(built.module.parameters())
+    images = torch.zeros(2, 3, size, size, dtype=first.dtype)
+    try:
+        with evaluating(built.module), torch.no_grad():
+            outputs: Tensor = built.module(images)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        # A network says in its own way that it can't: by a shape that doesn't fit, a pool without pixels, an assertion.
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"progressive.sizes: {name} can't take images of {size} px ({reason})") from error
+    return outputs
