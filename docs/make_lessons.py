@@ -7,6 +7,8 @@ run before, as the long ones (`--full`) are. The list of lessons is written anew
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import re
 import shlex
 import shutil
@@ -15,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from ahekit.cli.explain import duration
 from ahekit.protocols import describe
@@ -37,11 +41,14 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the long experiment")
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="what `ahekit explain` left")
     parser.add_argument("--command", help="the command that made what --from names, as the page tells it")
+    parser.add_argument("--note", default="", help="what a reader should know of how that was made")
+    parser.add_argument("--photographs", action="store_true", help="what --from names shows others' photographs")
     asked = parser.parse_args()
     topics = asked.topics or [name for name in own_lessons() if not (FOLDER / name).is_dir()]
     if asked.source:
         (topic,) = topics
-        store(topic, asked.source, asked.command or f"ahekit explain {topic}")
+        command = asked.command or f"ahekit explain {topic}"
+        store(topic, asked.source, command, note=asked.note, photographs=asked.photographs)
     elif topics:
         with tempfile.TemporaryDirectory() as folder:
             run = asked.run
@@ -76,13 +83,18 @@ def train(folder: Path) -> str:
     return str(run)
 
 
-def store(topic: str, source: Path, command: str) -> None:
-    """Make the page of a lesson's outcome: its Markdown and figures, and the page that answers to the reader."""
+def store(topic: str, source: Path, command: str, *, note: str = "", photographs: bool = False) -> None:
+    """Make the page of a lesson's outcome: its Markdown and figures, and the page that answers to the reader.
+
+    Args:
+        photographs: The images are others' photographs, which are not ours to publish.
+    """
     title, _, text = (source / "report.md").read_text(encoding="utf-8").partition("\n\n")
     target = FOLDER / topic
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    shutil.copy(source / "report.html", target / "page.html")
+    page = (source / "report.html").read_text(encoding="utf-8")
+    (target / "page.html").write_text(plain_tiles(page) if photographs else page, encoding="utf-8")
     if (source / "figures").is_dir():
         shutil.copytree(source / "figures", target / "figures")
     head = (
@@ -91,7 +103,24 @@ def store(topic: str, source: Path, command: str) -> None:
         "you, "
         "and works offline."
     )
+    if photographs and plain_tiles(page) != page:
+        head += " There each photograph is one tile of its mean colour, since they are not ours to publish."
+    head += f"\n\n{note}" if note else ""
     (target / "index.md").write_text(f"{title}\n\n{head}\n\n{text}", encoding="utf-8")
+
+
+def plain_tiles(page: str) -> str:
+    """The page with each image of a sheet of tiles as its mean colour."""
+
+    def plain(match: re.Match[str]) -> str:
+        side = int(match["side"])
+        sheet = Image.open(io.BytesIO(base64.b64decode(match["sheet"])))
+        small = sheet.resize((sheet.width // side, sheet.height // side), Image.Resampling.BOX)
+        content = io.BytesIO()
+        small.resize(sheet.size, Image.Resampling.NEAREST).save(content, "jpeg", quality=85)
+        return match[0].replace(match["sheet"], base64.b64encode(content.getvalue()).decode())
+
+    return re.sub(r'"tile": ?(?P<side>\d+),.*?"tiles": ?"(?P<sheet>[A-Za-z0-9+/=]+)"', plain, page)
 
 
 def prompted(command: str) -> str:
