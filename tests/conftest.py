@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
@@ -23,6 +24,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 AHEKIT = Path(sys.executable).with_name("ahekit")
+
+
+def pytest_collection_finish() -> None:
+    """All that collecting imported lives to the end: Python's collector needn't walk through torch again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ahekit.compute import Compute, open_compute, resolve_runtime
 from ahekit.errors import UsageError
 from ahekit.evaluation.predict import predict_logits
 from ahekit.preprocessing import Preprocessing
 from ahekit.registry import VISUALIZERS
+from ahekit.run import Run
+from ahekit.signals import StopRequest
 from ahekit.spec import RuntimeSpec
 from ahekit.testing import check_visualizer, small_module, small_pictures
+from ahekit.training.loop import fit
 from ahekit.training.processes import Processes
 from ahekit.training.prove import prove_accumulation
 from ahekit.training.session import Session, start
@@ -24,7 +29,7 @@ from ahekit.training.setup import Setup
 from ahekit.training.steps import train_steps
 from tests.card import pretended_card
 from tests.plugins.visualizers.test_discipline import PARAMS
-from tests.training.conftest import tiny_setup
+from tests.training.conftest import Watched, tiny_setup
 
 MakeSetup = Callable[..., Setup]
 # The pretended card has no fused kernels.
@@ -63,7 +68,7 @@ def test_what_is_made_in_a_wrong_place_is_told() -> None:
 
 
 @pytest.mark.parametrize("fields", [PLAIN, PLAIN | {"transfer": {"views": 3}}], ids=["fresh views", "fixed views"])
-def test_training_on_a_card_draws_mixes_and_steps_as_on_the_processor(tmp_path: Any, fields: dict[str, Any]) -> None:
+def test_training_on_a_card_draws_mixes_and_steps_as_on_the_processor(tmp_path: Path, fields: dict[str, Any]) -> None:
     expected = one_epoch(on(torch.device("cpu"), tiny_setup(tmp_path, fields)))
     with pretended_card() as card:
         setup = on(card, tiny_setup(tmp_path, fields))
@@ -78,7 +83,28 @@ def test_training_on_a_card_draws_mixes_and_steps_as_on_the_processor(tmp_path: 
     np.testing.assert_allclose(logits, expected.logits(setup.splits.val, flip_average=True), rtol=1e-4, atol=1e-5)
 
 
-def test_accumulation_is_proved_on_a_card(tmp_path: Any) -> None:
+def test_a_run_on_a_card_is_stopped_saved_and_resumed_to_the_same_weights(tmp_path: Path) -> None:
+    weights = []
+    with pretended_card() as card:
+        for stop_at in (None, 5):
+            setup = on(card, tiny_setup(tmp_path, PLAIN | {"train": {"epochs": 2}}))
+            run = Run.create(tmp_path / "runs", setup.spec, setup.manifest())
+            stop = StopRequest()
+
+            def ask(step: int, stop: StopRequest = stop, stop_at: int | None = stop_at) -> None:
+                stop.asked = step == stop_at
+
+            status = fit(setup, run, watcher=Watched(ask), stop=stop)
+            if stop_at is not None:
+                assert (status.state, status.step) == ("interrupted", stop_at)
+                again = on(card, tiny_setup(tmp_path, PLAIN | {"train": {"epochs": 2}}))
+                fit(again, run, watcher=Watched(), resume=True)
+            assert run.status.state == "finished"
+            weights.append(load_file(run.checkpoints()[-1] / "average.safetensors"))
+    assert all(torch.equal(own, weights[1][name]) for name, own in weights[0].items())
+
+
+def test_accumulation_is_proved_on_a_card(tmp_path: Path) -> None:
     with pretended_card() as card:
         checks = prove_accumulation(on(card, tiny_setup(tmp_path)))
     assert all(check.passed for check in checks)

@@ -119,8 +119,7 @@ def test_figures_look_alike_whatever_the_users_matplotlib_is_set_to(tmp_path: Pa
     hashes = set()
     for folder, environment in (
         (tmp_path, {}),
-        (tmp_path, {"MATPLOTLIBRC": str(settings)}),
-        (tmp_path, {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}),
+        (tmp_path, {"MATPLOTLIBRC": str(settings), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}),
         (odd, {"MPLBACKEND": "nonsense"}),
     ):
         done = subprocess.run(

@@ -75,3 +75,14 @@ def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AHEKIT_HOME", str(base / "ahekit-home"))
         return export_run(run, base / "colours-model")
+
+
+@pytest.fixture(scope="session")
+def onnx_model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """The same with an ONNX file that holds its own weights."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AHEKIT_HOME", str(base / "ahekit-home"))
+        return export_run(run, base / "colours-onnx", onnx=True)

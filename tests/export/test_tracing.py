@@ -38,8 +38,14 @@ REPEATS = {
     "resnet18": ("layer1.1", "layer2", "layer3", "layer4.1"),
     "mobilenetv3_small_100": ("blocks.1", "blocks.2", "blocks.3", "blocks.4.1", "blocks.4.2"),
     "tf_efficientnet_lite0": ("blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5.2", "blocks.5.3", "blocks.6"),
-    "googlenet": tuple(f"inception{place}" for place in ("3b", "4a", "4b", "4c", "4d", "4e", "5a")),
-    "inception_v3": tuple(f"Mixed_{place}" for place in ("5c", "5d", "6c", "6d", "6e", "7c")),
+    "googlenet": tuple(f"inception{place}" for place in ("3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")),
+    "inception_v3": (
+        *(f"Mixed_{place}" for place in ("5c", "5d", "6c", "6d", "6e", "7c")),
+        *(f"Mixed_5b.branch{place}" for place in ("5x5_1", "3x3dbl_1", "3x3dbl_2", "_pool")),
+        *(f"Mixed_6b.branch{place}" for place in ("7x7_1", "7x7_3", "7x7dbl_1", "7x7dbl_2", "7x7dbl_3", "_pool")),
+        *(f"Mixed_7a.branch{place}" for place in ("3x3_1", "7x7x3_1", "7x7x3_2")),
+        *(f"Mixed_7b.branch{place}" for place in ("3x3_1", "3x3dbl_1", "3x3dbl_2", "_pool")),
+    ),
 }
 
 

@@ -53,10 +53,16 @@ def ask(sample: Path, folder: Path | None = None, **params: Any) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def experiment(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lesson keeps what it trained."""
+    return tmp_path_factory.mktemp("lesson") / "kept"
+
+
+@pytest.fixture(scope="module")
+def experiment(sample: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AHEKIT_HOME", str(tmp_path_factory.getbasetemp() / "ahekit-home"))
-        return ask(sample, tmp_path_factory.mktemp("lesson") / "kept")
+        return ask(sample, folder)
 
 
 def test_counted_products_are_those_of_the_network() -> None:
@@ -208,8 +214,9 @@ def test_pooled_numbers_of_the_page_are_torch_s(experiment: Experiment, open_les
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_networks_without_a_spread_are_told_and_not_decided(sample: Path) -> None:
-    single = ask(sample, seeds=1)
+@pytest.mark.usefixtures("experiment")
+def test_networks_without_a_spread_are_told_and_not_decided(sample: Path, folder: Path) -> None:
+    single = ask(sample, folder, seeds=1)
     decided = {claim.text for claim in single.claims if claim.reading != "undecided"}
     assert decided == {"Pooling reduces the size of the maps, and with it the work.", "Pooling loses information."}
     assert single.claims[1].because.endswith("one seed tells nothing of others")

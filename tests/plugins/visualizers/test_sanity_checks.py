@@ -159,8 +159,9 @@ def test_every_method_of_one_map_is_checked(make_request: Make, toy: Make, visua
     assert [figure.name for figure in seen.figures[1:]] == [
         f"{seen.figures[0].name}-{what}" for what in ("randomized", "deletion-insertion")
     ]
-    for figure in seen.figures:
-        assert render_figure(figure).startswith(b"\x89PNG")
+    # Drawn once of each kind: a map of a layer's size that has a class, one of the pictures' size, one without a class.
+    if name in ("gradcam", "saliency", "filter-response"):
+        assert all(render_figure(figure).startswith(b"\x89PNG") for figure in seen.figures)
 
 
 def test_randomized_maps_are_those_of_the_same_filter_and_of_what_the_layer_became(

@@ -1,0 +1,30 @@
+"""Trainings that a benchmark keeps: one folder each, trained once, gone on with where they were interrupted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def kept_run(folder: Path, arguments: Sequence[str]) -> Path:
+    """The finished run in a folder; trained by `ahekit ARGUMENTS` where there is none, resumed where it was broken off.
+
+    Raises:
+        CalledProcessError: The training ended with an error, or was interrupted.
+    """
+    states = {run.parent: json.loads(run.read_text(encoding="utf-8")) for run in sorted(folder.glob("*/status.json"))}
+    for run, status in states.items():
+        if status.get("state") == "finished":
+            return run
+    begun = [run for run in states if any((run / "checkpoints").glob("step-*"))]
+    program = [sys.executable, "-m", "ahekit"]
+    if begun:
+        print(f"going on with {begun[-1]}", flush=True)
+        subprocess.run([*program, "resume", str(begun[-1]), "--quiet"], check=True)
+        return begun[-1]
+    print(f"training {folder.name}", flush=True)
+    subprocess.run([*program, *arguments, "--runs", str(folder), "--quiet"], check=True)
+    return max(folder.glob("*/status.json"), key=lambda status: status.stat().st_mtime).parent

@@ -1,0 +1,157 @@
+"""Minutes until a training reaches an accuracy on validation: the recipes fast, strong and assignment, in turns.
+
+    python -m tests.benchmarks.minutes_to_quality DATASET --out FOLDER [--seeds 3] [--recipes fast strong assignment]
+        [-- MORE FLAGS OF ahekit train]
+    python -m tests.benchmarks.minutes_to_quality --out FOLDER --read
+
+The first trains cnn5 with each recipe for each seed; the recipes take turns, so that what else the machine does hits
+all alike. Trainings that are in FOLDER are kept, and one that was broken off is gone on with. assignment is the usual
+loop: plain Adam at one rate, no augmentation. Flags after -- hold for all recipes. Beside the table of minutes FOLDER
+gets the whole curves as curves.csv and curves.png.
+
+Minutes are those of the run's own clock at the end of an epoch: steps, measuring and checkpoints, but not the start of
+the program. An accuracy is reached by the first epoch that has it, a single view of each image. Nothing here looks at
+test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.epoch_rule import epochs_of
+from tests.benchmarks.kept_runs import kept_run
+
+RECIPES = ("fast", "strong", "assignment")
+TARGETS = (0.90, 0.88, 0.85)
+COLOURS = {"fast": "#5e35b1", "strong": "#00897b", "assignment": "#8d6e63"}
+
+Curve = list[tuple[float, float]]
+"""Minutes and accuracy on validation after each epoch."""
+
+
+def curve_of(run: Path) -> Curve:
+    """The curve of a run, from its history."""
+    return [(row["seconds"] / 60, row["val"]["accuracy"]) for row in epochs_of(run)]
+
+
+def minutes_to(curve: Curve, accuracy: float) -> float | None:
+    """Minutes until the first epoch that reaches an accuracy; None: none does."""
+    return next((minutes for minutes, reached in curve if reached >= accuracy), None)
+
+
+def told(minutes: Sequence[float | None]) -> str:
+    """Median and range over seeds; where a seed never reaches it there is no median to tell."""
+    reached = [value for value in minutes if value is not None]
+    if not reached:
+        return "not reached"
+    spread = f"{min(reached):.1f}–{max(reached):.1f}"
+    if len(reached) < len(minutes):
+        return f"by {len(reached)} of {len(minutes)} ({spread})"
+    return f"{median(reached):.1f} ({spread})"
+
+
+def ratio(fast: Sequence[float | None], other: Sequence[float | None]) -> str:
+    """The median of the seeds' ratios and their range; a dash unless both reach it with every seed."""
+    ratios = [one / two for one, two in zip(fast, other, strict=True) if one is not None and two is not None]
+    if not ratios or len(ratios) < len(fast):
+        return "–"
+    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+
+
+def print_table(curves: Mapping[str, Sequence[Curve]]) -> None:
+    """Minutes to each accuracy, and what each recipe comes to in the end."""
+    recipes = list(curves)
+    compared = [recipe for recipe in recipes if recipe != "fast"] if "fast" in curves else []
+    print("| Validation accuracy | " + " | ".join([*recipes, *(f"fast / {other}" for other in compared)]) + " |")
+    print("|---" * (1 + len(recipes) + len(compared)) + "|")
+    for target in TARGETS:
+        minutes = {recipe: [minutes_to(curve, target) for curve in own] for recipe, own in curves.items()}
+        cells = [told(minutes[recipe]) for recipe in recipes]
+        cells += [ratio(minutes["fast"], minutes[other]) for other in compared]
+        print(f"| minutes to {target:.2f} | " + " | ".join(cells) + " |")
+    blank = ["" for _ in compared]
+    for words, place in (("minutes in all", 0), ("last accuracy", 1)):
+        ends = {recipe: [curve[-1][place] for curve in own] for recipe, own in curves.items()}
+        digits = 1 if place == 0 else 3
+        cells = [f"{median(e):.{digits}f} ({min(e):.{digits}f}–{max(e):.{digits}f})" for e in ends.values()]
+        print(f"| {words} | " + " | ".join([*cells, *blank]) + " |")
+    print(f"\nMedian (range) over {len(next(iter(curves.values())))} seeds.")
+
+
+def write_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
+    """Every epoch of every run."""
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(("recipe", "seed", "epoch", "minutes", "val_accuracy"))
+        for recipe, own in curves.items():
+            for seed, curve in enumerate(own):
+                rows = enumerate(curve, start=1)
+                writer.writerows((recipe, seed, epoch, f"{minutes:.4f}", reached) for epoch, (minutes, reached) in rows)
+
+
+def draw_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
+    """Accuracy against minutes, a line for each run."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for recipe, own in curves.items():
+        for seed, curve in enumerate(own):
+            minutes, reached = zip(*curve, strict=True)
+            label = recipe if seed == 0 else None
+            axes.plot(minutes, reached, color=COLOURS.get(recipe), linewidth=1.4, alpha=0.85, label=label)
+    for target in TARGETS:
+        axes.axhline(target, color="#bbbbbb", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("accuracy on validation")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Train what isn't yet, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs, the curves and the picture")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--read", action="store_true", help="only what is there, also of runs that still go on")
+    own = sys.argv[1:]
+    more: list[str] = []
+    if "--" in own:
+        more = own[own.index("--") + 1 :]
+        own = own[: own.index("--")]
+    arguments = parser.parse_args(own)
+    if arguments.dataset is None and not arguments.read:
+        parser.error("name a dataset, or --read")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    curves: dict[str, list[Curve]] = {recipe: [] for recipe in arguments.recipes}
+    for seed in range(arguments.seeds):
+        for recipe in arguments.recipes:
+            folder = arguments.out / f"{recipe}-{seed}"
+            if arguments.read:
+                runs = sorted(folder.glob("*/history.jsonl"))
+                curve = curve_of(runs[-1].parent) if runs else []
+            else:
+                flags = ("train", "--model", "cnn5", "--data", arguments.dataset, "--recipe", recipe)
+                curve = curve_of(kept_run(folder, [*flags, "--seed", str(seed), *more]))
+            if curve:
+                curves[recipe].append(curve)
+    curves = {recipe: own for recipe, own in curves.items() if own}
+    if not curves:
+        sys.exit(f"{arguments.out}: no epoch of any run yet")
+    fewest = min(map(len, curves.values()))
+    curves = {recipe: own[:fewest] for recipe, own in curves.items()}
+    write_curves(curves, arguments.out / "curves.csv")
+    draw_curves(curves, arguments.out / "curves.png")
+    print_table(curves)
+
+
+if __name__ == "__main__":
+    main()
