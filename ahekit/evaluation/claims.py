@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ahekit.evaluation.comparison import SeedSpread, seed_spread
 from ahekit.evaluation.intervals import Interval
@@ -47,6 +47,27 @@ def read_difference(
 def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """The first's figures less the second's, seed by seed."""
     return [one - other for one, other in zip(first, second, strict=True)]
+
+
+def best_by_seed(figures: Mapping[str, Sequence[float]], what: str) -> str:
+    """Which of several has the largest mean of a figure, and which others that doesn't show to be worse.
+
+    Args:
+        figures: By name, one figure for each seed; all with the same seeds.
+        what: The figure's name, after "the largest mean".
+
+    Example:
+        >>> best_by_seed({"max": [0.7, 0.8], "average": [0.7, 0.7], "none": [0.2, 0.31]}, "macro-F1")
+        'max has the largest mean macro-F1, 0.750; not shown to be worse: average.'
+    """
+    best = max(figures, key=lambda name: sum(figures[name]) / len(figures[name]))
+    words = f"{best} has the largest mean {what}, {sum(figures[best]) / len(figures[best]):.3f}"
+    alike = [
+        name
+        for name in figures
+        if name != best and read_difference(differences(figures[best], figures[name]))[0] != "supported"
+    ]
+    return f"{words}; not shown to be worse: {', '.join(alike)}." if alike else f"{words}, and the others are worse."
 
 
 def share_ends(spread: SeedSpread) -> tuple[float | None, float | None]:

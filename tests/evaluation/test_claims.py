@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ahekit.evaluation.claims import differences, read_difference, read_interval, share_ends
+from ahekit.evaluation.claims import best_by_seed, differences, read_difference, read_interval, share_ends
 from ahekit.evaluation.comparison import seed_spread
 from ahekit.evaluation.intervals import Interval
 
@@ -40,3 +40,11 @@ def test_figures_are_compared_seed_by_seed_and_their_ends_stay_shares() -> None:
     # The mean is 0.5; half the interval is 12.7 times 0.5.
     assert share_ends(seed_spread([0.0, 1.0])) == (0.0, 1.0)
     assert share_ends(seed_spread([0.5])) == (None, None)
+
+
+def test_the_best_is_named_with_those_that_it_is_not_shown_to_beat() -> None:
+    # Differences 0 and 0.1: Student's t of one degree of freedom, 12.7, makes the interval hold 0; 0.5 and 0.49 don't.
+    figures = {"max": [0.7, 0.8], "average": [0.7, 0.7], "none": [0.2, 0.31]}
+    assert best_by_seed(figures, "F1") == "max has the largest mean F1, 0.750; not shown to be worse: average."
+    del figures["average"]
+    assert best_by_seed(figures, "F1") == "max has the largest mean F1, 0.750, and the others are worse."
