@@ -67,7 +67,7 @@ def best_by_seed(figures: Mapping[str, Sequence[float]], what: str) -> str:
         for name in figures
         if name != best and read_difference(differences(figures[best], figures[name]))[0] != "supported"
     ]
-    return f"{words}; not shown to be worse: {', '.join(alike)}." if alike else f"{words}, and the others are worse."
+    return f"{words}; not shown to be worse: {'; '.join(alike)}." if alike else f"{words}, and the others are worse."
 
 
 def share_ends(spread: SeedSpread) -> tuple[float | None, float | None]:

@@ -143,7 +143,7 @@ def test_the_best_is_named_with_those_that_may_be_as_good(experiment: Experiment
     gaps = {name: f1[best] - f1[name] for name in VARIANTS if name != best}
     alike = [name for name, gap in gaps.items() if gap.mean() <= 12.706 * gap.std(ddof=1) / np.sqrt(2)]
     assert section.verdict.startswith(f"Of six networks at equal budget: {best} has the largest mean macro-F1")
-    assert section.verdict.endswith(f"worse: {', '.join(alike)}." if alike else "the others are worse.")
+    assert section.verdict.endswith(f"worse: {'; '.join(alike)}." if alike else "the others are worse.")
 
 
 def test_claims_are_read_off_the_numbers(experiment: Experiment) -> None:
