@@ -93,18 +93,23 @@ def store(topic: str, source: Path, command: str, *, note: str = "", photographs
     target = FOLDER / topic
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    page = (source / "report.html").read_text(encoding="utf-8")
-    (target / "page.html").write_text(plain_tiles(page) if photographs else page, encoding="utf-8")
-    if (source / "figures").is_dir():
-        shutil.copytree(source / "figures", target / "figures")
+    files = ["report.html", *(path.relative_to(source).as_posix() for path in source.glob("figures/*.svg"))]
+    has_plain = False
+    for name in files:
+        content = (source / name).read_text(encoding="utf-8")
+        shown = plain_pictures(plain_tiles(content)) if photographs else content
+        has_plain |= shown != content
+        place = target / name.replace("report.html", "page.html")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(shown, encoding="utf-8")
     head = (
         f"Written by:\n\n```console\n{prompted(command)}\n```\n\n"
         "Below is what the command writes as Markdown. [The same as a page](page.html) has the parts that answer to "
         "you, "
         "and works offline."
     )
-    if photographs and plain_tiles(page) != page:
-        head += " There each photograph is one tile of its mean colour, since they are not ours to publish."
+    if has_plain:
+        head += " Pictures are shown as their mean colour here, since the photographs are not ours to publish."
     head += f"\n\n{note}" if note else ""
     (target / "index.md").write_text(f"{title}\n\n{head}\n\n{text}", encoding="utf-8")
 
@@ -121,6 +126,18 @@ def plain_tiles(page: str) -> str:
         return match[0].replace(match["sheet"], base64.b64encode(content.getvalue()).decode())
 
     return re.sub(r'"tile": ?(?P<side>\d+),.*?"tiles": ?"(?P<sheet>[A-Za-z0-9+/=]+)"', plain, page)
+
+
+def plain_pictures(text: str) -> str:
+    """A page or figure with each picture as its mean colour."""
+
+    def plain(match: re.Match[str]) -> str:
+        picture = Image.open(io.BytesIO(base64.b64decode(re.sub(r"\s", "", match["content"]))))
+        content = io.BytesIO()
+        picture.convert("RGB").resize((1, 1), Image.Resampling.BOX).save(content, "png")
+        return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+    return re.sub(r"data:image/(?:png|webp|jpeg);base64,(?P<content>[A-Za-z0-9+/=\s]{40,})", plain, text)
 
 
 def prompted(command: str) -> str:
