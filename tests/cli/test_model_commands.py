@@ -44,7 +44,7 @@ def test_cnn5_is_shown_in_eighty_columns(cli: Run) -> None:
     rows = {line.split()[0]: line.split() for line in lines if line.strip()}
     assert lines[0] == "cnn5: 64 × 64 pixels, 10 classes"
     assert rows["conv2"] == ["conv2", "Conv2d", "64×32×32", "18,496", "18.9", "M", "8"]
-    assert rows["block5.flatten"] == ["block5.flatten", "Flatten", "8192", "–", "–", "–"]
+    assert rows["block5.flatten"] == ["block5.flatten", "GridFlatten", "8192", "–", "–", "–"]
     assert rows["fc3"] == ["fc3", "Linear", "512", "524,800", "524", "k", "all"]
     assert rows["total"] == ["total", "20,977,930", "98.4", "M"]
     text = " ".join(shown.out.split())
