@@ -89,14 +89,14 @@ def store(topic: str, source: Path, command: str, *, note: str = "", photographs
     Args:
         photographs: The images are others' photographs, which are not ours to publish.
     """
-    title, _, text = (source / "report.md").read_text(encoding="utf-8").partition("\n\n")
+    title, _, text = without_home((source / "report.md").read_text(encoding="utf-8")).partition("\n\n")
     target = FOLDER / topic
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     files = ["report.html", *(path.relative_to(source).as_posix() for path in source.glob("figures/*.svg"))]
     has_plain = False
     for name in files:
-        content = (source / name).read_text(encoding="utf-8")
+        content = without_home((source / name).read_text(encoding="utf-8"))
         shown = plain_pictures(plain_tiles(content)) if photographs else content
         has_plain |= shown != content
         place = target / name.replace("report.html", "page.html")
@@ -112,6 +112,11 @@ def store(topic: str, source: Path, command: str, *, note: str = "", photographs
         head += " Pictures are shown as their mean colour here, since the photographs are not ours to publish."
     head += f"\n\n{note}" if note else ""
     (target / "index.md").write_text(f"{title}\n\n{head}\n\n{text}", encoding="utf-8")
+
+
+def without_home(text: str) -> str:
+    """The text with paths below the home of whoever made it as everybody writes them."""
+    return text.replace(f"{Path.home()}/", "~/")
 
 
 def plain_tiles(page: str) -> str:
