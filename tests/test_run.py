@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -47,6 +48,17 @@ def test_a_new_run_is_named_by_time_model_and_a_short_id_and_holds_its_spec_and_
     assert files_below(run.path) == {"run.json", "spec.yaml", "manifest.json", "status.json"}
     assert run.spec.model.name == "zoo/net 18"
     assert run.manifest.class_names == ("Apsë",)
+
+
+def test_two_runs_that_draw_one_name_in_one_second_become_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, draw = iter(("d790", "d790", "d790", "e1a4")), secrets.token_hex
+    monkeypatch.setattr(secrets, "token_hex", lambda size: next(drawn) if size == 2 else draw(size))
+    monkeypatch.setattr(folder, "_STAMP", "20261127-034053")
+
+    names = [Run.create(tmp_path, RunSpec(), {}).name for _ in range(2)]
+
+    assert names == ["20261127-034053-cnn5-d790", "20261127-034053-cnn5-e1a4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

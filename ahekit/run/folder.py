@@ -16,6 +16,7 @@ can still be listed, reported and resumed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -90,21 +91,25 @@ class Run:
         now = datetime.now(UTC)
         stamp = now.astimezone().strftime(_STAMP)
         model = "".join(char if char.isalnum() or char in "_." else "_" for char in spec.model.name)
-        run = cls(root / f"{stamp}-{model[:100]}-{secrets.token_hex(2)}")
         mark = {"kind": "run", "ahekit": str(manifest.get("ahekit", "")), "made": now.isoformat()}
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            # The folder appears whole, with its spec: a run without one could be neither listed nor resumed.
-            with atomic_folder(run.path) as draft:
-                write_atomic(draft / MARK, _json(mark))
-                write_atomic(draft / "spec.yaml", to_yaml(spec).encode())
-                write_atomic(draft / "manifest.json", _json(manifest))
-                write_atomic(draft / "status.json", _json({"state": "running", "reason": ""}))
-        except OSError as error:
-            raise RunError(
-                f"{run.path}: can't make the run folder ({error.strerror}); choose another with --runs"
-            ) from error
-        return run
+        while True:
+            run = cls(root / f"{stamp}-{model[:100]}-{secrets.token_hex(2)}")
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                # The folder appears whole, with its spec: a run without one could be neither listed nor resumed.
+                with atomic_folder(run.path) as draft:
+                    write_atomic(draft / MARK, _json(mark))
+                    write_atomic(draft / "spec.yaml", to_yaml(spec).encode())
+                    write_atomic(draft / "manifest.json", _json(manifest))
+                    write_atomic(draft / "status.json", _json({"state": "running", "reason": ""}))
+                return run
+            except OSError as error:
+                # Of the runs that are started in one second, two may draw the same name.
+                taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY) and run.path.is_dir()
+                if not taken:
+                    raise RunError(
+                        f"{run.path}: can't make the run folder ({error.strerror}); choose another with --runs"
+                    ) from error
 
     @classmethod
     def open(cls, path: Path) -> Run:
