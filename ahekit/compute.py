@@ -10,16 +10,20 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ahekit.depthwise import quicken_depthwise
 from ahekit.errors import UsageError
 from ahekit.spec import RuntimeSpec
 
 # Names of mallopt's settings in glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,12 @@ class Compute:
     device: torch.device
     bf16: bool
     channels_last: bool
+
+    def place(self, module: Network) -> Network:
+        """A network on the device, in the run's memory format, ready to be trained there; moved in place."""
+        if self.device.type == "cpu":
+            quicken_depthwise(module)
+        return module.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images or maps `(B, C, H, W)` on the device, in the run's memory format; vectors `(B, D)` as they are."""

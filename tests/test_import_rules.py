@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "validation": "errors yaml_text",
     "spec": "errors preprocessing validation",
     "notes": "files spec",
-    "compute": "errors spec",
+    "depthwise": "",
+    "compute": "errors spec depthwise",
     "hooks": "errors",
     # The facts of AHE and the seeds' arithmetic, which stand on nothing.
     "data.classes": "",

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pickle
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from time import perf_counter
+from threading import Thread
+from time import perf_counter, sleep
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ahekit import plugin_files
 from ahekit.catalog import default_source
+from ahekit.compute import resolve_runtime
 from ahekit.data.installed import SAMPLE
-from ahekit.errors import RunError, UsageError
+from ahekit.errors import MemoryShortage, RunError, UsageError
 from ahekit.evaluation.metrics import OnlineMetrics, summarize
 from ahekit.files import read_regular, write_atomic
 from ahekit.models import parameter_counts
@@ -119,7 +127,15 @@ class Trial:
 
 
 Examine = Callable[[Setup, Session], Mapping[str, Any]]
-"""Looks at a trained network (`session.measured`, in whatever mode) and tells of it, JSON-serializable."""
+"""Looks at a trained network (`session.measured`, in whatever mode) and tells of it, JSON-serializable.
+
+One that can be pickled may look in several processes at once.
+"""
+
+
+def tell_nothing(setup: Setup, session: Session) -> Mapping[str, Any]:
+    """Look at nothing."""
+    return {}
 
 
 def data_of(request: LessonInput) -> str:
@@ -145,7 +161,7 @@ def run_trials(
     trials: Sequence[Trial],
     *,
     folder: Path | None = None,
-    examine: Examine = lambda setup, session: {},
+    examine: Examine = tell_nothing,
     about: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
     announce: Callable[[str], None] = lambda text: None,
@@ -165,28 +181,105 @@ def run_trials(
     paths = _paths(trials, folder, about)
     outcomes = {number: outcome for number, path in enumerate(paths) if (outcome := _read(path)) is not None}
     left = [number for number in range(len(trials)) if number not in outcomes]
+    if not left:
+        return [outcomes[number] for number in range(len(trials))]
+    # Here first, so that images are decoded once, and what there is to say of them is said once.
+    prepare(trials[left[0]].spec, announce=announce)
     total = sum(trials[number].work for number in left)
     done = 0.0
-    for number in left:
-        trial = trials[number]
 
-        def tell(share: float, before: float = done, work: float = trial.work) -> None:
-            progress(round(1000 * (before + share * work) / total), 1000)
+    def tell(share: float) -> None:
+        progress(round(1000 * share / total), 1000)
 
-        setup = prepare(trial.spec, announce=announce)
-        outcome = run_trial(trial, setup, examine=examine, progress=tell)
+    for number, outcome in _trained({number: trials[number] for number in left}, examine, tell):
         _write(paths[number], outcome)
         outcomes[number] = outcome
-        done += trial.work
-        tell(0.0, before=done)
+        done += trials[number].work
+        tell(done)
     return [outcomes[number] for number in range(len(trials))]
+
+
+def _trained(
+    trials: Mapping[int, Trial], examine: Examine, progress: Callable[[float], None]
+) -> Iterator[tuple[int, Outcome]]:
+    """Each trial's outcome, in the order in which they end.
+
+    Small networks keep few cores busy: on the processor as many are trained at a time as torch has threads.
+    """
+    threads = torch.get_num_threads()
+    runtime = resolve_runtime(next(iter(trials.values())).spec.runtime)
+    together = min(len(trials), threads) if runtime.device == "cpu" else 1
+    look = _pickled(examine)
+    if together > 1 and look is not None:
+        yield from _trained_together(trials, look, processes=together, threads=threads // together)
+        return
+    done = 0.0
+    for number, trial in trials.items():
+
+        def tell(share: float, before: float = done, work: float = trial.work) -> None:
+            progress(before + share * work)
+
+        yield number, run_trial(trial, prepare(trial.spec), examine=examine, progress=tell)
+        done += trial.work
+
+
+def _trained_together(
+    trials: Mapping[int, Trial], look: bytes, *, processes: int, threads: int
+) -> Iterator[tuple[int, Outcome]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    files = plugin_files.announced()
+    train = delayed(_train_there)
+    with parallel_config("loky", n_jobs=processes, inner_max_num_threads=threads):
+        ended = Parallel(return_as="generator_unordered", batch_size=1)(
+            train(number, trial, look, files) for number, trial in trials.items()
+        )
+        try:
+            yield from ended
+        except BrokenProcessPool as error:
+            raise MemoryShortage(
+                "a training was ended by the system, which happens when memory is short; OMP_NUM_THREADS=1 trains one "
+                "network at a time"
+            ) from error
+        finally:
+            # Whoever stops listening stops the trainings.
+            ended.close()
+
+
+def _train_there(number: int, trial: Trial, look: bytes, files: Sequence[Path]) -> tuple[int, Outcome]:
+    """One trial, in a process of its own."""
+    _end_with_the_parent()
+    plugin_files.announce(files)
+    plugin_files.read()
+    return number, run_trial(trial, prepare(trial.spec), examine=pickle.loads(look))
+
+
+@cache
+def _end_with_the_parent() -> None:
+    """Let this process end soon after the one that started it, however that ends: nobody else would stop it."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _pickled(examine: Examine) -> bytes | None:
+    """The function for another process; None where it can't go there."""
+    try:
+        return pickle.dumps(examine)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
 
 
 def run_trial(
     trial: Trial,
     setup: Setup,
     *,
-    examine: Examine = lambda setup, session: {},
+    examine: Examine = tell_nothing,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Outcome:
     """Train one trial to its end.

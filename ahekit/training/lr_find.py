@@ -51,7 +51,7 @@ def find_learning_rate(setup: Setup, *, steps: int = 100, advance: Callable[[int
         TrainingError: The loss bursts at once.
     """
     spec = setup.spec
-    module = setup.built.module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
+    module = setup.compute.place(setup.built.module)
     module.train()
     groups = parameter_groups(module, weight_decay=spec.optim.weight_decay, decay_all=spec.optim.decay_all)
     optimizer = build_optimizer(groups, spec.optim.model_copy(update={"lr": 1.0}))

@@ -76,7 +76,7 @@ def _measure(text: str, num_classes: int, files: Sequence[Path]) -> Memory | Non
     built = build_component(
         spec.model.name, spec.model.params, num_classes=num_classes, image_size=spec.data.image_size
     ).built
-    module = built.module.to(device=compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    module = compute.place(built.module)
     module.train()
     optim = spec.optim
     groups = parameter_groups(module, weight_decay=optim.weight_decay, decay_all=optim.decay_all)

@@ -86,8 +86,7 @@ def prove_accumulation(setup: Setup, *, advance: Callable[[], None] = lambda: No
     # In double precision on the processor, which has it wherever the run computes.
     double = copy.deepcopy(setup.built.module).cpu().eval().double()
     compute = setup.compute
-    frozen = copy.deepcopy(setup.built.module).eval()
-    frozen.to(device=compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    frozen = compute.place(copy.deepcopy(setup.built.module).eval())
     precision = setup.spec.runtime.precision
     batch_norm = _without_dropout(copy.deepcopy(setup.built.module).cpu().train()).double()
     checks = []

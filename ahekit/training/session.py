@@ -175,10 +175,7 @@ class Session:
         setup = self.setup
         if setup.teacher is None:
             return
-        teacher = open_teacher(setup.teacher, setup.dataset).to(
-            device=setup.compute.device,
-            memory_format=setup.compute.memory_format,  # type: ignore[call-overload]
-        )
+        teacher = setup.compute.place(open_teacher(setup.teacher, setup.dataset))
         plan = plan_answers(setup.spec, setup.splits, len(setup.dataset.class_names))
         answers = open_features(setup, plan, teacher, network=setup.teacher.name)
         yield from compute_features(answers, setup, teacher)
@@ -310,7 +307,7 @@ def start(setup: Setup, processes: Processes, *, fresh: bool = False) -> Session
     """
     spec = setup.spec
     plan = setup.freezing
-    module = setup.built.module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
+    module = setup.compute.place(setup.built.module)
     module.train()
     freezer = Freezer(module, plan)
     freezer.trainable()

@@ -320,7 +320,7 @@ def prediction(bench: Bench) -> Outcome:
     few = np.arange(min(64, len(dataset.images)))
     processor = Compute(torch.device("cpu"), bf16=False, channels_last=True)
     expected = predict_logits(module, dataset.images, few, dataset.preprocessing, processor)
-    module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
+    setup.compute.place(module)
     logits = predict_logits(module, dataset.images, few, dataset.preprocessing, setup.compute)
     error = float(np.abs(logits - expected).max() / np.abs(expected).max())
     many = np.resize(np.arange(len(dataset.images)), bench.sizes.predicted)

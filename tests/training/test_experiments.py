@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from ahekit.errors import RunError, UsageError
+from ahekit.errors import RunError, TrainingError, UsageError
 from ahekit.evaluation.metrics import summarize
 from ahekit.protocols import LessonInput
 from ahekit.run import Run
@@ -105,6 +107,37 @@ def test_what_was_trained_before_an_interruption_is_kept(spec: RunSpec, tmp_path
         run_trials(trials, folder=tmp_path / "kept", examine=interrupted)
     run_trials(trials, folder=tmp_path / "kept", examine=interrupted)
     assert calls == [0, 1, 1]
+
+
+def facts(setup: Setup, session: Any) -> dict[str, Any]:
+    logits = session.logits(setup.splits.test, flip_average=False).tolist()
+    return {"process": os.getpid(), "threads": torch.get_num_threads(), "logits": logits}
+
+
+@pytest.mark.slow
+def test_trainings_in_several_processes_end_as_they_do_in_one(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [Trial("one", spec.model_copy(update={"seed": seed})) for seed in range(4)]
+    alone = run_trials(trials, examine=facts)
+    assert {outcome.facts["process"] for outcome in alone} == {os.getpid()}
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    told: list[int] = []
+    together = run_trials(trials, folder=tmp_path / "kept", examine=facts, progress=lambda done, of: told.append(done))
+
+    assert os.getpid() not in {outcome.facts["process"] for outcome in together}
+    assert {outcome.facts["threads"] for outcome in together} == {1}
+    assert [outcome.facts["logits"] for outcome in together] == [outcome.facts["logits"] for outcome in alone]
+    assert [outcome.final.test for outcome in together] == [outcome.final.test for outcome in alone]
+    assert told == [250, 500, 750, 1000]
+    assert len(list((tmp_path / "kept").iterdir())) == 4
+    # What is wrong with one is told as if it were trained here, and the others are kept.
+    optim = spec.optim.model_copy(update={"lr": 1e30, "clip_norm": None})
+    trials[3] = Trial("bursts", spec.model_copy(update={"seed": 3, "optim": optim}))
+    with pytest.raises(TrainingError, match="no numbers any more"):
+        run_trials(trials, folder=tmp_path / "kept", examine=facts)
+    assert len(list((tmp_path / "kept").iterdir())) == 4
 
 
 def test_a_folder_that_can_not_be_written_is_one_line(spec: RunSpec, tmp_path: Path) -> None:

@@ -18,16 +18,20 @@ from ahekit.training.setup import Setup, prepare
 from ahekit.validation import validate
 from ahekit.wording import counted
 
+from ...models.cnn5 import Cnn5Params
+from ..pooling.variants import scaled
 from .page import sections
 from .readings import claims, exercises
 from .trial import Measured, Plan
+
+_NARROW = {"channels": scaled(Cnn5Params().channels, 0.25), "hidden": scaled(Cnn5Params().hidden, 0.25)}
 
 
 class Accumulation:
     """One window of images in 1, 2, 4, 8 and 16 micro-batches: memory, time, gradient, weights, BatchNorm, mistakes."""
 
     title = "Gradient accumulation"
-    seconds = 55.0
+    seconds = 40.0
     full_minutes = 8.0
     uses_run = False
 
@@ -35,7 +39,9 @@ class Accumulation:
         """Parameters of `Accumulation`."""
 
         model: str = Field("cnn5", min_length=1, description="network to train, by its registered name")
-        model_params: dict[str, Any] = Field(default_factory=dict, description="parameters of the network")
+        model_params: dict[str, Any] | None = Field(
+            None, description="parameters of the network; none: its own, of cnn5 without --full a quarter of its widths"
+        )
         image_size: int | None = Field(None, ge=8, le=1024, description="side of the images; none: the network's own")
         window: int | None = Field(
             None, ge=16, le=1024, description="images of an optimizer step; none: 32, with --full 256"
@@ -72,12 +78,15 @@ def planned(request: LessonInput, params: Accumulation.Params) -> tuple[Plan, Se
             f"window: {window} images can't be cut into {uneven[0]} micro-batches of one size and two images at least; "
             f"ask for a multiple of {2 * uneven[0]} with --window"
         )
+    model_params = params.model_params
+    if model_params is None:
+        model_params = {} if request.full or params.model != "cnn5" else _NARROW
     spec = validate(
         RunSpec,
         {
             "recipe": "assignment",
             "seed": request.seed,
-            "model": {"name": params.model, "params": params.model_params},
+            "model": {"name": params.model, "params": model_params},
             "data": {
                 "source": data_of(request),
                 "image_size": params.image_size,
@@ -108,7 +117,8 @@ def told(plan: Plan, setup: Setup, measured: Measured) -> Experiment:
         claims=tuple(claims(plan, measured)),
         exercises=exercises(plan, measured, images),
         subtitle=(
-            f"{setup.spec.model.name} at {setup.dataset.preprocessing.size} px on {images:,d} training images of "
+            f"{setup.spec.model.name}{' with a quarter of its widths' * (setup.spec.model.params == _NARROW)} at "
+            f"{setup.dataset.preprocessing.size} px on {images:,d} training images of "
             f"{setup.source.name}; windows of {plan.window} images, {counted(plan.steps, 'optimizer step')}, "
             f"{counted(len(plan.seeds), 'seed')}"
         ),

@@ -96,7 +96,7 @@ class Trained:
 def train(setup: Setup, module: nn.Module, steps: int) -> Trained:
     """Take optimizer steps with a network, which is changed."""
     optim = setup.spec.optim
-    module.to(device=setup.compute.device, memory_format=setup.compute.memory_format)  # type: ignore[call-overload]
+    setup.compute.place(module)
     groups = parameter_groups(module, weight_decay=optim.weight_decay, decay_all=optim.decay_all)
     optimizer = build_optimizer(groups, optim)
     seconds = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -114,7 +116,7 @@ class Measured:
         kinds = (False, True) if has_batch_norm(setup.built.module) else (False,)
         total = len(plan.counts) * (2 + len(kinds) * len(plan.seeds)) + 1
         advance = _counter(request.progress, total)
-        memory = {count: _advanced(advance, _memory(setup, count)) for count in plan.counts}
+        memory = dict(zip(plan.counts, _memories(setup, plan.counts, advance), strict=True))
         whole, places = first_window(setup)
         module = made_comparable(setup.built.module, batch_norm=False).to(setup.compute.device).double()
         exact = plan.exact_images
@@ -155,8 +157,13 @@ def _advanced(advance: Callable[[], None], value: T) -> T:
     return value
 
 
-def _memory(setup: Setup, count: int) -> Memory | None:
-    return training_memory(cut(setup, count).spec, num_classes=len(setup.dataset.class_names))
+def _memories(setup: Setup, counts: Sequence[int], advance: Callable[[], None]) -> Iterator[Memory | None]:
+    """Of a training each, in a process of its own; on the processor as many at a time as torch has threads."""
+    classes = len(setup.dataset.class_names)
+    at_a_time = torch.get_num_threads() if setup.compute.device.type == "cpu" else 1
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for memory in pool.map(lambda count: training_memory(cut(setup, count).spec, num_classes=classes), counts):
+            yield _advanced(advance, memory)
 
 
 def _trainings(plan: Plan, setup: Setup, advance: Callable[[], None], *, batch_norm: bool) -> dict[int, Distances]:

@@ -74,7 +74,7 @@ def learn(
     Args:
         step: Called after each epoch.
     """
-    module = built.module.to(device=compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    module = compute.place(built.module)
     module.train()
     optim = spec.optim
     optimizer = build_optimizer(

@@ -32,7 +32,7 @@ class Matching:
     """One to one and one to many: both tasks measured, and one picture each of many identities beside many of few."""
 
     title = "Verification and identification"
-    seconds = 50.0
+    seconds = 45.0
     full_minutes = 12.0
 
     class Params(protocols.Params):
@@ -47,7 +47,7 @@ class Matching:
         held_out: int | None = Field(
             None, ge=8, le=10_000, description="identities measured on at most; none: 100, with --full 600"
         )
-        epochs: int | None = Field(None, ge=1, le=1000, description="passes of each training; none: 15, with --full 20")
+        epochs: int | None = Field(None, ge=1, le=1000, description="passes of each training; none: 8, with --full 20")
         seeds: int = Field(3, ge=1, le=20, description="trainings of each kind")
         model: str = Field("cnn5", min_length=1, description="network to train, by its registered name")
         image_size: int | None = Field(None, ge=8, le=1024, description="side of the images; none: 32, with --full 64")
@@ -147,7 +147,7 @@ class Plan:
                 "mix": {"probability": 0.0},
                 "optim": {"name": "adamw", "lr": 1e-3, "batch_size": 32, "accumulation_steps": 1},
                 "schedule": {"name": "one-cycle", "warmup": 0.2},
-                "train": {"epochs": params.epochs or (20 if full else 15)},
+                "train": {"epochs": params.epochs or (20 if full else 8)},
                 "runtime": {"device": request.device, "precision": "fp32"},
             },
         )

@@ -24,7 +24,7 @@ class Pooling:
     """Train cnn5 with max, average, strided, blur and no pooling, and see what each buys and costs."""
 
     title = "Pooling"
-    seconds = 50.0
+    seconds = 45.0
     full_minutes = 40.0
     uses_run = False
 
@@ -41,7 +41,7 @@ class Pooling:
             description="share of cnn5's own channels, and of 512 hidden units; none: 0.25, with --full 0.5",
         )
         epochs: int | None = Field(
-            None, ge=1, le=1000, description="passes over the training images; none: 4, with --full 5"
+            None, ge=1, le=1000, description="passes over the training images; none: 2, with --full 5"
         )
         seeds: int | None = Field(None, ge=1, le=50, description="trainings of each network; none: 3")
         share: float = Field(1.0, gt=0, le=1, description="share of the training images that is trained on")

@@ -16,7 +16,7 @@ from ...models.cnn5 import Cnn5Params
 from .measures import POOLINGS, SHIFTS, Effect, effect_of, some_test_images
 from .variants import multiply_adds
 
-_SHORT = {"image_size": 32, "width": 0.25, "epochs": 4, "seeds": 3, "pictures": 48}
+_SHORT = {"image_size": 32, "width": 0.25, "epochs": 2, "seeds": 3, "pictures": 48}
 _FULL = {"image_size": 64, "width": 0.5, "epochs": 5, "seeds": 3, "pictures": 200}
 
 
