@@ -52,6 +52,9 @@ LITTLE_AUGMENTATION: Mapping[str, float] = {
 }
 """`augment` of trainings that are too short to profit from more."""
 
+MOST_TOGETHER = 4
+"""Trainings at a time: each holds a gigabyte or two, and a machine may have many more cores than those."""
+
 Scores = Mapping[str, float]
 
 
@@ -204,11 +207,12 @@ def _trained(
 ) -> Iterator[tuple[int, Outcome]]:
     """Each trial's outcome, in the order in which they end.
 
-    Small networks keep few cores busy: on the processor as many are trained at a time as torch has threads.
+    Small networks keep few cores busy: on the processor up to `MOST_TOGETHER` are trained at a time, which share
+    torch's threads.
     """
     threads = torch.get_num_threads()
     runtime = resolve_runtime(next(iter(trials.values())).spec.runtime)
-    together = min(len(trials), threads) if runtime.device == "cpu" else 1
+    together = min(len(trials), threads, MOST_TOGETHER) if runtime.device == "cpu" else 1
     look = _pickled(examine)
     if together > 1 and look is not None:
         yield from _trained_together(trials, look, processes=together, threads=threads // together)
@@ -247,7 +251,7 @@ def _trained_together(
 
 
 def _train_there(number: int, trial: Trial, look: bytes, files: Sequence[Path]) -> tuple[int, Outcome]:
-    """One trial, in a process of its own."""
+    """One trial, in a process of its own; `look` is what the process that started it pickled."""
     _end_with_the_parent()
     plugin_files.announce(files)
     plugin_files.read()
