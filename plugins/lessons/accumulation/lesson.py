@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ahekit import protocols
 from ahekit.errors import UsageError
+from ahekit.models import parameter_counts
 from ahekit.protocols import LessonInput
 from ahekit.sections import Experiment
 from ahekit.spec import RunSpec
@@ -117,7 +118,7 @@ def told(plan: Plan, setup: Setup, measured: Measured) -> Experiment:
         claims=tuple(claims(plan, measured)),
         exercises=exercises(plan, measured, images),
         subtitle=(
-            f"{setup.spec.model.name}{' with a quarter of its widths' * (setup.spec.model.params == _NARROW)} at "
+            f"{setup.spec.model.name} of {parameter_counts(setup.built)['total']:,d} parameters at "
             f"{setup.dataset.preprocessing.size} px on {images:,d} training images of "
             f"{setup.source.name}; windows of {plan.window} images, {counted(plan.steps, 'optimizer step')}, "
             f"{counted(len(plan.seeds), 'seed')}"
