@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import csv
+import os
+import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,11 +159,7 @@ class Registry(Generic[P]):
     def entries(self) -> list[Entry]:
         """Every registered plugin by name, from metadata alone; two of one name are both listed."""
         plugin_files.read()
-        installed = [
-            # Not `point.module`, which fails on a value that is none.
-            Entry(self.kind, point.name, _distribution(point), point.load, *_target(point.value))
-            for point in entry_points(group=self.group)
-        ]
+        installed = _installed(self.kind, self.group, tuple((place, _changed(place)) for place in sys.path))
         return sorted([*installed, *self._local.values()], key=lambda entry: (entry.name, entry.provider))
 
     def names(self) -> list[str]:
@@ -264,6 +263,24 @@ class Registry(Generic[P]):
             hint=hint + "".join(f" {error}." for error in broken),
             listed=[*self.names(), *(family.name for family in families)],
         )
+
+
+@cache
+def _installed(kind: str, group: str, places: tuple[tuple[str, int], ...]) -> tuple[Entry, ...]:
+    """The entries of installed packages; read anew when `places`, the import path with times of change, are others."""
+    return tuple(
+        # Not `point.module`, which fails on a value that is none.
+        Entry(kind, point.name, _distribution(point), point.load, *_target(point.value))
+        for point in entry_points(group=group)
+    )
+
+
+def _changed(place: str) -> int:
+    """When something was last added to or removed from a folder, in nanoseconds; 0 where there is none."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _target(value: str) -> tuple[str, str]:

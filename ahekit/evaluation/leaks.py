@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ahekit.data.dataset import load_dataset
-from ahekit.data.folder import scan
 from ahekit.data.split import near_copies
 from ahekit.errors import DataError
 from ahekit.evaluation.predictions import Predictions, take
@@ -60,10 +59,10 @@ def find_leaks(record: RunRecord) -> Leaks:
     preprocessing = Preprocessing(data.image_size or _THUMBNAIL_SIZE).overlaid(
         fit=data.fit, interpolation=data.interpolation, detail=data.detail
     )
-    if record.images_root is None:
+    if record.images is None:
         raise MissingRecord(f"the images in {record.data_root} are not those the run was made with")
     try:
-        dataset = load_dataset(scan(record.images_root), preprocessing)
+        dataset = load_dataset(record.images, preprocessing)
     except DataError as error:
         raise MissingRecord(f"near-copies can't be looked for: {error}") from error
     test_ids = set(splits.test)

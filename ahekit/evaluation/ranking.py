@@ -125,16 +125,18 @@ def _perfect_area(images: int, others: int) -> float:
     Source: R. G. Newcombe, Confidence Intervals for an Effect Size Measure Based on the Mann-Whitney Statistic, part 2
     (2006), https://doi.org/10.1002/sim.2256 (method 5): the variance is taken at the bound and not at the estimate.
     """
-    from scipy.optimize import brentq
-
     extra = (images + others) / 2 - 1
 
-    def excess(area: float) -> float:
-        spread = area * (1 - area) * (1 + extra * ((1 - area) / (2 - area) + area / (1 + area))) / (images * others)
-        return float((1 - area) ** 2 - Z**2 * spread)
+    def is_below(area: float) -> bool:
+        """Whether an area lies farther from 1 than its own deviation allows; both sides divided by `1 - area`."""
+        spread = area * (1 + extra * ((1 - area) / (2 - area) + area / (1 + area))) / (images * others)
+        return 1 - area > Z**2 * spread
 
-    # Just below 1 the variance outweighs the squared distance, which grows faster.
-    return float(brentq(excess, 0.0, 1 - 1e-12))
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_below(middle) else (low, middle)
+    return low
 
 
 def _perfect_precision(images: int, others: int) -> float:
@@ -148,28 +150,38 @@ def _perfect_precision(images: int, others: int) -> float:
 
 @dataclass(frozen=True)
 class _Order:
-    """Images from the highest score down, which of them are of the class, and where runs of equal scores end."""
+    """Images from the highest score down, in runs of equal scores, of which those with an image of the class matter.
+
+    Attributes:
+        images: Places of the images.
+        hits: Places of the images of the class.
+        starts: Of the runs with such an image, among `hits`.
+        ends: Of the same runs, among `images`.
+    """
 
     images: NDArray[np.int64]
-    hits: Floats
+    hits: NDArray[np.int64]
+    starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
     @classmethod
     def of(cls, scores: Floats, positive: NDArray[np.bool_]) -> _Order:
         images = np.argsort(-scores, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(scores[images])), len(scores) - 1)
-        return cls(images, positive[images].astype(np.float64), ends)
+        hits = np.flatnonzero(positive[images])
+        runs, starts = np.unique(np.searchsorted(ends, hits), return_index=True)
+        return cls(images, images[hits], starts, ends[runs])
 
     def average_precision(self, weights: Floats) -> Floats:
         """For weights `(B, N)` of the images, `(B,)`."""
         # A resample changes how often each image counts and never the order of the scores: weights in place of images
         # spare sorting anew for every draw.
-        ordered = weights[:, self.images]
-        hits = np.cumsum(ordered * self.hits, axis=1)[:, self.ends]
-        images = np.cumsum(ordered, axis=1)[:, self.ends]
+        # Recall grows where a run has images of the class; precision is asked for there alone.
+        gains = np.add.reduceat(weights[:, self.hits], self.starts, axis=1)
+        hits = np.cumsum(gains, axis=1)
+        images = np.cumsum(weights[:, self.images], axis=1)[:, self.ends]
         # Before a resample's first image the precision has no denominator; it gains nothing there, so 0 will do.
         precision = np.divide(hits, images, out=np.zeros_like(hits), where=images > 0)
-        gains = np.diff(hits, axis=1, prepend=0.0)
         values: Floats = (gains * precision).sum(axis=1) / hits[:, -1]
         return values
 

@@ -15,7 +15,12 @@ from ahekit.spec import RunSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ahekit.data.folder import Folder
     from ahekit.evaluation.predictions import Predictions
+
+
+_TRIED = 100
+"""Images looked for, at most, before a folder is walked."""
 
 
 class MissingRecord(AhekitError):
@@ -94,9 +99,14 @@ class RunRecord:
             **others,
         )
 
-    @cached_property
+    @property
     def images_root(self) -> Path | None:
-        """The dataset's folder, for thumbnails; None when it doesn't hold the images that the run was made with.
+        """The dataset's folder, for thumbnails; None when it doesn't hold the images that the run was made with."""
+        return None if self.images is None else self.images.root
+
+    @cached_property
+    def images(self) -> Folder | None:
+        """The dataset as it lies in its folder; None when that doesn't hold the images that the run was made with.
 
         A run comes from anywhere, and whatever else a folder holds is nobody's to show because a run names it.
         """
@@ -110,9 +120,11 @@ class RunRecord:
         from ahekit.data.ids import sample_path
 
         try:
-            # Where one is missing, the folder needs no walk: it may be a whole disk.
-            is_there = all(sample_path(self.data_root, name).is_file() for name in ids)
-            return self.data_root if is_there and contents_of(scan(self.data_root)) == noted else None
+            # Where one of a few is missing, the folder needs no walk: it may be a whole disk.
+            if not all(sample_path(self.data_root, name).is_file() for name in ids[:: len(ids) // _TRIED + 1]):
+                return None
+            folder = scan(self.data_root)
+            return folder if contents_of(folder) == noted else None
         except (DataError, OSError):
             return None
 

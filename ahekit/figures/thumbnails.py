@@ -125,6 +125,7 @@ def _draw(figure: MplFigure, *, words: Sequence[str], pixels: Sequence[NDArray[n
             sides = (left + _GAP / 2, left + grid.width - _GAP / 2)
             axes.imshow(picture, extent=(*sides, bottom, top), interpolation="none")
         colour = axes.xaxis.label.get_color()
-        axes.text(middle, bottom + 0.04, text, ha="center", va="top", fontsize=7.5, color=colour)
-    axes.set(xlim=(0, grid.columns * grid.width), ylim=(grid.rows * grid.height, 0))
+        # Within the axes, so that their place needs no measuring of words.
+        axes.text(middle, bottom + 0.04, text, ha="center", va="top", fontsize=7.5, color=colour, in_layout=False)
+    axes.set(xlim=(0, grid.columns * grid.width), ylim=(grid.rows * grid.height, 0), xticks=(), yticks=())
     axes.set_axis_off()

@@ -169,18 +169,19 @@ def render_figure(
 
 
 def _drawn(figure: Figure, heading: str | None) -> MplFigure:
-    canvas = MplFigure(figsize=figure.size, layout="constrained")
+    """A figure with all in its place."""
+    canvas = MplFigure(figsize=figure.size, dpi=PNG_DPI, layout="constrained")
     figure.draw(canvas)
     if heading != "":
         canvas.suptitle(figure.title if heading is None else heading)
+    # While it has a layout engine, a figure is drawn twice to save it: once for the sizes of its words alone.
+    if engine := canvas.get_layout_engine():
+        engine.execute(canvas)
+        canvas.set_layout_engine(None)
     return canvas
 
 
 def _words(canvas: MplFigure) -> str:
     """All letters on a figure, each once."""
-    for axes in canvas.axes:
-        # Labels of ticks get their words when they are first asked for.
-        axes.get_xticklabels()
-        axes.get_yticklabels()
     texts: list[Any] = canvas.findobj(Text)
     return "".join({letter for text in texts for letter in text.get_text()})

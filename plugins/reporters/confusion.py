@@ -205,7 +205,9 @@ def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.floa
         # On a cell that is more colour than background, the background's colour is what can be read.
         colour = axes.get_facecolor() if shares[true, guess] > 0.55 else axes.title.get_color()
         middle = guess + 0.5, true + (0.4 if with_shares else 0.5)
-        axes.text(*middle, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9)
+        axes.text(*middle, f"{counts[true, guess]:,d}", ha="center", va="center", color=colour, size=9, in_layout=False)
         if with_shares:
             share = f"{shares[true, guess]:.0%}"
-            axes.text(guess + 0.5, true + 0.74, share, ha="center", va="center", color=colour, size=6.5)
+            axes.text(
+                guess + 0.5, true + 0.74, share, ha="center", va="center", color=colour, size=6.5, in_layout=False
+            )

@@ -20,6 +20,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "test": {"color": "C1", "linestyle": "-", "linewidth": 2.4},
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1, 1, 1)))
+_NAMES_FROM = 1.03  # of the axis's width
 _LABEL_GAP = 0.078  # least distance of two labels, as a share of the axis
 _DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
 
@@ -107,24 +108,18 @@ def _name_lines(
     order = sorted(lasts, key=lambda split: lasts[split])
     ends = [(lasts[split] - low) / (high - low) for split in order]
     for split, end, place in zip(order, ends, spread(ends, gap=_LABEL_GAP), strict=True):
-        axes.annotate(
+        color = _LINES[split]["color"]
+        # A line of one's own: an annotation's arrow, cut where its text begins, takes a quarter of the drawing's time.
+        axes.plot((1.0, _NAMES_FROM), (end, place), transform=axes.transAxes, color=color, linewidth=0.8, clip_on=False)
+        axes.text(
+            _NAMES_FROM + 0.005,
+            place,
             f"{names[split]} {lasts[split]:.3f}",
-            (1.0, end),
-            xycoords="axes fraction",
-            xytext=(1.035, place),
-            textcoords="axes fraction",
+            transform=axes.transAxes,
             va="center",
             fontsize=9,
-            color=_LINES[split]["color"],
+            color=color,
             fontweight="bold" if split == "test" else "normal",
-            arrowprops={
-                "arrowstyle": "-",
-                "relpos": (0.0, 0.5),
-                "color": _LINES[split]["color"],
-                "linewidth": 0.8,
-                "shrinkA": 0,
-                "shrinkB": 1,
-            },
         )
 
 
