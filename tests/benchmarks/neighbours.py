@@ -48,6 +48,7 @@ import venv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ahekit.catalog import resolve
-from ahekit.compute import keep_freed_memory
+from ahekit.compute import keep_freed_memory, multiplies_bf16
 from ahekit.data.folder import scan
 from ahekit.models import build_component
 
@@ -67,6 +68,8 @@ NEIGHBOURS = {"timm": "timm", "fastai": "fastai", "ultralytics": "ultralytics"}
 CONTENDERS = ("bare", "ahekit", *NEIGHBOURS)
 LOOPS = Path(__file__).with_name("neighbour_loops.py")
 MIB = 2**20
+MOST_SECONDS = 3.0
+"""Of one matrix product. bf16 takes a hundred times as long as fp32 on processors that don't have it."""
 
 
 @dataclass(frozen=True)
@@ -195,10 +198,15 @@ def ratio(first: Mapping[str, float], second: Mapping[str, float]) -> float:
 
 
 def matrix_rate(dtype: torch.dtype, plan: Plan) -> float:
-    """Operations a second of a product of two square matrices."""
-    first = torch.randn(plan.matrix, plan.matrix).to(dtype)
-    second = torch.randn(plan.matrix, plan.matrix).to(dtype)
-    return 2 * plan.matrix**3 / median_seconds(lambda: first @ second, plan.repeats)
+    """Operations a second of a product of two square matrices, smaller ones where the machine has to emulate."""
+    side = min(plan.matrix, 512)
+    while True:
+        first = torch.randn(side, side).to(dtype)
+        second = torch.randn(side, side).to(dtype)
+        seconds = median_seconds(partial(torch.mm, first, second), plan.repeats)
+        if side == plan.matrix or 8 * seconds > MOST_SECONDS:
+            return 2 * side**3 / seconds
+        side = min(plan.matrix, 2 * side)
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
@@ -210,6 +218,11 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
         run()
         times.append(time.perf_counter() - begun)
     return statistics.median(times)
+
+
+def trained_in() -> tuple[torch.dtype, ...]:
+    """The precisions in which somebody would train on this processor."""
+    return (torch.float32, torch.bfloat16) if multiplies_bf16(torch.device("cpu")) else (torch.float32,)
 
 
 @contextmanager
@@ -229,6 +242,10 @@ def show_limits(plan: Plan) -> None:
     hints: list[str] = []
     for dtype in (torch.float32, torch.bfloat16):
         limit = matrix_rate(dtype, plan)
+        name = str(dtype).removeprefix("torch.")
+        if dtype not in trained_in():
+            print(f"| {name}, emulated | {limit / 1e9:,.1f} | | | |", flush=True)
+            continue
 
         def step(dtype: torch.dtype = dtype) -> None:
             network.zero_grad(set_to_none=True)
@@ -238,7 +255,6 @@ def show_limits(plan: Plan) -> None:
 
         seconds = median_seconds(step, plan.repeats)
         reached = operations / seconds
-        name = str(dtype).removeprefix("torch.")
         cells = f"{limit / 1e9:,.1f} | {reached / 1e9:,.1f} | {reached / limit:.2f} | {plan.batch / seconds:,.0f}"
         print(f"| {name} | {cells} |", flush=True)
         if reached < limit / 2:
@@ -277,7 +293,7 @@ def show_layers(plan: Plan) -> None:
         network(images)
     for hook in hooks:
         hook.remove()
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in trained_in():
         limit = matrix_rate(dtype, plan)
         rows = [(name, *layer_cost(layers[name], given, dtype, plan)) for name, given in inputs.items()]
         whole = sum(seconds for _, seconds, _ in rows)
