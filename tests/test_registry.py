@@ -64,6 +64,12 @@ def test_an_installed_plugin_is_listed_from_metadata_and_imported_only_when_aske
     assert plugin.build(plugin.Params(), num_classes=10, image_size=8) == (3, 10, 8)
 
 
+def test_a_package_installed_after_a_first_look_is_found(install: Install, models: Models) -> None:
+    assert "late" not in models.names()
+    install("late-nets", {"example.models": {"late": "tiny_nets:Tiny"}}, tiny_nets=TINY)
+    assert "late" in models.names()
+
+
 def test_the_own_plugins_come_through_entry_points_like_everybodys() -> None:
     providers = {entry.provider.split()[0] for entry in MODELS.entries() if entry.name == "cnn5"}
     assert providers == {"ahekit"}

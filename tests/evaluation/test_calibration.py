@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 from ahekit.evaluation.calibration import (
     Confidences,
@@ -14,6 +15,7 @@ from ahekit.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
+from ahekit.evaluation.metrics import log_losses
 from ahekit.evaluation.predictions import Predictions
 
 FOUND = Confidences(np.array([0.95, 0.9, 0.62, 0.61, 0.3]), np.array([True, True, True, False, False]))
@@ -41,6 +43,28 @@ def test_fitted_temperature_is_the_one_the_logits_were_sharpened_with() -> None:
     assert temperature == pytest.approx(3.0, rel=0.05)
     assert reliability(confidences(given)).ece > 0.15
     assert reliability(confidences(given, temperature=temperature)).ece < 0.02
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_fitted_temperature_is_that_of_a_search_for_the_least_loss(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, classes = int(rng.integers(1, 300)), int(rng.integers(2, 12))
+    labels = rng.integers(0, classes, images)
+    logits = rng.normal(size=(images, classes)) * 10.0 ** rng.integers(-2, 3)
+    logits[np.arange(images), labels] += 10.0 ** rng.integers(-1, 2)
+    given = Predictions(("x",) * images, labels, logits.astype(np.float32), tuple(map(str, range(classes))))
+
+    temperature = fit_temperature(given)
+
+    def loss(log_temperature: float) -> float:
+        return float(log_losses(given.logits / np.exp(log_temperature), labels).mean())
+
+    # Where all are right, or none, the least loss lies at an end of the range.
+    ends = np.log((0.05, 20.0))
+    least = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-9}).fun
+    assert 0.05 <= temperature * (1 + 1e-9)
+    assert temperature * (1 - 1e-9) <= 20
+    assert loss(np.log(temperature)) <= least + 1e-9
 
 
 def test_confidence_is_the_largest_probability_of_images_of_known_class() -> None:

@@ -10,13 +10,15 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from ahekit.errors import PluginError
-from ahekit.reporting.style import DARK, LIGHT, Theme, render_figure
+from ahekit.reporting.style import DARK, LIGHT, Form, Theme, render_figure
 from ahekit.sections import Figure
 
 if TYPE_CHECKING:
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure as MplFigure
 
 THEMES = pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
@@ -96,3 +98,20 @@ def test_failing_drawing_is_named_and_leaves_the_settings_alone(line_figure: Fig
     with pytest.raises(PluginError, match=r"figure 'line' can't be drawn: ValueError: no pixels"):
         render_figure(replace(line_figure, draw=fail))
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_a_figure_is_drawn_once_for_its_file(form: Form) -> None:
+    drawn = []
+
+    class Counted(Line2D):
+        def draw(self, renderer: RendererBase) -> None:
+            drawn.append(form)
+            super().draw(renderer)
+
+    def draw(canvas: MplFigure) -> None:
+        canvas.add_subplot().add_line(Counted([0, 1], [0, 1]))
+
+    render_figure(Figure(name="once", title="Once", alt="A line.", draw=draw), form=form)
+
+    assert drawn == [form]
