@@ -62,7 +62,7 @@ def test_fitted_temperature_is_that_of_a_search_for_the_least_loss(seed: int) ->
     # Where all are right, or none, the least loss lies at an end of the range.
     ends = np.log((0.05, 20.0))
     least = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-9}).fun
-    assert 0.05 <= temperature * (1 + 1e-9)
+    assert temperature * (1 + 1e-9) >= 0.05
     assert temperature * (1 - 1e-9) <= 20
     assert loss(np.log(temperature)) <= least + 1e-9
 
