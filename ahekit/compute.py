@@ -168,15 +168,21 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 matrices natively; elsewhere bf16 is emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = _capabilities()
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _capabilities() -> dict[str, object]:
+    """What torch knows of the processor; nothing where torch is too old to be asked (2.10)."""
+    ask = getattr(torch.cpu, "get_capabilities", dict)
+    return dict(ask())
 
 
 def hardware() -> dict[str, object]:
     """What a report says of the machine."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "processor": _capabilities().get("cpu_name") or platform.machine(),
         "cores": os.cpu_count(),
         "gpu": gpu,
         "platform": platform.platform(),
