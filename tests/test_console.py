@@ -161,7 +161,9 @@ def test_columns_without_names_have_no_header(capsys: pytest.CaptureFixture[str]
 
 def test_a_table_without_rows_shows_its_header(capsys: pytest.CaptureFixture[str]) -> None:
     console.show_table(Table("Nothing", (Column("name"), *numbers("loss")), ()))
-    assert capsys.readouterr().out.split() == ["Nothing", "name", "loss", "─" * 10]
+    *words, rule = capsys.readouterr().out.split()
+    assert words == ["Nothing", "name", "loss"]
+    assert set(rule) == {"─"}
 
 
 def test_quiet_leaves_warnings_errors_and_json(capsys: pytest.CaptureFixture[str]) -> None:

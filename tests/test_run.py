@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -106,11 +106,19 @@ def test_the_lock_is_let_go_after_an_error(run: Run) -> None:
 def test_looking_at_a_run_for_an_instant_does_not_keep_it_from_being_trained(run: Run) -> None:
     with run.lock():
         pass
-    with ExitStack() as looking:
-        looking.enter_context(run.lock())
-        threading.Timer(0.2, looking.pop_all().close).start()
+    is_looking = threading.Event()
+
+    def look() -> None:
         with run.lock():
-            assert run.status.state == "running"
+            is_looking.set()
+            time.sleep(0.2)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    is_looking.wait()
+    with run.lock():
+        assert run.status.state == "running"
+    looking.join()
 
 
 def test_looking_at_a_run_writes_nothing_into_it(run: Run) -> None:

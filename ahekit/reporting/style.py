@@ -143,7 +143,7 @@ def render_figure(
     with warnings.catch_warnings():
         # matplotlib's remarks on fonts and layout are no lines for a user's terminal; missing letters are told below.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message=r".*layout not applied")
+        warnings.filterwarnings("ignore", message=r".*(layout not applied|no gridspecs with layoutgrids)")
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         try:
             with mpl.rc_context(style(theme)):

@@ -173,7 +173,7 @@ def test_the_shell_completes_commands_models_and_runs(tmp_path: Path, words: str
 def test_first_help_page_is_one_screen(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
-    lines = cli("--help").out.splitlines()
+    lines = cli("--help").out.rstrip().splitlines()
     assert len(lines) <= 40
     assert lines[0].strip() == "", "the prompt below takes no line that says something"
     assert max(map(len, lines)) <= 80

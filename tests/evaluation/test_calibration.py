@@ -57,7 +57,7 @@ def test_fitted_temperature_is_that_of_a_search_for_the_least_loss(seed: int) ->
     temperature = fit_temperature(given)
 
     def loss(log_temperature: float) -> float:
-        return float(log_losses(given.logits / np.exp(log_temperature), labels).mean())
+        return float(log_losses(given.logits.astype(np.float64) / np.exp(log_temperature), labels).mean())
 
     # Where all are right, or none, the least loss lies at an end of the range.
     ends = np.log((0.05, 20.0))

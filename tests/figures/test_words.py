@@ -52,5 +52,6 @@ def test_letters_come_from_the_installed_font_that_has_them(monkeypatch: pytest.
 
 def test_a_font_of_last_resort_has_no_letters() -> None:
     placeholder = [entry.fname for entry in fontManager.ttflist if "Last Resort" in entry.name]
-    assert placeholder, "matplotlib brings one"
+    if not placeholder:
+        pytest.skip("this matplotlib brings none")
     assert fonts._letters(placeholder[0]) == frozenset()
