@@ -13,7 +13,7 @@ ROWS = (
     ("cnn5 from scratch, AHE-64", "cnn5.md", "strong recipe"),
     ("Lite0, new head alone, AHE-64", "transfer.md", "head alone: `ahekit"),
     ("Lite0, all layers, 128 px, AHE-64", "transfer.md", "all layers, mixing and strong"),
-    ("Lite0, all layers, 144 px, AHE-64", "transfer.md", "the same at 144 px, chosen by loss"),
+    ("Lite0, all layers, 160 px, AHE-64", "transfer.md", "at 112, then 144, then 160 px"),
     ("Lite2, the packaged model, originals", "transfer.md", "EfficientNet-Lite2 at 176 px"),
 )
 
