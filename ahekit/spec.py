@@ -277,11 +277,11 @@ class TrainSpec(_Strict):
         None, gt=0, description="stop early after so many minutes; never shapes the schedule"
     )
     monitor: str = Field(
-        "f1",
+        "loss",
         min_length=1,
         max_length=100,
-        description="metric that chooses the epoch on validation: f1 (macro-F1), loss (log loss, which also tells "
-        "apart epochs that predict the same classes), accuracy, kappa … or another that a reporter offers",
+        description="metric that chooses the epoch on validation: loss (log loss, which also tells apart epochs that "
+        "predict the same classes), f1 (macro-F1), accuracy, kappa … or another that a reporter offers",
     )
     patience: int | None = Field(
         None, gt=0, le=MOST_EPOCHS, description="stop after so many epochs that monitor finds no better on validation"
@@ -463,7 +463,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optim": {"name": "adam", "lr": 1e-3, "weight_decay": 0.0, "clip_norm": None, "batch_size": 32},
         "schedule": {"name": "constant", "warmup": 0.0},
         "loss": {"label_smoothing": 0.0},
-        "train": {"epochs": 12, "average_decay": 0.0},
+        "train": {"epochs": 12, "average_decay": 0.0, "monitor": "f1"},
         "evaluation": {"flip_average": False},
     },
 }

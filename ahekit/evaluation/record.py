@@ -87,9 +87,9 @@ class RunRecord:
         Example:
             >>> record = RunRecord.of(
             ...     name="mine", path=Path("mine"), spec=RunSpec(), predictions={}, state="finished",
-            ...     history=[{"type": "epoch", "epoch": 1, "val": {"f1": 0.5}}],
+            ...     history=[{"type": "epoch", "epoch": 1, "val": {"loss": 0.5}}],
             ... )
-            >>> record.chosen_epoch.value("val", "f1")
+            >>> record.chosen_epoch.value("val", "loss")
             0.5
         """
         return cls(

@@ -12,7 +12,10 @@ from ahekit.evaluation.stored import StoredPredictions
 from ahekit.notes import EpochRow
 from ahekit.spec import RunSpec
 
-EPOCHS = [{"type": "epoch", "epoch": number, "val": {"f1": f1}} for number, f1 in ((1, 0.4), (2, 0.7), (3, 0.6))]
+EPOCHS = [
+    {"type": "epoch", "epoch": number, "val": {"f1": f1, "loss": 1 - f1}}
+    for number, f1 in ((1, 0.4), (2, 0.7), (3, 0.6))
+]
 
 
 def make_record(**changes: Any) -> RunRecord:
@@ -46,15 +49,15 @@ def test_without_a_note_the_best_epoch_on_validation_counts(status: dict[str, An
     assert chosen(make_record(status=status)) == 2
 
 
-def test_the_lowest_loss_is_the_best_where_the_spec_says_so() -> None:
+def test_the_best_is_what_the_spec_says_by_default_the_lowest_loss() -> None:
     rows = [
         {"type": "epoch", "epoch": n, "val": {"f1": n / 10, "loss": loss}} for n, loss in ((1, 0.4), (2, 0.3), (3, 0.5))
     ]
-    spec = RunSpec.model_validate({"train": {"monitor": "loss"}})
-    record = make_record(history=rows, spec=spec)
+    record = make_record(history=rows)
     assert chosen(record) == 2
     assert record.monitored == ("log loss", 0.3)
-    assert make_record(history=rows).monitored == ("macro-F1", 0.3)
+    spec = RunSpec.model_validate({"train": {"monitor": "f1"}})
+    assert make_record(history=rows, spec=spec).monitored == ("macro-F1", 0.3)
     assert make_record(history=[]).monitored is None
 
 

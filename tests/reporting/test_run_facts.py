@@ -24,7 +24,7 @@ def test_facts_of_a_whole_run(make_record: MakeRecord) -> None:
         "hardware": {"processor": "A processor", "cores": 2, "gpu": None, "platform": "Linux", "python": "3.11.7"},
         "parameters": {"trainable": 1000, "total": 21000},
     }
-    row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.8123}}
+    row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.8123, "loss": 0.2504}}
     spec = validate(RunSpec, {"data": {"image_size": 64}, "train": {"epochs": 6}, "seed": 5})
 
     facts = dict(
@@ -38,18 +38,18 @@ def test_facts_of_a_whole_run(make_record: MakeRecord) -> None:
     assert facts["Refused images"].endswith("; and 2 more in manifest.json")
     assert facts["Recipe"] == "strong: adamw, one-cycle schedule, 64 × 4 images per optimizer step, seed 5"
     assert facts["Trained"] == "1 of 6 epochs in 1.5 minutes; finished: early"
-    assert facts["Weights"] == "of epoch 4, chosen on validation (macro-F1 0.812); test had no part in any choice"
+    assert facts["Weights"] == "of epoch 4, chosen on validation (log loss 0.250); test had no part in any choice"
     assert facts["Machine"] == "A processor, 2 cores, Linux"
     assert facts["Versions"] == "ahekit 0.1.0, python 3.11.7, torch 2.5"
 
 
-def test_a_run_chosen_by_its_loss_says_so(make_record: MakeRecord) -> None:
+def test_a_run_chosen_by_its_macro_f1_says_so(make_record: MakeRecord) -> None:
     row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.812, "loss": 0.25}}
-    spec = RunSpec.model_validate({"train": {"monitor": "loss"}})
+    spec = RunSpec.model_validate({"train": {"monitor": "f1"}})
 
     facts = dict(run_facts(make_record(history=[row], spec=spec)))
 
-    assert facts["Weights"] == "of epoch 4, chosen on validation (log loss 0.250); test had no part in any choice"
+    assert facts["Weights"] == "of epoch 4, chosen on validation (macro-F1 0.812); test had no part in any choice"
 
 
 def test_run_that_left_only_its_spec_still_has_facts(make_record: MakeRecord) -> None:
@@ -60,11 +60,11 @@ def test_run_that_left_only_its_spec_still_has_facts(make_record: MakeRecord) ->
 
 
 def test_unfinished_run_has_chosen_nothing_yet(make_record: MakeRecord) -> None:
-    row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.5}}
+    row = {"type": "epoch", "epoch": 4, "val": {"f1": 0.5, "loss": 1.5}}
 
     facts = dict(run_facts(make_record(history=[row], state="running")))
 
-    assert facts["Weights"] == "best on validation so far: epoch 4 (macro-F1 0.500)"
+    assert facts["Weights"] == "best on validation so far: epoch 4 (log loss 1.500)"
 
 
 def test_damaged_manifest_breaks_no_fact(make_record: MakeRecord) -> None:
