@@ -163,7 +163,7 @@ def test_a_table_without_rows_shows_its_header(capsys: pytest.CaptureFixture[str
     console.show_table(Table("Nothing", (Column("name"), *numbers("loss")), ()))
     *words, rule = capsys.readouterr().out.split()
     assert words == ["Nothing", "name", "loss"]
-    assert set(rule) == {"─"}
+    assert rule in ("─" * 10, "─" * 11), "as wide as the table, in which rich 13.8 counts one blank more"
 
 
 def test_quiet_leaves_warnings_errors_and_json(capsys: pytest.CaptureFixture[str]) -> None:
