@@ -316,7 +316,7 @@ class StepRow(Note):
 
 
 class EpochRow(Note):
-    """A row of the history for each epoch: what was measured at its end, by split.
+    """A row of the history for each epoch: what was measured at its end, by split; none need be of all splits.
 
     Attributes:
         epoch: Counted from 1.

@@ -355,10 +355,20 @@ class EvalSpec(_Strict):
     """How the network is measured."""
 
     flip_average: bool = Field(True, description="average the probabilities of an image and its mirror image")
-    train_subset: int = Field(
-        1000, gt=0, le=10**9, description="training images re-measured each epoch without augmentation"
+    train_subset: int = Field(1000, gt=0, le=10**9, description="training images re-measured without augmentation")
+    curve_points: int | None = Field(
+        10,
+        gt=0,
+        le=10**6,
+        description="epochs at which training images and test are measured beside validation, evenly spread, the last "
+        "one among them; none: all",
     )
     batch_size: int = Field(256, gt=0, le=MOST_IMAGES, description="images per evaluation batch")
+
+    def is_point(self, epoch: int, *, epochs: int) -> bool:
+        """Whether training images and test are measured after an epoch, counted from 1."""
+        points = self.curve_points
+        return points is None or epoch * points // epochs > (epoch - 1) * points // epochs
 
 
 class RuntimeSpec(_Strict):
@@ -429,7 +439,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mix": {"probability": 0.3, "clean_share": 0.2},
         "optim": {"lr": 4e-3, "batch_size": 128, "accumulation_steps": 2},
         "train": {"epochs": 30, "average_decay": 0.99},
-        "evaluation": {"train_subset": 250},
+        "evaluation": {"train_subset": 250, "curve_points": 6},
     },
     # A pretrained network on few images: a fast head, a slow backbone, mild augmentation, no mixing.
     "finetune": {
@@ -464,7 +474,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": {"name": "constant", "warmup": 0.0},
         "loss": {"label_smoothing": 0.0},
         "train": {"epochs": 12, "average_decay": 0.0, "monitor": "f1"},
-        "evaluation": {"flip_average": False},
+        "evaluation": {"flip_average": False, "curve_points": None},
     },
 }
 

@@ -238,7 +238,10 @@ def test_time_left_counts_only_the_steps_this_process_took(
 def test_an_epoch_with_parts_missing_is_shown_as_far_as_it_got(capsys: pytest.CaptureFixture[str]) -> None:
     with console.training_display(total_steps=2, epochs=1) as display:
         display.epoch({"epoch": 1, "val": {"f1": 0.5}})
-    assert capsys.readouterr().out == "epoch 1/1: loss –, val –; F1 train –, val 0.500, test –; after –\n"
+        display.epoch({"epoch": 1, "train_online": {"loss": 2.0}, "seconds": 61.0})
+    assert capsys.readouterr().out == (
+        "epoch 1/1: loss –, val –; F1 val 0.500; after –\nepoch 1/1: loss 2.000; after 1:01\n"
+    )
 
 
 def test_a_terminal_shows_rate_time_left_loss_and_validation_f1(

@@ -150,16 +150,18 @@ class TrainingDisplay:
         """Take in one epoch's measurements."""
         self._spoken = monotonic()
         blocks = {name: row.get(name) or {} for name in ("train_online", "train", "val", "test")}
-        self._val_f1 = blocks["val"].get("f1")
+        self._val_f1 = blocks["val"].get("f1", self._val_f1)
         if OUTPUT.json:
             show_json(row)
-        say(
-            f"epoch {row['epoch']}/{self._epochs}: loss {_number(blocks['train_online'].get('loss'))}, "
-            f"val {_number(blocks['val'].get('loss'))}; "
-            + "F1 "
-            + ", ".join(f"{name} {_number(blocks[name].get('f1'))}" for name in ("train", "val", "test"))
-            + f"; after {_duration(row.get('seconds'))}"
-        )
+        # Not every part is measured after each epoch.
+        val = f", val {_number(blocks['val'].get('loss'))}" if blocks["val"] else ""
+        scores = [f"{name} {_number(blocks[name].get('f1'))}" for name in ("train", "val", "test") if blocks[name]]
+        told = [
+            f"epoch {row['epoch']}/{self._epochs}: loss {_number(blocks['train_online'].get('loss'))}{val}",
+            *(["F1 " + ", ".join(scores)] if scores else []),
+            f"after {_duration(row.get('seconds'))}",
+        ]
+        say("; ".join(told))
 
     def _draw(self, bar: Progress, record: Mapping[str, Any]) -> None:
         bar.update(

@@ -19,6 +19,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Stored:
         average: Their average, where the run keeps one.
         optimizer: By "<parameter number>.<name>".
         rng: By "<rank>.<device>".
-        state: What `save_checkpoint` was given.
+        state: What else is kept, as JSON-serializable values.
     """
 
     model: Mapping[str, Tensor]
@@ -59,29 +60,25 @@ class Stored:
     state: Mapping[str, Any]
 
 
-def save_checkpoint(
-    folder: Path,
-    *,
-    weights: Mapping[str, Tensor],
-    average: Mapping[str, Tensor] | None,
-    optimizer: torch.optim.Optimizer,
-    rng: Mapping[str, Tensor],
-    state: Mapping[str, Any],
-) -> None:
-    """Write a checkpoint's files into a folder; weights and average by tensor name.
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in the processor's memory, laid out as they are written; training on leaves them as they are."""
+    empty = partial(torch.empty_like, device="cpu", memory_format=torch.contiguous_format)
+    return {name: empty(tensor).copy_(tensor.detach()) for name, tensor in tensors.items()}
+
+
+def save_checkpoint(folder: Path, stored: Stored) -> None:
+    """Write a checkpoint's files into a folder.
 
     Raises:
         OSError: The disk is full, or the folder can't be written.
     """
-    parts: dict[str, Mapping[str, Tensor]] = {MODEL: weights}
-    if average is not None:
-        parts[AVERAGE] = average
-    parts[OPTIMIZER] = _flatten(optimizer)
-    parts[RNG] = rng
+    parts = {MODEL: stored.model, OPTIMIZER: stored.optimizer, RNG: stored.rng}
+    if stored.average is not None:
+        parts[AVERAGE] = stored.average
     for name, tensors in parts.items():
         _save(tensors, folder / name)
     contents = {name: _digest(tensors) for name, tensors in parts.items()}
-    text = json.dumps({**state, "tensors": contents}, indent=1) + "\n"
+    text = json.dumps({**stored.state, "tensors": contents}, indent=1) + "\n"
     (folder / STATE).write_text(text, encoding="utf-8")
 
 
@@ -282,7 +279,8 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state by "<parameter number>.<name>"; the tensors are its own."""
     return {
         f"{number}.{name}": value
         for number, parameter in enumerate(_parameters(optimizer))
@@ -299,7 +297,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        save_file(dict(tensors), path)
     except SafetensorError as error:
         # The library has an exception of its own for a full disk.
         raise OSError(0, str(error)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from ahekit.evaluation.predictions import Predictions
 from ahekit.notes import Status
 from ahekit.run import Run
 from ahekit.signals import StopRequest
+from ahekit.spec import RunSpec
 from ahekit.training.checkpoint import DamagedCheckpoint, drop_optimizer
 from ahekit.training.processes import Processes
 from ahekit.training.recorder import Recorder
@@ -26,6 +27,7 @@ Row = Mapping[str, Any]
 Warn = Callable[[str], None]
 
 STOPPED = "stopped on request"
+_PARTS = ("train", "val", "test")
 _LONGEST = 500  # characters of a reason
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as torch's RuntimeErrors say it
 
@@ -94,6 +96,9 @@ def fit(
             _train(session, recorder, clock, watcher, stop, warn)
         if session.position.ending is None:
             recorder.checkpoint()
+        # What comes now reads what was written.
+        recorder.settle()
+        if session.position.ending is None:
             return recorder.status("interrupted", STOPPED)
         if setup.prefix is not None and session.features is None:
             return recorder.status("interrupted", STOPPED)
@@ -234,15 +239,16 @@ def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher,
             if polled.due and position.window < steps_in_epoch:
                 recorder.checkpoint()
                 clock.saved()
-        row = _measure_epoch(session, warned, warn)
+        row = _measure(session, _epoch_row(session), _measured_parts(spec, position.epoch), warned, warn)
         session.close_epoch(row)
         polled = clock.poll(stop)
         position.seconds = polled.seconds
         position.ending = _ending(session, is_late=polled.late)
+        if position.ending is not None:
+            row = _measure(session, row, [name for name in _PARTS if name not in row], warned, warn)
         recorder.add(row)
         recorder.checkpoint()
         clock.saved()
-        recorder.status("running")
         watcher.epoch(row)
 
 
@@ -268,15 +274,22 @@ def _ending(session: Session, *, is_late: bool) -> Ending | None:
     return Ending(reason, train.epochs)
 
 
-def _measure_epoch(session: Session, warned: set[str], warn: Warn) -> dict[str, Any]:
-    """The epoch's row: metrics on train (online and re-measured), validation and test.
+def _measured_parts(spec: RunSpec, epoch: int) -> Sequence[str]:
+    """What is measured after an epoch that may not be the last one.
 
-    Args:
-        warned: Names of metrics that the user was already warned of.
+    Measuring is paid with time for training: train and test, which decide nothing, are measured at some epochs. So is
+    validation while images are small, when an epoch takes little time and no weights are there to be chosen.
     """
-    setup = session.setup
+    if spec.evaluation.is_point(epoch, epochs=spec.train.epochs):
+        return _PARTS
+    is_small = spec.progressive.size_at(epoch, epochs=spec.train.epochs) is not None
+    return () if is_small and not spec.train.patience else ("val",)
+
+
+def _epoch_row(session: Session) -> dict[str, Any]:
+    """The row of an epoch whose steps are done, before anything is measured."""
     position = session.position
-    row: dict[str, Any] = {
+    return {
         "type": "epoch",
         "epoch": position.epoch,
         "step": position.step,
@@ -286,20 +299,33 @@ def _measure_epoch(session: Session, warned: set[str], warn: Warn) -> dict[str, 
         "train_online": session.online.result(),
     }
 
+
+def _measure(
+    session: Session, row: Mapping[str, Any], parts: Sequence[str], warned: set[str], warn: Warn
+) -> dict[str, Any]:
+    """An epoch's row with metrics on more parts of the images.
+
+    Args:
+        warned: Names of metrics that the user was already warned of.
+    """
+    setup = session.setup
+    measured = dict(row)
+
     def warn_once(name: str, text: str) -> None:
         if name not in warned and session.processes.is_main:
             warned.add(name)
             chosen = ", so the run can't choose it" if name == setup.metric.name else ""
-            warn(f"epoch {position.epoch}: {text}{chosen}")
+            warn(f"epoch {row['epoch']}: {text}{chosen}")
 
-    session.processes.share_buffers(session.measured)
-    parts = {"train": setup.train_subset, "val": setup.splits.val, "test": setup.splits.test}
-    for name, indices in parts.items():
+    if parts:
+        session.processes.share_buffers(session.measured)
+    for name in parts:
+        indices = setup.train_subset if name == "train" else getattr(setup.splits, name)
         logits = session.logits(indices, flip_average=False)
         if session.processes.is_main:
-            row[name] = setup.metrics.measure(_predictions(setup, indices, logits), warn=warn_once)
+            measured[name] = setup.metrics.measure(_predictions(setup, indices, logits), warn=warn_once)
     # What a metric returns need not be the same in every process, and the choice of the epoch has to be.
-    agreed: dict[str, Any] = session.processes.agree(row)
+    agreed: dict[str, Any] = session.processes.agree(measured)
     return agreed
 
 

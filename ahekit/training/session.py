@@ -33,13 +33,14 @@ from ahekit.training.checkpoint import (
     check_fit,
     check_optimizer,
     check_random_state,
+    copied,
     copy_into,
     load_weights,
+    optimizer_tensors,
     put_into_optimizer,
     random_state,
     read_checkpoint,
     restore_random_state,
-    save_checkpoint,
 )
 from ahekit.training.features import Features, compute_features, open_features
 from ahekit.training.freezing import Freezer, learning_rates, recalibrate
@@ -203,8 +204,9 @@ class Session:
         monitor = self.setup.metric
         position.epoch += 1
         position.window = 0
-        if monitor.is_better(row["val"].get(monitor.name), position.best.val.get(monitor.name)):
-            position.best = BestNote(epoch=row["epoch"], step=row["step"], checkpoint=position.name, val=row["val"])
+        val = row.get("val", {})
+        if monitor.is_better(val.get(monitor.name), position.best.val.get(monitor.name)):
+            position.best = BestNote(epoch=row["epoch"], step=row["step"], checkpoint=position.name, val=val)
         self.online = OnlineMetrics(len(self.setup.dataset.class_names))
 
     def average_weights(self) -> None:
@@ -276,19 +278,18 @@ class Session:
         own = {self.part.names[name]: tensor for name, tensor in average.module.state_dict().items()}
         return {**self.module.state_dict(), **own}
 
-    def save(self, folder: Path, rng: dict[str, Tensor]) -> None:
-        """Write this state into a checkpoint folder; `rng` holds the random state of every process."""
+    def stored(self, rng: dict[str, Tensor]) -> Stored:
+        """A copy of this state for a checkpoint; `rng` holds the random state of every process."""
         state = {
             "position": self.position.state(),
             "online": self.online.state(),
             "averaged": 0 if self.average is None else int(self.average.n_averaged),
             "world": self.processes.world,
         }
-        save_checkpoint(
-            folder,
-            weights=self.module.state_dict(),
-            average=None if self.average is None else self._averaged(self.average),
-            optimizer=self.optimizer,
+        return Stored(
+            model=copied(self.module.state_dict()),
+            average=None if self.average is None else copied(self._averaged(self.average)),
+            optimizer=copied(optimizer_tensors(self.optimizer)),
             rng=rng,
             state=state,
         )
@@ -348,7 +349,7 @@ def _groups(setup: Setup, module: nn.Module) -> list[dict[str, object]]:
 
 
 def _plain_batches(setup: Setup) -> Iterator[Tensor]:
-    """Training images without augmentation, as many as are re-measured each epoch."""
+    """Training images without augmentation, those that are re-measured."""
     indices = setup.train_subset
     size = setup.spec.evaluation.batch_size
     for place in range(0, len(indices), size):

@@ -101,7 +101,7 @@ class Setup:
 
     @property
     def train_subset(self) -> NDArray[np.int64]:
-        """The fixed training images that are re-measured each epoch."""
+        """The fixed training images that are re-measured."""
         rng = generator("train subset", self.spec.seed)
         size = min(self.spec.evaluation.train_subset, len(self.splits.train))
         subset: NDArray[np.int64] = np.sort(rng.choice(self.splits.train, size=size, replace=False))

@@ -56,6 +56,7 @@ def train(arguments: argparse.Namespace, seed: int) -> Path:
         if json.loads(run.read_text(encoding="utf-8")).get("state") == "finished":
             return run.parent
     command = [sys.executable, "-m", "ahekit", arguments.command, "--data", str(arguments.dataset), "--quiet"]
+    command += ["--set", "evaluation.curve_points=none"]
     subprocess.run([*command, "--seed", str(seed), "--runs", str(folder), *arguments.more], check=True)
     return max(folder.glob("*/"), key=lambda run: run.stat().st_mtime)
 

@@ -31,12 +31,12 @@ TARGETS = (0.90, 0.88, 0.85)
 COLOURS = {"fast": "#5e35b1", "strong": "#00897b", "assignment": "#8d6e63"}
 
 Curve = list[tuple[float, float]]
-"""Minutes and accuracy on validation after each epoch."""
+"""Minutes and accuracy on validation after each epoch that was measured."""
 
 
 def curve_of(run: Path) -> Curve:
     """The curve of a run, from its history."""
-    return [(row["seconds"] / 60, row["val"]["accuracy"]) for row in epochs_of(run)]
+    return [(row["seconds"] / 60, row["val"]["accuracy"]) for row in epochs_of(run) if "val" in row]
 
 
 def minutes_to(curve: Curve, accuracy: float) -> float | None:
@@ -84,14 +84,13 @@ def print_table(curves: Mapping[str, Sequence[Curve]]) -> None:
 
 
 def write_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
-    """Every epoch of every run."""
+    """Every measured epoch of every run."""
     with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
-        writer.writerow(("recipe", "seed", "epoch", "minutes", "val_accuracy"))
+        writer.writerow(("recipe", "seed", "minutes", "val_accuracy"))
         for recipe, own in curves.items():
             for seed, curve in enumerate(own):
-                rows = enumerate(curve, start=1)
-                writer.writerows((recipe, seed, epoch, f"{minutes:.4f}", reached) for epoch, (minutes, reached) in rows)
+                writer.writerows((recipe, seed, f"{minutes:.4f}", reached) for minutes, reached in curve)
 
 
 def draw_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:

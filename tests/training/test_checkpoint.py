@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from ahekit.errors import CheckpointError
 from ahekit.training.checkpoint import (
     DamagedCheckpoint,
+    Stored,
     check_optimizer,
+    copied,
     drop_optimizer,
     load_into,
     load_state,
     load_weights,
+    optimizer_tensors,
     put_into_optimizer,
     random_state,
     read_checkpoint,
@@ -48,11 +51,14 @@ def steps(module: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> No
 
 def save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
     folder.mkdir()
-    save_checkpoint(
-        folder,
-        weights=module.state_dict(),
-        average=None if average is None else average.state_dict(),
-        optimizer=optimizer,
+    save_checkpoint(folder, stored(module, optimizer, average))
+
+
+def stored(module: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> Stored:
+    return Stored(
+        model=copied(module.state_dict()),
+        average=None if average is None else copied(average.state_dict()),
+        optimizer=copied(optimizer_tensors(optimizer)),
         rng=random_state(),
         state={"step": 3},
     )
@@ -208,14 +214,22 @@ def test_a_state_that_noted_nothing_of_its_tensors_is_checked_by_what_an_optimiz
 def test_a_full_disk_is_an_error_of_the_system_not_of_a_library(tmp_path: Path) -> None:
     module = network()
     with pytest.raises(OSError, match="No such file"):
-        save_checkpoint(
-            tmp_path / "nowhere",
-            weights=module.state_dict(),
-            average=None,
-            optimizer=optimizer_of(module),
-            rng=random_state(),
-            state={},
-        )
+        save_checkpoint(tmp_path / "nowhere", stored(module, optimizer_of(module)))
+
+
+def test_training_on_leaves_a_checkpoint_that_is_not_written_yet_as_it_was(tmp_path: Path) -> None:
+    module = network()
+    optimizer = optimizer_of(module)
+    steps(module, optimizer, 1)
+    save(tmp_path / "at once", module, optimizer)
+    held = stored(module, optimizer)
+    steps(module, optimizer, 1)
+    (tmp_path / "later").mkdir()
+    save_checkpoint(tmp_path / "later", held)
+    for name in ("model", "optimizer"):
+        first, second = (read_tensors(tmp_path / folder / f"{name}.safetensors") for folder in ("at once", "later"))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_dropping_the_optimizer_leaves_the_weights_and_says_so(tmp_path: Path) -> None:

@@ -7,18 +7,22 @@ import json
 import math
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ahekit.errors import AhekitError, CheckpointError, RunError, TrainingError
 from ahekit.run import Run
 from ahekit.signals import StopRequest
-from ahekit.training import checkpoint, loop
+from ahekit.spec import EvalSpec
+from ahekit.training import checkpoint, loop, recorder
 from ahekit.training.loop import fit
 from ahekit.training.setup import Setup
 
@@ -131,6 +135,102 @@ def test_images_grow_and_are_measured_at_their_full_size(make_setup: MakeSetup, 
     fit(setup, new_run(setup), watcher=watched())
     assert list(dict.fromkeys(side for is_training, side in sides if is_training)) == [4, 6, 8]
     assert {side for is_training, side in sides if not is_training} <= {8}
+
+
+def parts_by_epoch(run: Run) -> list[str]:
+    """The first letters of what was measured after each epoch."""
+    return ["".join(part[0] for part in ("train", "val", "test") if row.measured(part)) for row in run.history().epochs]
+
+
+def test_train_and_test_are_measured_at_some_epochs_and_the_last(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup(train={"epochs": 7}, evaluation={"curve_points": 2})
+    run = new_run(setup)
+    fit(setup, run, watcher=watched())
+    assert parts_by_epoch(run) == ["v", "v", "v", "tvt", "v", "v", "tvt"]
+
+
+@pytest.mark.parametrize("points", [5, 7, 1000, None])
+def test_all_is_measured_each_epoch_where_there_are_as_many_points(points: int | None) -> None:
+    spec = EvalSpec(curve_points=points)
+    assert all(spec.is_point(epoch, epochs=5) for epoch in range(1, 6))
+
+
+@given(points=st.integers(1, 50), epochs=st.integers(1, 50))
+def test_points_are_spread_evenly_up_to_the_last_epoch(points: int, epochs: int) -> None:
+    spec = EvalSpec(curve_points=points)
+    chosen = [epoch for epoch in range(1, epochs + 1) if spec.is_point(epoch, epochs=epochs)]
+    assert len(chosen) == min(points, epochs)
+    assert chosen[-1] == epochs
+    gaps = [later - earlier for earlier, later in pairwise([0, *chosen])]
+    assert max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize(("patience", "parts"), [(None, ["", "", "v", "tvt"]), (9, ["v", "v", "v", "tvt"])])
+def test_while_images_are_small_validation_is_measured_only_where_patience_asks(
+    patience: int | None, parts: list[str], make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    growing = {"progressive": {"sizes": (4,), "shares": (0.5,)}}
+    setup = make_setup(train={"epochs": 4, "patience": patience}, evaluation={"curve_points": 1}, **growing)
+    run = new_run(setup)
+    status = fit(setup, run, watcher=watched())
+    assert parts_by_epoch(run) == parts
+    assert (
+        status.best.epoch
+        == min((row for row in run.history().epochs if row.val), key=lambda row: row.val["loss"]).epoch
+    )
+
+
+@pytest.mark.parametrize("end", [{"patience": 1}, {"max_minutes": 1e-9}])
+def test_an_end_before_the_last_epoch_is_measured_whole(
+    end: dict[str, Any], make_setup: MakeSetup, new_run: NewRun, watched: Any
+) -> None:
+    setup = make_setup(train={"epochs": 60, **end}, optim={"lr": 1e-9}, evaluation={"curve_points": 1})
+    run = new_run(setup)
+    fit(setup, run, watcher=watched())
+    *before, last = parts_by_epoch(run)
+    assert last == "tvt"
+    assert len(before) < 10
+    assert set(before) <= {"v"}
+
+
+def test_a_status_names_only_checkpoints_that_are_there(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = make_setup(train={"epochs": 6})
+    run = new_run(setup)
+    write, remove = Run.write_status, Run.remove_checkpoint
+    removed: list[str] = []
+
+    def writing(self: Run, state: str, reason: str = "", **more: Any) -> None:
+        best = more["best"]["checkpoint"]
+        assert not best or (run.path / "checkpoints" / best).is_dir()
+        write(self, state, reason, **more)
+
+    def removing(self: Run, path: Path) -> None:
+        assert run.status.best.checkpoint != path.name
+        removed.append(path.name)
+        remove(self, path)
+
+    monkeypatch.setattr(Run, "write_status", writing)
+    monkeypatch.setattr(Run, "remove_checkpoint", removing)
+    assert fit(setup, run, watcher=watched()).state == "finished"
+    assert len(removed) > 2
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training_by_the_next_one(
+    make_setup: MakeSetup, new_run: NewRun, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = make_setup()
+    run, watcher = new_run(setup), watched()
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(recorder, "save_checkpoint", lambda folder, stored: (_ for _ in ()).throw(full))
+    with pytest.raises(RunError, match=r"step-00000004-epoch-0002: can't be written \(No space.*; no checkpoint yet"):
+        fit(setup, run, watcher=watcher)
+    assert watcher.steps[-1]["step"] <= 8
+    assert run.status.state == "interrupted"
+    assert not list((run.path / "checkpoints").glob("*"))
 
 
 def test_two_runs_of_one_spec_end_in_the_same_weights(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:

@@ -22,7 +22,7 @@ _LINES: dict[str, dict[str, Any]] = {
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1, 1, 1)))
 _NAMES_FROM = 1.03  # of the axis's width
 _LABEL_GAP = 0.078  # least distance of two labels, as a share of the axis
-_DOTTED_EPOCHS = 15  # up to so many epochs each one gets a dot
+_DOTTED_EPOCHS = 15  # up to so many measured epochs each one gets a dot
 
 
 def draw_curves(
@@ -44,10 +44,12 @@ def draw_curves(
 
     axes = figure.add_subplot()
     for split, values in lines.items():
+        # Joined over the epochs at which it wasn't measured.
+        known = np.isfinite(values)
         axes.plot(
-            epochs,
-            values,
-            marker="o" if len(epochs) <= _DOTTED_EPOCHS else "",
+            np.array(epochs)[known],
+            values[known],
+            marker="o" if known.sum() <= _DOTTED_EPOCHS else "",
             markersize=3.5,
             clip_on=False,
             **_LINES[split],

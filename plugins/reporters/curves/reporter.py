@@ -203,12 +203,19 @@ def _reading(record: RunRecord, curves: _Curves) -> str:
     sentences = [
         _improvement(curves, on, accuracy),
         _gap(curves, on, accuracy),
-        f"Over the last {min(LAST_EPOCHS, len(curves.epochs))} epochs {on} accuracy spans {accuracy.swing:.3f} and "
-        f"changes by {accuracy.step:.3f} from one epoch to the next on average"
+        f"Over the last {_last_epochs(curves)} {on} accuracy spans {accuracy.swing:.3f} and "
+        f"changes by {accuracy.step:.3f} from one to the next on average"
         + (", more than one standard error: single epochs mean little." if accuracy.step > curves.error else "."),
         _online(record, curves),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _last_epochs(curves: _Curves) -> str:
+    """The epochs that the swing is of, in words."""
+    measured = int(np.isfinite(curves.values[curves.judge]["accuracy"]).sum())
+    kind = "epochs" if measured == len(curves.epochs) else "measured epochs"
+    return f"{min(LAST_EPOCHS, measured)} {kind}"
 
 
 def _verdict(curves: _Curves) -> str:
@@ -285,11 +292,11 @@ def _table(curves: _Curves, *, is_flipped: bool) -> Table:
     note = (
         f"Settled: the epoch after which it gets no better by more than {curves.error:.3f} (loss: {_LOSS_TOLERANCE}); "
         f"a dash: not before the end. Train − {on}: re-measured train, at the last epoch. Swing: highest minus lowest "
-        f"of the last {LAST_EPOCHS} epochs."
+        f"of the last {_last_epochs(curves)}."
     )
     if curves.names["train"] != SPLIT_NAMES["train"]:
         note += (
-            f" Re-measured train: {curves.names['train']}, the same each epoch; the final metrics are of all of them."
+            f" Re-measured train: {curves.names['train']}, the same each time; the final metrics are of all of them."
         )
     if is_flipped:
         note += " Curves are of each image as it is; the final metrics average it with its mirror image."
@@ -328,8 +335,7 @@ def _caption(curves: _Curves, metric: str) -> str:
     if len(curves.epochs) < _FEW_EPOCHS:
         return words
     end = f"settles around epoch {read.plateau_epoch}" if read.plateau_epoch else "hasn't settled by the end"
-    last = min(LAST_EPOCHS, len(curves.epochs))
-    return f"{words} It {end}; over the last {last} epochs it spans {read.swing:.3f}."
+    return f"{words} It {end}; over the last {_last_epochs(curves)} it spans {read.swing:.3f}."
 
 
 def _spoken(lines: dict[str, Curve], names: dict[str, str]) -> str:
