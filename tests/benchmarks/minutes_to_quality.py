@@ -1,8 +1,8 @@
 """Minutes until a training reaches an accuracy on validation: the recipes fast, strong and assignment, in turns.
 
     python -m tests.benchmarks.minutes_to_quality DATASET --out FOLDER [--seeds 3] [--recipes fast strong assignment]
-        [-- MORE FLAGS OF ahekit train]
-    python -m tests.benchmarks.minutes_to_quality --out FOLDER --read
+        [--undisturbed] [-- MORE FLAGS OF ahekit train]
+    python -m tests.benchmarks.minutes_to_quality --out FOLDER --read [--undisturbed]
 
 The first trains cnn5 with each recipe for each seed; the recipes take turns, so that what else the machine does hits
 all alike. Trainings that are in FOLDER are kept, and one that was broken off is gone on with. assignment is the usual
@@ -10,8 +10,9 @@ loop: plain Adam at one rate, no augmentation. Flags after -- hold for all recip
 gets the whole curves as curves.csv and curves.png.
 
 Minutes are those of the run's own clock at the end of an epoch: steps, measuring and checkpoints, but not the start of
-the program. An accuracy is reached by the first epoch that has it, a single view of each image. Nothing here looks at
-test.
+the program. --undisturbed is for a machine that does other work now and then: each epoch takes as long as the shortest
+of its run's epochs on images of that size. An accuracy is reached by the first epoch that has it, a single view of each
+image. Nothing here looks at test.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
 
+from ahekit.run import Run
 from tests.benchmarks.epoch_rule import epochs_of
 from tests.benchmarks.kept_runs import kept_run
 
@@ -34,9 +37,17 @@ Curve = list[tuple[float, float]]
 """Minutes and accuracy on validation after each epoch that was measured."""
 
 
-def curve_of(run: Path) -> Curve:
-    """The curve of a run, from its history."""
-    return [(row["seconds"] / 60, row["val"]["accuracy"]) for row in epochs_of(run) if "val" in row]
+def curve_of(run: Path, *, undisturbed: bool) -> Curve:
+    """The curve of a run, from its history; by the clock, or by the shortest time of an epoch of its size."""
+    epochs = epochs_of(run)
+    ends = [row["seconds"] for row in epochs]
+    if undisturbed:
+        spec = Run(run).spec
+        sizes = [spec.progressive.size_at(row["epoch"], epochs=spec.train.epochs) for row in epochs]
+        taken = [end - before for before, end in pairwise([0.0, *ends])]
+        least = {size: min(own for own, its in zip(taken, sizes, strict=True) if its == size) for size in sizes}
+        ends = list(accumulate(least[size] for size in sizes))
+    return [(end / 60, row["val"]["accuracy"]) for end, row in zip(ends, epochs, strict=True) if "val" in row]
 
 
 def minutes_to(curve: Curve, accuracy: float) -> float | None:
@@ -120,6 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs, the curves and the picture")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--undisturbed", action="store_true", help="an epoch takes as long as the shortest one")
     parser.add_argument("--read", action="store_true", help="only what is there, also of runs that still go on")
     own = sys.argv[1:]
     more: list[str] = []
@@ -136,10 +148,11 @@ def main() -> None:
             folder = arguments.out / f"{recipe}-{seed}"
             if arguments.read:
                 runs = sorted(folder.glob("*/history.jsonl"))
-                curve = curve_of(runs[-1].parent) if runs else []
+                curve = curve_of(runs[-1].parent, undisturbed=arguments.undisturbed) if runs else []
             else:
                 flags = ("train", "--model", "cnn5", "--data", arguments.dataset, "--recipe", recipe)
-                curve = curve_of(kept_run(folder, [*flags, "--seed", str(seed), *more]))
+                run = kept_run(folder, [*flags, "--seed", str(seed), *more])
+                curve = curve_of(run, undisturbed=arguments.undisturbed)
             if curve:
                 curves[recipe].append(curve)
     curves = {recipe: own for recipe, own in curves.items() if own}
