@@ -1,12 +1,16 @@
-"""Draws the accuracies of the results' tables with their intervals: python docs/make_accuracies.py."""
+"""Draws the figures of the results from their tables: python docs/make_accuracies.py.
+
+One of accuracies with their intervals, and one of accuracy against multiply-adds.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-FILE = DOCS / "images" / "accuracies.svg"
+IMAGES = DOCS / "images"
 
 # What a row is called, the page its table is on, and what tells its row there.
 ROWS = (
@@ -27,6 +31,7 @@ text { font: 13px system-ui, 'DejaVu Sans', sans-serif; fill: #1c1b1f; }
 line { stroke: #ddd; }
 .interval { stroke: #5e35b1; stroke-width: 2.5; }
 circle { fill: #5e35b1; }
+.theirs { fill: none; stroke: #8d6e63; stroke-width: 2.5; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6e1e9; }
   .number { fill: #aaa; }
@@ -58,7 +63,7 @@ def across(share: float) -> float:
 
 
 def draw() -> str:
-    """The figure as SVG, readable on light and dark ground."""
+    """The accuracies with their intervals as SVG, readable on light and dark ground."""
     foot = TOP + ROW * len(ROWS)
     parts = []
     for tick in (0.88, 0.90, 0.92, 0.94, 0.96, 0.98, 1.0):
@@ -71,11 +76,66 @@ def draw() -> str:
         parts.append(f'<text class="name" x="{LEFT - 14}" y="{y + 4.5}">{name}</text>')
         parts.append(f'<line class="interval" x1="{across(low):.1f}" x2="{across(high):.1f}" y1="{y}" y2="{y}"/>')
         parts.append(f'<circle cx="{across(value):.1f}" cy="{y}" r="5"/>')
-    size = f'viewBox="0 0 {RIGHT + 30} {foot + 26}" width="{RIGHT + 30}" height="{foot + 26}"'
+    return as_svg(parts, width=RIGHT + 30, height=foot + 26)
+
+
+# --- accuracy against multiply-adds -----------------------------------------------------------------------------------
+
+FEWEST, MOST = 0.08, 1.0  # multiply-adds of an image, G
+WORST, BEST = 0.74, 1.0  # accuracy
+SIDES = (56, 610, 16, 330)  # left, right, top and bottom of the plane, pixels
+
+
+def networks() -> list[tuple[str, float, float, float, float]]:
+    """Of each network whose multiply-adds are known: name, multiply-adds in G, accuracy and its interval.
+
+    A published figure has no interval in the table; both ends are then the figure itself.
+    """
+    lines = (DOCS / "results" / "networks.md").read_text(encoding="utf-8").splitlines()
+    found = []
+    for line in lines:
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        cost = re.fullmatch(r"(0\.\d+) G", cells[4]) if len(cells) > 7 else None
+        reached = re.match(r"(0\.\d+)\**(?: \((0\.\d+)–(0\.\d+)\))?", cells[6]) if cost else None
+        if cost and reached:
+            value, low, high = (float(part or reached[1]) for part in reached.groups())
+            found.append((cells[0], float(cost[1]), value, low, high))
+    return found
+
+
+def draw_networks() -> str:
+    """Accuracy against multiply-adds, which grow by equal factors, as SVG."""
+    left, right, top, foot = SIDES
+    parts = []
+    for cost in (0.1, 0.2, 0.5, 1.0):
+        x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{foot}"/>')
+        parts.append(f'<text class="number" x="{x:.1f}" y="{foot + 16}">{cost:g} G</text>')
+    for tick in (0.75, 0.80, 0.85, 0.90, 0.95, 1.0):
+        y = foot - (tick - WORST) / (BEST - WORST) * (foot - top)
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="number" x="{left - 22}" y="{y + 4:.1f}">{tick:.2f}</text>')
+    for name, cost, value, low, high in networks():
+        x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
+        y, under, over = (foot - (share - WORST) / (BEST - WORST) * (foot - top) for share in (value, low, high))
+        parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}"/>')
+        kind = ' class="theirs"' if name.endswith("published") else ""
+        parts.append(f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+        parts.append(f'<text x="{x + 11:.1f}" y="{y + 4.5:.1f}">{name}</text>')
+    parts.append(f'<text class="number" x="{(left + right) / 2}" y="{foot + 34}">multiply-adds for one image</text>')
+    return as_svg(parts, width=right + 180, height=foot + 44)
+
+
+def as_svg(parts: list[str], *, width: int, height: float) -> str:
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return "\n".join(
         [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{STYLE}</style>", *parts, "</svg>\n"]
     )
 
 
+FIGURES = {"accuracies.svg": draw, "networks.svg": draw_networks}
+
 if __name__ == "__main__":
-    FILE.write_text(draw(), encoding="utf-8")
+    for name, make in FIGURES.items():
+        (IMAGES / name).write_text(make(), encoding="utf-8")
+        print(IMAGES / name)
