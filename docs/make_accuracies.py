@@ -127,6 +127,7 @@ def draw_networks() -> str:
 
 
 def as_svg(parts: list[str], *, width: int, height: float) -> str:
+    """Parts of a figure, `width` by `height` pixels, as a whole."""
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return "\n".join(
         [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{STYLE}</style>", *parts, "</svg>\n"]

@@ -14,6 +14,7 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+
 from tests.benchmarks.epoch_rule import epochs_of
 
 
