@@ -115,13 +115,17 @@ def draw_networks() -> str:
         y = foot - (tick - WORST) / (BEST - WORST) * (foot - top)
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="number" x="{left - 22}" y="{y + 4:.1f}">{tick:.2f}</text>')
-    for name, cost, value, low, high in networks():
+    label = before = 0.0
+    for name, cost, value, low, high in sorted(networks(), key=lambda network: network[1:3]):
         x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
         y, under, over = (foot - (share - WORST) / (BEST - WORST) * (foot - top) for share in (value, low, high))
         parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}"/>')
         kind = ' class="theirs"' if name.endswith("published") else ""
         parts.append(f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(f'<text x="{x + 11:.1f}" y="{y + 4.5:.1f}">{name}</text>')
+        # Names of networks of one cost stand above one another.
+        label = min(y + 4.5, label - 15) if cost == before else y + 4.5
+        before = cost
+        parts.append(f'<text x="{x + 11:.1f}" y="{label:.1f}">{name}</text>')
     parts.append(f'<text class="number" x="{(left + right) / 2}" y="{foot + 34}">multiply-adds for one image</text>')
     return as_svg(parts, width=right + 180, height=foot + 44)
 
