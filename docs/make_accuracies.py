@@ -83,7 +83,7 @@ def draw() -> str:
 
 FEWEST, MOST = 0.08, 1.0  # multiply-adds of an image, G
 WORST, BEST = 0.74, 1.0  # accuracy
-SIDES = (56, 610, 16, 330)  # left, right, top and bottom of the plane, pixels
+SIDES = (56, 520, 16, 330)  # left, right, top and bottom of the plane, pixels
 
 
 def networks() -> list[tuple[str, float, float, float, float]]:
@@ -115,19 +115,16 @@ def draw_networks() -> str:
         y = foot - (tick - WORST) / (BEST - WORST) * (foot - top)
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="number" x="{left - 22}" y="{y + 4:.1f}">{tick:.2f}</text>')
-    label = before = 0.0
-    for name, cost, value, low, high in sorted(networks(), key=lambda network: network[1:3]):
+    for number, (name, cost, value, low, high) in enumerate(networks(), start=1):
         x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
         y, under, over = (foot - (share - WORST) / (BEST - WORST) * (foot - top) for share in (value, low, high))
         parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}"/>')
         kind = ' class="theirs"' if name.endswith("published") else ""
         parts.append(f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        # Names of networks of one cost stand above one another.
-        label = min(y + 4.5, label - 15) if cost == before else y + 4.5
-        before = cost
-        parts.append(f'<text x="{x + 11:.1f}" y="{label:.1f}">{name}</text>')
+        parts.append(f'<text x="{x + 9:.1f}" y="{y + 4.5:.1f}">{number}</text>')
+        parts.append(f'<text x="{right + 24}" y="{top + 22 * number}">{number}  {name}</text>')
     parts.append(f'<text class="number" x="{(left + right) / 2}" y="{foot + 34}">multiply-adds for one image</text>')
-    return as_svg(parts, width=right + 180, height=foot + 44)
+    return as_svg(parts, width=right + 300, height=foot + 44)
 
 
 def as_svg(parts: list[str], *, width: int, height: float) -> str:
