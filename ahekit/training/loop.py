@@ -240,12 +240,15 @@ def _train(session: Session, recorder: Recorder, clock: Clock, watcher: Watcher,
                 recorder.checkpoint()
                 clock.saved()
         row = _measure(session, _epoch_row(session), _measured_parts(spec, position.epoch), warned, warn)
-        session.close_epoch(row)
         polled = clock.poll(stop)
+        if polled.late:
+            # The last epoch, which may be the one to choose.
+            row = _measure(session, row, _PARTS, warned, warn)
+        session.close_epoch(row)
         position.seconds = polled.seconds
         position.ending = _ending(session, is_late=polled.late)
         if position.ending is not None:
-            row = _measure(session, row, [name for name in _PARTS if name not in row], warned, warn)
+            row = _measure(session, row, _PARTS, warned, warn)
         recorder.add(row)
         recorder.checkpoint()
         clock.saved()
@@ -303,13 +306,14 @@ def _epoch_row(session: Session) -> dict[str, Any]:
 def _measure(
     session: Session, row: Mapping[str, Any], parts: Sequence[str], warned: set[str], warn: Warn
 ) -> dict[str, Any]:
-    """An epoch's row with metrics on more parts of the images.
+    """An epoch's row with metrics on parts of the images, those that it has among them.
 
     Args:
         warned: Names of metrics that the user was already warned of.
     """
     setup = session.setup
     measured = dict(row)
+    parts = [name for name in parts if name not in row]
 
     def warn_once(name: str, text: str) -> None:
         if name not in warned and session.processes.is_main:

@@ -180,13 +180,19 @@ def test_while_images_are_small_validation_is_measured_only_where_patience_asks(
     assert status.best.epoch == min(losses, key=lambda epoch: losses[epoch])
 
 
-@pytest.mark.parametrize("end", [{"patience": 1}, {"max_minutes": 1e-9}])
-def test_an_end_before_the_last_epoch_is_measured_whole(
-    end: dict[str, Any], make_setup: MakeSetup, new_run: NewRun, watched: Any
+SMALL_AT_FIRST: dict[str, Any] = {"progressive": {"sizes": (4,), "shares": (0.9,)}}
+
+
+@pytest.mark.parametrize(
+    ("end", "fields"),
+    [({"patience": 1}, {}), ({"max_minutes": 1e-9}, {}), ({"max_minutes": 1e-9}, SMALL_AT_FIRST)],
+)
+def test_an_end_before_the_last_epoch_is_measured_whole_and_can_be_chosen(
+    end: dict[str, Any], fields: dict[str, Any], make_setup: MakeSetup, new_run: NewRun, watched: Any
 ) -> None:
-    setup = make_setup(train={"epochs": 60, **end}, optim={"lr": 1e-9}, evaluation={"curve_points": 1})
+    setup = make_setup(train={"epochs": 60, **end}, optim={"lr": 1e-9}, evaluation={"curve_points": 1}, **fields)
     run = new_run(setup)
-    fit(setup, run, watcher=watched())
+    assert fit(setup, run, watcher=watched()).best.epoch
     *before, last = parts_by_epoch(run)
     assert last == "tvt"
     assert len(before) < 10
