@@ -103,21 +103,33 @@ def networks() -> list[tuple[str, float, float, float, float]]:
     return found
 
 
+def beside(cost: float) -> float:
+    """Where multiply-adds, in G, are on the axis below, in pixels; equal factors are equally long."""
+    left, right, _, _ = SIDES
+    return left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
+
+
+def above(share: float) -> float:
+    """Where an accuracy is on the axis at the left, in pixels."""
+    _, _, top, foot = SIDES
+    return foot - (share - WORST) / (BEST - WORST) * (foot - top)
+
+
 def draw_networks() -> str:
     """Accuracy against multiply-adds, which grow by equal factors, as SVG."""
     left, right, top, foot = SIDES
     parts = []
     for cost in (0.1, 0.2, 0.5, 1.0):
-        x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
+        x = beside(cost)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{foot}"/>')
         parts.append(f'<text class="number" x="{x:.1f}" y="{foot + 16}">{cost:g} G</text>')
     for tick in (0.75, 0.80, 0.85, 0.90, 0.95, 1.0):
-        y = foot - (tick - WORST) / (BEST - WORST) * (foot - top)
+        y = above(tick)
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="number" x="{left - 22}" y="{y + 4:.1f}">{tick:.2f}</text>')
     for number, (name, cost, value, low, high) in enumerate(networks(), start=1):
-        x = left + math.log(cost / FEWEST) / math.log(MOST / FEWEST) * (right - left)
-        y, under, over = (foot - (share - WORST) / (BEST - WORST) * (foot - top) for share in (value, low, high))
+        x = beside(cost)
+        y, under, over = map(above, (value, low, high))
         parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}"/>')
         kind = ' class="theirs"' if name.endswith("published") else ""
         parts.append(f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
