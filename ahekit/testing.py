@@ -269,8 +269,8 @@ def errors_elsewhere(
         seen: What it made of that.
 
     Returns:
-        The largest difference as a share of the array's largest number; of arrays of whole numbers or text the share of
-        the elements that differ.
+        The largest difference as a share of the array's largest number, of pixels (uint8) as a share of 255; of arrays
+        of other whole numbers or text the share of the elements that differ.
 
     Raises:
         Broken: Arrays are missing or of another shape there.
@@ -288,6 +288,8 @@ def errors_elsewhere(
 def _difference(first: NDArray[Any], second: NDArray[Any]) -> float:
     if not first.size:
         return 0.0
+    if first.dtype == np.uint8:
+        return float(np.abs(first.astype(int) - second.astype(int)).max()) / 255
     if first.dtype.kind != "f":
         return float(np.mean(first != second))
     if not np.array_equal(np.isnan(first), np.isnan(second)):
