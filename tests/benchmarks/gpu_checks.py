@@ -57,8 +57,8 @@ CLOSE = 1e-3
 """Largest difference of a visualizer's array on the card, as a share of its largest number."""
 
 STEERED = {"class-image": 0.05, "units": 0.05}
-"""The same for pictures that an optimizer draws: Adam takes a whole step wherever a tiny gradient changes its sign. Which
-class or image such a picture comes nearest to isn't compared: in a network of random weights these are ties."""
+"""The same for pictures that an optimizer draws: Adam takes a whole step wherever a tiny gradient changes its sign.
+Which class or image such a picture comes nearest to isn't compared: in a network of random weights these are ties."""
 
 FEW_STEPS: dict[str, dict[str, Any]] = {
     "class-image": {"steps": 8},
