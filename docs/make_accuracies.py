@@ -84,6 +84,7 @@ def draw() -> str:
 FEWEST, MOST = 0.08, 1.0  # multiply-adds of an image, G
 WORST, BEST = 0.74, 1.0  # accuracy
 SIDES = (56, 520, 16, 330)  # left, right, top and bottom of the plane, pixels
+COVERS = 8  # pixels between the centres of circles that can't be labelled apart
 
 
 def networks() -> list[tuple[str, float, float, float, float]]:
@@ -92,14 +93,15 @@ def networks() -> list[tuple[str, float, float, float, float]]:
     A published figure has no interval in the table; both ends are then the figure itself.
     """
     lines = (DOCS / "results" / "networks.md").read_text(encoding="utf-8").splitlines()
+    table = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     found = []
-    for line in lines:
-        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
-        cost = re.fullmatch(r"(0\.\d+) G", cells[4]) if len(cells) > 7 else None
-        reached = re.match(r"(0\.\d+)\**(?: \((0\.\d+)–(0\.\d+)\))?", cells[6]) if cost else None
+    for row in table:
+        cells = dict(zip(table[0], row, strict=True))
+        cost = re.fullmatch(r"(0\.\d+) G", cells["Multiply-adds"])
+        reached = re.match(r"(0\.\d+)\**(?: \((0\.\d+)–(0\.\d+)\))?", cells["Accuracy"])
         if cost and reached:
             value, low, high = (float(part or reached[1]) for part in reached.groups())
-            found.append((cells[0], float(cost[1]), value, low, high))
+            found.append((cells["Network"], float(cost[1]), value, low, high))
     return found
 
 
@@ -127,14 +129,19 @@ def draw_networks() -> str:
         y = above(tick)
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="number" x="{left - 22}" y="{y + 4:.1f}">{tick:.2f}</text>')
+    labels: dict[tuple[float, float], list[int]] = {}
     for number, (name, cost, value, low, high) in enumerate(networks(), start=1):
         x = beside(cost)
         y, under, over = map(above, (value, low, high))
         parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}"/>')
         kind = ' class="theirs"' if name.endswith("published") else ""
         parts.append(f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(f'<text x="{x + 9:.1f}" y="{y + 4.5:.1f}">{number}</text>')
         parts.append(f'<text x="{right + 24}" y="{top + 22 * number}">{number}  {name}</text>')
+        # Of circles that cover each other the numbers stand side by side.
+        place = next((other for other in labels if math.dist(other, (x, y)) < COVERS), (x, y))
+        labels.setdefault(place, []).append(number)
+    for (x, y), numbers in labels.items():
+        parts.append(f'<text x="{x + 9:.1f}" y="{y + 4.5:.1f}">{", ".join(map(str, numbers))}</text>')
     parts.append(f'<text class="number" x="{(left + right) / 2}" y="{foot + 34}">multiply-adds for one image</text>')
     return as_svg(parts, width=right + 300, height=foot + 44)
 

@@ -7,7 +7,7 @@
 The first trains cnn5 with each recipe for each seed; the recipes take turns, so that what else the machine does hits
 all alike. Trainings that are in FOLDER are kept, and one that was broken off is gone on with. assignment is the usual
 loop: plain Adam at one rate, no augmentation. Flags after -- hold for all recipes. Beside the table of minutes FOLDER
-gets the whole curves as curves.csv and curves.png.
+gets the whole curves as curves.csv and curves.svg, which is drawn for light and dark ground.
 
 Minutes are those of the run's own clock at the end of an epoch: steps, measuring and checkpoints, but not the start of
 the program. --undisturbed is for a machine that does other work now and then: each epoch takes as long as the shortest
@@ -31,7 +31,8 @@ from tests.benchmarks.kept_runs import kept_run
 
 RECIPES = ("fast", "strong", "assignment")
 TARGETS = (0.90, 0.88, 0.85)
-COLOURS = {"fast": "#5e35b1", "strong": "#00897b", "assignment": "#8d6e63"}
+COLOURS = {"fast": "#7e57c2", "strong": "#00897b", "assignment": "#c48b4a"}
+GREY = "#7a7a85"
 
 Curve = list[tuple[float, float]]
 """Minutes and accuracy on validation after each epoch that was measured."""
@@ -108,6 +109,8 @@ def draw_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
     """Accuracy against minutes, a line for each run."""
     import matplotlib.pyplot as plt
 
+    plt.rcParams.update({name: GREY for name in ("text.color", "axes.edgecolor", "axes.labelcolor")})
+    plt.rcParams.update({"xtick.color": GREY, "ytick.color": GREY, "svg.fonttype": "none", "svg.hashsalt": "curves"})
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for recipe, own in curves.items():
         for seed, curve in enumerate(own):
@@ -115,12 +118,12 @@ def draw_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
             label = recipe if seed == 0 else None
             axes.plot(minutes, reached, color=COLOURS.get(recipe), linewidth=1.4, alpha=0.85, label=label)
     for target in TARGETS:
-        axes.axhline(target, color="#bbbbbb", linewidth=0.8, linestyle=":")
+        axes.axhline(target, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("accuracy on validation")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, transparent=True, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -161,7 +164,7 @@ def main() -> None:
     fewest = min(map(len, curves.values()))
     curves = {recipe: own[:fewest] for recipe, own in curves.items()}
     write_curves(curves, arguments.out / "curves.csv")
-    draw_curves(curves, arguments.out / "curves.png")
+    draw_curves(curves, arguments.out / "curves.svg")
     print_table(curves)
 
 

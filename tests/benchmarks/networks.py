@@ -19,7 +19,7 @@ from ahekit.inspection.summary import summarize
 from ahekit.run import Run
 from ahekit.trained import load_trained
 
-HEAD = "| Network | Pixels | Parameters | Multiply-adds | Minutes | Accuracy | Macro-F1 | ECE |"
+HEAD = "| Network | Accuracy | Macro-F1 | ECE | Minutes | Pixels | Parameters | Multiply-adds |"
 
 
 def row_of(run: Run) -> str:
@@ -32,13 +32,13 @@ def row_of(run: Run) -> str:
     resampled = resample(predictions)
     cells = (
         run.name,
-        str(run.spec.data.image_size),
-        f"{summary.parameters / 1e6:.2f} M",
-        f"{summary.multiply_adds / 1e9:.3f} G",
-        f"{(run.status.seconds or 0) / 60:.1f}",
         f"{right / images:.3f} ({accuracy})",
         f"{resampled.values['macro_f1']:.3f} ({resampled.interval('macro_f1')})",
         f"{reliability(answers).ece:.3f}",
+        f"{(run.status.seconds or 0) / 60:.1f}",
+        str(run.spec.data.image_size),
+        f"{summary.parameters / 1e6:.2f} M",
+        f"{summary.multiply_adds / 1e9:.3f} G",
     )
     return f"| {' | '.join(cells)} |"
 
