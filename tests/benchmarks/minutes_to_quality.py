@@ -109,7 +109,7 @@ def draw_curves(curves: Mapping[str, Sequence[Curve]], file: Path) -> None:
     """Accuracy against minutes, a line for each run."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({name: GREY for name in ("text.color", "axes.edgecolor", "axes.labelcolor")})
+    plt.rcParams.update(dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), GREY))
     plt.rcParams.update({"xtick.color": GREY, "ytick.color": GREY, "svg.fonttype": "none", "svg.hashsalt": "curves"})
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for recipe, own in curves.items():
