@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,10 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
     file = tmp_path / "slow.py"
     file.write_text(SLOW_PLUGIN)
     command = [str(AHEKIT), "--plugin", str(file), "plugins"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts what it runs in the background deaf to Ctrl-C, these tests too.
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=hearing) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "loading\n"
         process.send_signal(signal.SIGINT)
