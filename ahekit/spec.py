@@ -5,6 +5,7 @@ The field defaults are the `strong` recipe. Precedence: defaults < recipe < `--s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
@@ -25,7 +26,7 @@ MOST_IMAGES = 2**20  # of a batch
 MOST_EPOCHS = 10**6
 
 ImageSize = Annotated[int, Field(ge=4, le=1024)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Strict(BaseModel):
@@ -129,9 +130,13 @@ class AugmentSpec(_Strict):
 
 
 class ProgressiveSpec(_Strict):
-    """Smaller training images in the first epochs; validation and test are always measured at the full size.
+    """Smaller training images, in the first epochs or in all; validation and test are always measured at the full size.
 
-    A view is drawn as ever and then rendered smaller, so a step takes less time. The last epoch has the full size.
+    A view is drawn as ever and then rendered smaller, so a step takes less time. The last epoch has the full size,
+    unless the shares are 1 together: a random crop magnifies what it shows, and a network that was trained on smaller
+    images meets whole ones at about the scale that it knows (Fixing the train-test resolution discrepancy,
+    https://arxiv.org/abs/1906.06423; without its fine-tuning).
+
     Progressive resizing: DAWNBench's fastest entries of 2018, https://arxiv.org/abs/1806.01427, and EfficientNetV2,
     https://arxiv.org/abs/2104.00298, section 4 (without its growing augmentation).
     """
@@ -145,8 +150,8 @@ class ProgressiveSpec(_Strict):
     shares: tuple[Share, ...] = Field(
         (),
         max_length=20,
-        description="share of the epochs at each of the sizes, less than 1 together; none: equal shares, one of them "
-        "for the full size",
+        description="share of the epochs at each of the sizes; what they leave of 1 has the full size; none: equal "
+        "shares, one of them for the full size",
     )
 
     @field_validator("sizes")
@@ -164,14 +169,15 @@ class ProgressiveSpec(_Strict):
             return shares
         if len(shares) != len(sizes):
             raise ValueError(f"must be as many as the sizes, of which there are {len(sizes)}")
-        if sum(shares) >= 1:
-            raise ValueError("must be less than 1 together, since the last epochs have the full size")
+        if sum(shares) > 1 and not math.isclose(sum(shares), 1):
+            raise ValueError(f"must be 1 together at most, and are {sum(shares):g}")
         return shares
 
     def last_epochs(self, epochs: int) -> tuple[int, ...]:
         """The last epoch, counted from 1, of each of the sizes; of one that gets no epoch, that of the size before."""
         shares = self.shares or (1 / (len(self.sizes) + 1),) * len(self.sizes)
-        return tuple(min(round(end * epochs), epochs - 1) for end in accumulate(shares))
+        last = epochs if math.isclose(sum(shares), 1) else epochs - 1
+        return tuple(min(round(end * epochs), last) for end in accumulate(shares))
 
     def size_at(self, epoch: int, *, epochs: int) -> int | None:
         """Side of the training images in an epoch, counted from 1; None where it is the full size."""

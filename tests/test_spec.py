@@ -262,13 +262,22 @@ def test_a_size_for_each_share_of_the_epochs_and_the_full_one_last() -> None:
     assert ProgressiveSpec().size_at(1, epochs=9) is None
 
 
+def test_shares_of_1_together_leave_no_epoch_for_the_full_size() -> None:
+    small = ProgressiveSpec(sizes=(32, 48), shares=(0.3, 0.7))
+    assert [small.size_at(epoch, epochs=10) for epoch in (1, 3, 4, 10)] == [32, 32, 48, 48]
+    assert ProgressiveSpec(sizes=(48,), shares=(1.0,)).size_at(1, epochs=1) == 48
+    # Ten tenths are a little less than 1 in binary.
+    tenths = ProgressiveSpec(sizes=tuple(range(10, 20)), shares=(0.1,) * 10)
+    assert tenths.size_at(10, epochs=10) == 19
+
+
 @pytest.mark.parametrize(
     ("assignments", "problem"),
     [
         (["progressive.sizes=[48,32]"], "progressive.sizes: each size must be larger than the one before"),
         (["progressive.sizes=[2]"], "progressive.sizes.0: must be greater than or equal to 4"),
         (["progressive.shares=[0.5]"], "progressive.shares: must be as many as the sizes, of which there are 0"),
-        (["progressive.sizes=[32,48]", "progressive.shares=[0.5,0.5]"], "progressive.shares: must be less than 1 toge"),
+        (["progressive.sizes=[32,48]", "progressive.shares=[0.5,0.6]"], "progressive.shares: must be 1 together"),
     ],
 )
 def test_sizes_that_are_no_schedule_are_told(assignments: list[str], problem: str) -> None:

@@ -281,7 +281,7 @@ def _measured_parts(spec: RunSpec, epoch: int) -> Sequence[str]:
     """What is measured after an epoch that may not be the last one.
 
     Measuring is paid with time for training: train and test, which decide nothing, are measured at some epochs. So is
-    validation while images are small, when an epoch takes little time and no weights are there to be chosen.
+    validation while images are small, when measuring them at the full size is a larger part of an epoch's time.
     """
     if spec.evaluation.is_point(epoch, epochs=spec.train.epochs):
         return _PARTS

@@ -1,4 +1,4 @@
-"""Training images that are smaller in the first epochs: whether the network takes them, and when which size comes."""
+"""Training images smaller than those that are measured: whether the network takes them, and when which comes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def check_sizes(spec: RunSpec, built: BuiltModel) -> None:
     full = built.preprocessing.size
     if sizes[-1] >= full:
         raise UsageError(
-            f"progressive.sizes: {sizes[-1]} isn't smaller than the full size, {full} px; leave it out, since the last "
-            "epochs have the full size anyway, or give a larger --image-size"
+            f"progressive.sizes: {sizes[-1]} isn't smaller than the full size, {full} px; leave it out, since what the "
+            "shares leave has the full size anyway, or give a larger --image-size"
         )
     if spec.transfer.views:
         raise UsageError(
@@ -46,14 +46,16 @@ def check_sizes(spec: RunSpec, built: BuiltModel) -> None:
 
 def describe_sizes(spec: RunSpec, full: int) -> str:
     """In words, for the run's first table: "32 px to epoch 12, 48 px to epoch 24, then 64 px"."""
-    ends = spec.progressive.last_epochs(spec.train.epochs)
-    words = []
-    before = 0
-    for size, last in zip(spec.progressive.sizes, ends, strict=True):
-        if last > before:
-            words.append(f"{size} px to epoch {last}")
-        before = last
-    return ", ".join([*words, f"then {full} px" if words else f"{full} px"])
+    ends = (*spec.progressive.last_epochs(spec.train.epochs), spec.train.epochs)
+    phases = [
+        (size, last)
+        for size, before, last in zip((*spec.progressive.sizes, full), (0, *ends), ends, strict=False)
+        if last > before
+    ]
+    words = [f"{size} px to epoch {last}" for size, last in phases[:-1]]
+    final = phases[-1][0]
+    words.append(f"{'then ' if words else ''}{final} px")
+    return ", ".join([*words, *([f"measured at {full} px"] if final != full else [])])
 
 
 def _outputs(built: BuiltModel, size: int, name: str) -> Tensor:

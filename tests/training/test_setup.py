@@ -13,7 +13,7 @@ from ahekit.errors import UsageError
 from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
-from ahekit.spec import RunSpec, TrainSpec, resolve_spec
+from ahekit.spec import ProgressiveSpec, RunSpec, TrainSpec, resolve_spec
 from ahekit.training.setup import fit_accumulation
 from ahekit.training.sizes import check_sizes, describe_sizes
 
@@ -79,3 +79,6 @@ def test_the_sizes_are_told_with_their_epochs() -> None:
     spec = RunSpec.model_validate({"progressive": {"sizes": [32, 48], "shares": [0.4, 0.3]}, "train": {"epochs": 10}})
     assert describe_sizes(spec, 64) == "32 px to epoch 4, 48 px to epoch 7, then 64 px"
     assert describe_sizes(spec.model_copy(update={"train": TrainSpec(epochs=1)}), 64) == "64 px"
+    all_small = ProgressiveSpec(sizes=(32, 48), shares=(0.5, 0.5))
+    words = "32 px to epoch 5, then 48 px, measured at 64 px"
+    assert describe_sizes(spec.model_copy(update={"progressive": all_small}), 64) == words
