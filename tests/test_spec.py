@@ -244,7 +244,7 @@ def test_merging_leaves_its_inputs_alone() -> None:
     "file", sorted((Path(__file__).parents[1] / "docs" / "specs").glob("*.yaml")), ids=lambda f: f.name
 )
 def test_a_spec_of_the_docs_is_one(file: Path) -> None:
-    spec = resolve_spec(file=file, flags={"recipe": "finetune"})
+    spec = resolve_spec(file=file)
     assert differences(spec, RunSpec(recipe=spec.recipe))
     plugin = MODELS.get(spec.model.name)
     validate(plugin.Params, spec.model.params, where="model.params")
