@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ahekit.errors import UnknownNameError, UsageError
 from ahekit.preprocessing import Fit, Interpolation
@@ -25,8 +25,18 @@ FINETUNED_MODEL = "resnet18"
 MOST_IMAGES = 2**20  # of a batch
 MOST_EPOCHS = 10**6
 
-ImageSize = Annotated[int, Field(ge=4, le=1024)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _as_side(value: float) -> float:
+    if 0 < value < 1:
+        return value
+    if value != int(value) or not 4 <= value <= 1024:
+        raise ValueError("must be pixels, from 4 to 1024, or a share of the full size, below 1")
+    return int(value)
+
+
+Side = Annotated[float, AfterValidator(_as_side)]
 
 
 class _Strict(BaseModel):
@@ -141,11 +151,11 @@ class ProgressiveSpec(_Strict):
     https://arxiv.org/abs/2104.00298, section 4 (without its growing augmentation).
     """
 
-    sizes: tuple[ImageSize, ...] = Field(
+    sizes: tuple[Side, ...] = Field(
         (),
         max_length=20,
-        description="side lengths of the training images before they have the full size, pixels, each larger than the "
-        "one before; none: the full size from the first epoch on",
+        description="side lengths of the training images before they have the full size, in pixels or as shares of the "
+        "full size, each larger than the one before; none: the full size from the first epoch on",
     )
     shares: tuple[Share, ...] = Field(
         (),
@@ -156,7 +166,9 @@ class ProgressiveSpec(_Strict):
 
     @field_validator("sizes")
     @classmethod
-    def _growing(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    def _growing(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if len({size < 1 for size in sizes}) > 1:
+            raise ValueError("must all be pixels, or all be shares of the full size")
         if any(later <= earlier for earlier, later in pairwise(sizes)):
             raise ValueError("each size must be larger than the one before")
         return sizes
@@ -173,6 +185,12 @@ class ProgressiveSpec(_Strict):
             raise ValueError(f"must be 1 together at most, and are {sum(shares):g}")
         return shares
 
+    def in_pixels(self, full: int) -> ProgressiveSpec:
+        """The same with every size in pixels, where `full` is the full size."""
+        return self.model_copy(
+            update={"sizes": tuple(size if size >= 1 else max(4, round(size * full)) for size in self.sizes)}
+        )
+
     def last_epochs(self, epochs: int) -> tuple[int, ...]:
         """The last epoch, counted from 1, of each of the sizes; of one that gets no epoch, that of the size before."""
         shares = self.shares or (1 / (len(self.sizes) + 1),) * len(self.sizes)
@@ -180,9 +198,12 @@ class ProgressiveSpec(_Strict):
         return tuple(min(round(end * epochs), last) for end in accumulate(shares))
 
     def size_at(self, epoch: int, *, epochs: int) -> int | None:
-        """Side of the training images in an epoch, counted from 1; None where it is the full size."""
+        """Side of the training images in an epoch, counted from 1; None where it is the full size.
+
+        The sizes have to be in pixels.
+        """
         ends = zip(self.sizes, self.last_epochs(epochs), strict=True)
-        return next((size for size, last in ends if epoch <= last), None)
+        return next((int(size) for size, last in ends if epoch <= last), None)
 
 
 class MixSpec(_Strict):
@@ -441,7 +462,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "saturation": 0.2,
             "erase": 0.0,
         },
-        "progressive": {"sizes": [32, 48], "shares": [0.3, 0.7]},
+        "progressive": {"sizes": [0.5, 0.75], "shares": [0.3, 0.7]},
         "mix": {"probability": 0.0},
         "optim": {"batch_size": 128, "accumulation_steps": 1},
         "train": {"epochs": 20, "average_decay": 0.99},

@@ -275,7 +275,13 @@ def test_shares_of_1_together_leave_no_epoch_for_the_full_size() -> None:
     ("assignments", "problem"),
     [
         (["progressive.sizes=[48,32]"], "progressive.sizes: each size must be larger than the one before"),
-        (["progressive.sizes=[2]"], "progressive.sizes.0: must be greater than or equal to 4"),
+        (
+            ["progressive.sizes=[2]"],
+            "progressive.sizes.0: must be pixels, from 4 to 1024, or a share",
+        ),
+        (["progressive.sizes=[32.5]"], "progressive.sizes.0: must be pixels"),
+        (["progressive.sizes=[0]"], "progressive.sizes.0: must be pixels"),
+        (["progressive.sizes=[0.5,48]"], "progressive.sizes: must all be pixels, or all be shares of the full size"),
         (["progressive.shares=[0.5]"], "progressive.shares: must be as many as the sizes, of which there are 0"),
         (["progressive.sizes=[32,48]", "progressive.shares=[0.5,0.6]"], "progressive.shares: must be 1 together"),
     ],

@@ -36,7 +36,7 @@ from ahekit.training.metrics import Metrics, offered_metrics
 from ahekit.training.prefix import PrefixPlan, decide_views, plan_prefix
 from ahekit.training.processes import Processes
 from ahekit.training.run_weights import load_first_weights
-from ahekit.training.sizes import check_sizes, describe_sizes
+from ahekit.training.sizes import decide_sizes, describe_sizes
 from ahekit.training.teacher import Source as TeacherSource
 from ahekit.training.teacher import find_teacher, plan_answers, teacher_note
 from ahekit.validation import differences
@@ -173,7 +173,7 @@ def prepare(
     built = component.built
     freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
     spec = decide_views(spec, freezing)
-    check_sizes(spec, built)
+    spec = decide_sizes(spec, built)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = _first_weights(built, spec, tuple(folder.class_names)) if pretrained else None

@@ -11,8 +11,8 @@ from ahekit.protocols import BuiltModel
 from ahekit.spec import RunSpec
 
 
-def check_sizes(spec: RunSpec, built: BuiltModel) -> None:
-    """See that a network takes the smaller training images that a spec asks for, before anything is trained on them.
+def decide_sizes(spec: RunSpec, built: BuiltModel) -> RunSpec:
+    """The spec with the sizes of its training images in pixels, which the network takes.
 
     Args:
         spec: With its views decided.
@@ -22,7 +22,13 @@ def check_sizes(spec: RunSpec, built: BuiltModel) -> None:
         UsageError: A size isn't smaller than the full one, the network can't take it, or what frozen stages make of
             the full size is to be kept.
     """
-    sizes = spec.progressive.sizes
+    spec = spec.model_copy(update={"progressive": spec.progressive.in_pixels(built.preprocessing.size)})
+    _check_sizes(spec, built)
+    return spec
+
+
+def _check_sizes(spec: RunSpec, built: BuiltModel) -> None:
+    sizes = [int(size) for size in spec.progressive.sizes]
     if not sizes:
         return
     full = built.preprocessing.size

@@ -15,7 +15,7 @@ from ahekit.preprocessing import Preprocessing
 from ahekit.protocols import BuiltModel
 from ahekit.spec import ProgressiveSpec, RunSpec, TrainSpec, resolve_spec
 from ahekit.training.setup import fit_accumulation
-from ahekit.training.sizes import check_sizes, describe_sizes
+from ahekit.training.sizes import decide_sizes, describe_sizes
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,14 @@ def test_training_sizes_that_the_network_cannot_take_are_refused(
     fields: dict[str, Any], built: Callable[[], BuiltModel], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        check_sizes(RunSpec.model_validate(fields), built())
+        decide_sizes(RunSpec.model_validate(fields), built())
     assert str(caught.value).startswith("progressive.sizes: ")
     assert "\n" not in str(caught.value)
+
+
+def test_sizes_may_be_shares_of_the_full_one() -> None:
+    built = build_component("cnn5", {}, num_classes=3, image_size=96).built
+    assert decide_sizes(RunSpec(recipe="fast"), built).progressive.sizes == (48, 72)
 
 
 def test_the_sizes_are_told_with_their_epochs() -> None:
