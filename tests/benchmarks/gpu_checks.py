@@ -272,8 +272,7 @@ def visualizers(bench: Bench) -> Outcome:
         except Exception as error:
             failures.append(f"{name} ({type(error).__name__}: {str(error).splitlines()[0][:120]})")
             continue
-        furthest = max(errors, key=lambda key: errors[key])
-        numbers[name] = errors[furthest]
+        numbers[name], furthest = max(((error, key) for key, error in errors.items()), default=(0.0, ""))
         if numbers[name] > STEERED.get(name, CLOSE):
             failures.append(f"{name} ({furthest} differs by {numbers[name]:.1e})")
     worst = max(numbers, key=lambda name: float(numbers[name]))
