@@ -49,6 +49,13 @@ class Compute:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
+    def casts_kept(self) -> AbstractContextManager[object]:
+        """A context within which the forward passes share the weights' bf16 copies, instead of making each its own.
+
+        torch keeps them until the outermost autocast context ends, even if that one casts nothing.
+        """
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=False) if self.bf16 else nullcontext()
+
     @property
     def memory_format(self) -> torch.memory_format:
         """Of weights."""

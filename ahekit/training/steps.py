@@ -82,7 +82,7 @@ def train_steps(
     for step, window in enumerate(windows, start=first_step):
         lr = set_rate(optimizer, rate(step))
         optimizer.zero_grad(set_to_none=True)
-        with processes.exchange():
+        with processes.exchange(), compute.casts_kept():
             result = accumulate(
                 model,
                 window.micro_batches,
@@ -120,5 +120,9 @@ def train_steps(
 
 
 def _clip(parameters: list[nn.Parameter], clip_norm: float | None) -> float:
-    norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if clip_norm is None else clip_norm)
-    return float(norm)
+    norm = torch.nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    length = float(norm)
+    # Most gradients are shorter; to multiply them by 1 would be a pass over all of them.
+    if clip_norm is not None and length > clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    return length
