@@ -1,13 +1,17 @@
 """Minutes until a training reaches an accuracy on validation: the recipes fast, strong and assignment, in turns.
 
     python -m tests.benchmarks.minutes_to_quality DATASET --out FOLDER [--seeds 3] [--recipes fast strong assignment]
-        [--undisturbed] [-- MORE FLAGS OF ahekit train]
+        [--together 2] [--undisturbed] [-- MORE FLAGS OF ahekit train]
     python -m tests.benchmarks.minutes_to_quality --out FOLDER --read [--undisturbed]
 
 The first trains cnn5 with each recipe for each seed; the recipes take turns, so that what else the machine does hits
 all alike. Trainings that are in FOLDER are kept, and one that was broken off is gone on with. assignment is the usual
-loop: plain Adam at one rate, no augmentation. Flags after -- hold for all recipes. Beside the table of minutes FOLDER
-gets the whole curves as curves.csv and curves.svg, which is drawn for light and dark ground.
+loop: plain Adam at one rate, no augmentation. Every second epoch is measured. Flags after -- hold for all recipes.
+Beside the table of minutes FOLDER gets the whole curves as curves.csv and curves.svg, which is drawn for light and
+dark ground.
+
+With --together 2 two trainings run at a time, each on half of the cores, which takes less time in all: a run's minutes
+are then those of half a machine.
 
 Minutes are those of the run's own clock at the end of an epoch: steps, measuring and checkpoints, but not the start of
 the program. --undisturbed is for a machine that does other work now and then: each epoch takes as long as the shortest
@@ -19,13 +23,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
 
 from ahekit.run import Run
+from ahekit.spec import resolve_spec
 from tests.benchmarks.epoch_rule import epochs_of
 from tests.benchmarks.kept_runs import kept_run
 
@@ -49,6 +56,19 @@ def curve_of(run: Path, *, undisturbed: bool) -> Curve:
         least = {size: min(own for own, its in zip(taken, sizes, strict=True) if its == size) for size in sizes}
         ends = list(accumulate(least[size] for size in sizes))
     return [(end / 60, row["val"]["accuracy"]) for end, row in zip(ends, epochs, strict=True) if "val" in row]
+
+
+def latest_run(folder: Path) -> Path | None:
+    """The last run in a folder that has a history; None: there is none."""
+    histories = sorted(folder.glob("*/history.jsonl"))
+    return histories[-1].parent if histories else None
+
+
+def flags_of(recipe: str, seed: int) -> list[str]:
+    """The command of a run; each recipe is measured as often, and on as many images, since that takes time too."""
+    points = max(1, resolve_spec(flags={"recipe": recipe}).train.epochs // 2)
+    measuring = ["--set", f"evaluation.curve_points={points}", "--set", "evaluation.train_subset=250"]
+    return ["train", "--model", "cnn5", "--recipe", recipe, "--seed", str(seed), *measuring]
 
 
 def minutes_to(curve: Curve, accuracy: float) -> float | None:
@@ -134,6 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs, the curves and the picture")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--together", type=int, default=1, help="trainings at a time")
     parser.add_argument("--undisturbed", action="store_true", help="an epoch takes as long as the shortest one")
     parser.add_argument("--read", action="store_true", help="only what is there, also of runs that still go on")
     own = sys.argv[1:]
@@ -145,20 +166,18 @@ def main() -> None:
     if arguments.dataset is None and not arguments.read:
         parser.error("name a dataset, or --read")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    curves: dict[str, list[Curve]] = {recipe: [] for recipe in arguments.recipes}
-    for seed in range(arguments.seeds):
-        for recipe in arguments.recipes:
-            folder = arguments.out / f"{recipe}-{seed}"
-            if arguments.read:
-                runs = sorted(folder.glob("*/history.jsonl"))
-                curve = curve_of(runs[-1].parent, undisturbed=arguments.undisturbed) if runs else []
-            else:
-                flags = ("train", "--model", "cnn5", "--data", arguments.dataset, "--recipe", recipe)
-                run = kept_run(folder, [*flags, "--seed", str(seed), *more])
-                curve = curve_of(run, undisturbed=arguments.undisturbed)
-            if curve:
-                curves[recipe].append(curve)
-    curves = {recipe: own for recipe, own in curves.items() if own}
+    jobs = [(recipe, seed) for seed in range(arguments.seeds) for recipe in arguments.recipes]
+    folders = {(recipe, seed): arguments.out / f"{recipe}-{seed}" for recipe, seed in jobs}
+    if not arguments.read:
+        common = ["--data", arguments.dataset]
+        if arguments.together > 1:
+            common += ["--set", f"runtime.threads={max(1, (os.cpu_count() or 1) // arguments.together)}"]
+        with ThreadPoolExecutor(arguments.together) as pool:
+            list(pool.map(lambda job: kept_run(folders[job], [*flags_of(*job), *common, *more]), jobs))
+    curves: dict[str, list[Curve]] = {}
+    for (recipe, _), folder in folders.items():
+        if (run := latest_run(folder)) and (curve := curve_of(run, undisturbed=arguments.undisturbed)):
+            curves.setdefault(recipe, []).append(curve)
     if not curves:
         sys.exit(f"{arguments.out}: no epoch of any run yet")
     fewest = min(map(len, curves.values()))

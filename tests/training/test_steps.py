@@ -1,0 +1,97 @@
+"""Optimizer steps: clipping, and the casts of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ahekit.compute import Compute
+from ahekit.data.batches import MicroBatch, Window
+from ahekit.spec import OptimSpec
+from ahekit.training.optim import build_optimizer, parameter_groups
+from ahekit.training.steps import train_steps
+
+
+def windows(micro_batches: int, count: int = 2) -> Iterator[Window]:
+    random = torch.Generator().manual_seed(0)
+    for index in range(count):
+        targets = torch.eye(5)[torch.randint(5, (micro_batches, 4), generator=random)]
+        batches = [
+            MicroBatch(torch.randn(4, 3, generator=random), target, torch.ones(4), target.argmax(dim=1))
+            for target in targets
+        ]
+        yield Window(1, index, 4.0 * micro_batches, 4 * micro_batches, iter(batches))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 5))
+
+
+def trained(
+    compute: Compute, *, micro_batches: int = 1, clip_norm: float | None = None
+) -> tuple[list[Tensor], list[float]]:
+    """The weights after each step, before the first too, and the norms that were told."""
+    model = network()
+    optimizer = build_optimizer(parameter_groups(model, weight_decay=0.0), OptimSpec(name="sgd", momentum=0.0, lr=1.0))
+    weights = [nn.utils.parameters_to_vector(model.parameters()).detach().clone()]
+    norms = []
+    for record in train_steps(model, windows(micro_batches), optimizer, compute=compute, clip_norm=clip_norm):
+        weights.append(nn.utils.parameters_to_vector(model.parameters()).detach().clone())
+        norms.append(record.grad_norm)
+    return weights, norms
+
+
+IN_FULL = Compute(torch.device("cpu"), bf16=False, channels_last=False)
+IN_HALF = Compute(torch.device("cpu"), bf16=True, channels_last=False)
+
+
+def test_a_longer_gradient_is_clipped_and_its_own_norm_told() -> None:
+    free, norms = trained(IN_FULL)
+    clipped, told = trained(IN_FULL, clip_norm=norms[0] / 4)
+    assert told[0] == norms[0]
+    torch.testing.assert_close(clipped[1] - clipped[0], (free[1] - free[0]) / 4)
+    assert [float((after - before).norm()) for before, after in pairwise(clipped)] == pytest.approx(
+        [norms[0] / 4] * 2, rel=1e-5
+    )
+
+
+def test_a_shorter_gradient_is_left_as_it_is() -> None:
+    free, norms = trained(IN_FULL)
+    clipped, told = trained(IN_FULL, clip_norm=2 * max(norms))
+    assert told == norms
+    assert all(torch.equal(own, other) for own, other in zip(clipped, free, strict=True))
+
+
+class Casts(TorchDispatchMode):
+    """Counts casts of what has a shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default and args[0].shape == self.shape:
+            self.count += kwargs["dtype"] == torch.bfloat16
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_windows_passes_share_one_bf16_copy_of_the_weights() -> None:
+    with Casts((7, 3)) as casts:
+        trained(IN_HALF, micro_batches=3)
+    assert casts.count == 2, "one for each of two windows, and none of stale weights"
+
+
+def test_sharing_the_copies_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, _ = trained(IN_HALF, micro_batches=3)
+    monkeypatch.setattr(Compute, "casts_kept", lambda self: nullcontext())
+    alone, _ = trained(IN_HALF, micro_batches=3)
+    assert all(torch.equal(own, other) for own, other in zip(shared, alone, strict=True))
