@@ -1,6 +1,6 @@
 """Run specs: everything that decides what a run does, validated before anything heavy is imported.
 
-The field defaults are the `strong` recipe. Precedence: defaults < recipe < `--spec FILE` < flags and `--set a.b=v`.
+Precedence: defaults < recipe (`strong`, where none is named) < `--spec FILE` < flags and `--set a.b=v`.
 """
 
 from __future__ import annotations
@@ -146,6 +146,9 @@ class ProgressiveSpec(_Strict):
     unless the shares are 1 together: a random crop magnifies what it shows, and a network that was trained on smaller
     images meets whole ones at about the scale that it knows (Fixing the train-test resolution discrepancy,
     https://arxiv.org/abs/1906.06423; without its fine-tuning).
+
+    Where the network can't take images of a size, or what frozen stages make of them is kept, sizes in pixels are
+    refused; shares of the full size, as the recipes have them, give way to it, and a line says so.
 
     Progressive resizing: DAWNBench's fastest entries of 2018, https://arxiv.org/abs/1806.01427, and EfficientNetV2,
     https://arxiv.org/abs/2104.00298, section 4 (without its growing augmentation).
@@ -440,6 +443,10 @@ class RunSpec(_Strict):
             return values
         name = values.get("recipe", "strong")
         recipe = RECIPES.get(name, {}) if isinstance(name, str) else {}
+        progressive = values.get("progressive")
+        if isinstance(progressive, Mapping) and "sizes" in progressive:
+            # Other sizes come with shares of their own.
+            recipe = {key: value for key, value in recipe.items() if key != "progressive"}
         return merge(merge({"model": {"name": DEFAULT_MODEL}}, recipe), values)
 
     @field_validator("recipe")
@@ -451,7 +458,9 @@ class RunSpec(_Strict):
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "strong": {},
+    # Many epochs of much augmentation. Its crops magnify what they show, so whole images of the full size look as its
+    # smaller training images do (the FixRes effect, see ProgressiveSpec).
+    "strong": {"progressive": {"sizes": [0.75], "shares": [1.0]}},
     # Good accuracy in few minutes: small images, many optimizer steps, and no more augmentation than so few epochs can
     # use. The average of the weights reaches back over the last epochs alone.
     "fast": {

@@ -173,7 +173,7 @@ def prepare(
     built = component.built
     freezing = plan_freezing(built, spec.transfer, epochs=spec.train.epochs)
     spec = decide_views(spec, freezing)
-    spec = decide_sizes(spec, built)
+    spec = decide_sizes(spec, built, announce)
     for parameter, trained in ever_trained(built.module, freezing):
         parameter.requires_grad_(trained and parameter.requires_grad)
     weights = _first_weights(built, spec, tuple(folder.class_names)) if pretrained else None

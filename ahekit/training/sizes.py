@@ -2,52 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ahekit.errors import UsageError
 from ahekit.hooks import evaluating
 from ahekit.protocols import BuiltModel
-from ahekit.spec import RunSpec
+from ahekit.spec import ProgressiveSpec, RunSpec
 
 
-def decide_sizes(spec: RunSpec, built: BuiltModel) -> RunSpec:
+def decide_sizes(spec: RunSpec, built: BuiltModel, announce: Callable[[str], None]) -> RunSpec:
     """The spec with the sizes of its training images in pixels, which the network takes.
+
+    Sizes that are shares of the full one are a recipe's way to say what suits most networks: where one can't be had,
+    all give way to the full size.
 
     Args:
         spec: With its views decided.
         built: On the processor.
+        announce: Called with a line that says so.
 
     Raises:
-        UsageError: A size isn't smaller than the full one, the network can't take it, or what frozen stages make of
-            the full size is to be kept.
+        UsageError: A size that is given in pixels isn't smaller than the full one, the network can't take it, or what
+            frozen stages make of the full size is to be kept.
     """
-    spec = spec.model_copy(update={"progressive": spec.progressive.in_pixels(built.preprocessing.size)})
-    _check_sizes(spec, built)
-    return spec
+    full = built.preprocessing.size
+    asked = spec.progressive
+    if not asked.sizes:
+        return spec
+    spec = spec.model_copy(update={"progressive": asked.in_pixels(full)})
+    obstacle = _obstacle(spec, built)
+    if obstacle is None:
+        return spec
+    if asked.sizes[0] < 1:
+        announce(f"training images have the full size, {full} px, in all epochs: {obstacle.reason}")
+        return spec.model_copy(update={"progressive": ProgressiveSpec()})
+    raise UsageError(f"progressive.sizes: {obstacle.reason}{obstacle.advice}")
 
 
-def _check_sizes(spec: RunSpec, built: BuiltModel) -> None:
+@dataclass(frozen=True)
+class _Obstacle:
+    """Why the sizes of training images can't be had, and what to do about it."""
+
+    reason: str
+    advice: str = ""
+
+
+def _obstacle(spec: RunSpec, built: BuiltModel) -> _Obstacle | None:
     sizes = [int(size) for size in spec.progressive.sizes]
-    if not sizes:
-        return
     full = built.preprocessing.size
     if sizes[-1] >= full:
-        raise UsageError(
-            f"progressive.sizes: {sizes[-1]} isn't smaller than the full size, {full} px; leave it out, since what the "
-            "shares leave has the full size anyway, or give a larger --image-size"
+        return _Obstacle(
+            f"{sizes[-1]} isn't smaller than the full size, {full} px",
+            "; leave it out, since what the shares leave has the full size anyway, or give a larger --image-size",
         )
     if spec.transfer.views:
-        raise UsageError(
-            "progressive.sizes: what frozen stages make of fixed views is kept for one image size; leave out the "
-            "sizes, or keep nothing with --views 0"
+        return _Obstacle(
+            "what frozen stages make of fixed views is kept for one image size",
+            "; leave out the sizes, or keep nothing with --views 0",
         )
-    outputs = _outputs(built, full, spec.model.name)
+    name = spec.model.name
+    shape = _outputs(built, full).shape
     for size in sizes:
-        if _outputs(built, size, spec.model.name).shape != outputs.shape:
-            raise UsageError(
-                f"progressive.sizes: of images of {size} px {spec.model.name} makes outputs of another shape"
-            )
+        try:
+            other = _outputs(built, size).shape
+        except (RuntimeError, ValueError, AssertionError) as error:
+            # A network says in its own way that it can't: by a shape that doesn't fit, no pixels to pool, an assertion.
+            return _Obstacle(f"{name} can't take images of {size} px ({' '.join(str(error).split())[:200]})")
+        if other != shape:
+            return _Obstacle(f"of images of {size} px {name} makes outputs of another shape")
+    return None
 
 
 def describe_sizes(spec: RunSpec, full: int) -> str:
@@ -64,14 +91,8 @@ def describe_sizes(spec: RunSpec, full: int) -> str:
     return ", ".join([*words, *([f"measured at {full} px"] if final != full else [])])
 
 
-def _outputs(built: BuiltModel, size: int, name: str) -> Tensor:
+def _outputs(built: BuiltModel, size: int) -> Tensor:
     first = next(built.module.parameters())
-    images = torch.zeros(2, 3, size, size, dtype=first.dtype)
-    try:
-        with evaluating(built.module), torch.no_grad():
-            outputs: Tensor = built.module(images)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        # A network says in its own way that it can't: by a shape that doesn't fit, a pool without pixels, an assertion.
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"progressive.sizes: {name} can't take images of {size} px ({reason})") from error
+    with evaluating(built.module), torch.no_grad():
+        outputs: Tensor = built.module(torch.zeros(2, 3, size, size, dtype=first.dtype))
     return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -70,14 +71,42 @@ def test_training_sizes_that_the_network_cannot_take_are_refused(
     fields: dict[str, Any], built: Callable[[], BuiltModel], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        decide_sizes(RunSpec.model_validate(fields), built())
+        decide_sizes(RunSpec.model_validate(fields), built(), print)
     assert str(caught.value).startswith("progressive.sizes: ")
     assert "\n" not in str(caught.value)
 
 
 def test_sizes_may_be_shares_of_the_full_one() -> None:
     built = build_component("cnn5", {}, num_classes=3, image_size=96).built
-    assert decide_sizes(RunSpec(recipe="fast"), built).progressive.sizes == (48, 72)
+    assert decide_sizes(RunSpec(recipe="fast"), built, print).progressive.sizes == (48, 72)
+
+
+@pytest.mark.parametrize(
+    ("fields", "built", "words"),
+    [
+        ({}, flat_network, r"16 px, in all epochs: cnn5 can't take images of 12 px \(mat1"),
+        ({"recipe": "fast"}, flat_network, r"16 px, in all epochs: cnn5 can't take images of 8 px \(mat1"),
+        (
+            {"transfer": {"views": 2}},
+            flat_network,
+            "what frozen stages make of fixed views is kept for one image size$",
+        ),
+        (
+            {},
+            lambda: wrap(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten()), preprocessing=Preprocessing(size=4)),
+            "of images of 3 px|4 isn't smaller than the full size, 4 px",
+        ),
+    ],
+)
+def test_shares_of_the_full_size_give_way_to_it_with_a_word(
+    fields: dict[str, Any], built: Callable[[], BuiltModel], words: str
+) -> None:
+    told: list[str] = []
+    spec = decide_sizes(RunSpec.model_validate(fields), built(), told.append)
+    assert spec.progressive == ProgressiveSpec()
+    (line,) = told
+    assert line.startswith("training images have the full size, ")
+    assert re.search(words, line)
 
 
 def test_the_sizes_are_told_with_their_epochs() -> None:
