@@ -197,8 +197,8 @@ def spec_page() -> Iterator[str]:
         yield field_table(parameters(model), flags, f"{name}.")
     yield "## Recipes"
     yield (
-        "`--recipe NAME` sets these before anything else; what isn't named keeps its default, which is the recipe "
-        "`strong`."
+        "`--recipe NAME` sets these before anything else; what isn't named keeps its default. Where no recipe is named "
+        "it is `strong`, of `ahekit finetune` `finetune`."
     )
     for name, values in RECIPES.items():
         if values:

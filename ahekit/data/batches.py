@@ -118,6 +118,7 @@ class TrainingBatches:
         self._labels = labels
         self._keys = sample_keys(ids)
         self._indices = indices
+        spec = spec.model_copy(update={"progressive": spec.progressive.in_pixels(preprocessing.size)})
         self._spec = spec
         pixels = PixelViews(images, self._keys, spec.augment, preprocessing, spec.seed, device)
         self._draw = draw or _from_pixels(pixels, spec)

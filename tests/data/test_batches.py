@@ -22,7 +22,8 @@ def batches(
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % classes
-    spec = RunSpec.model_validate({"optim": {"batch_size": 4, "accumulation_steps": 2}, **fields})
+    whole = {"progressive": {"sizes": ()}, "optim": {"batch_size": 4, "accumulation_steps": 2}}
+    spec = RunSpec.model_validate({**whole, **fields})
     ids = tuple(f"class{label}/{number}.png" for number, label in enumerate(labels))
     return TrainingBatches(
         images,
@@ -152,8 +153,8 @@ def test_targets_are_distributions_and_mixing_ends_with_the_clean_epochs() -> No
     assert (clean.amax(dim=1) == 1).all()
 
 
-@pytest.mark.parametrize("smaller", [False, True])
-def test_cutmix_target_is_the_share_of_pixels_left(smaller: bool) -> None:
+@pytest.mark.parametrize(("sizes", "side"), [([], SIZE), ([9], 9), ([0.75], 12)])
+def test_cutmix_target_is_the_share_of_pixels_left(sizes: list[float], side: int) -> None:
     plain = {"flip": 0, "crop_scale": 1, "rotation": 0, "brightness": 0, "contrast": 0, "saturation": 0, "erase": 0}
     rng = np.random.default_rng(0)
     labels = np.arange(8, dtype=np.int64) % 2
@@ -163,7 +164,7 @@ def test_cutmix_target_is_the_share_of_pixels_left(smaller: bool) -> None:
         {
             "augment": plain,
             "mix": {"probability": 1, "cutmix_share": 1, "clean_share": 0},
-            "progressive": {"sizes": [9]} if smaller else {},
+            "progressive": {"sizes": sizes},
             "optim": {"batch_size": 8, "accumulation_steps": 1},
             "seed": int(rng.integers(100)),
         }
@@ -172,7 +173,7 @@ def test_cutmix_target_is_the_share_of_pixels_left(smaller: bool) -> None:
         images, labels, tuple("abcdefgh"), np.arange(8), spec, Preprocessing(size=SIZE), num_classes=2
     )
     batch = whole_epoch(given)[0][0]
-    assert batch.images.shape[2] == (9 if smaller else SIZE)
+    assert batch.images.shape[2] == side
     white = (batch.images > 0).float().mean(dim=(1, 2, 3))
     torch.testing.assert_close(white, batch.targets[:, 1])
 

@@ -29,6 +29,7 @@ TINY: dict[str, Any] = {
     "train": {"epochs": 3, "average_decay": 0.9, "keep_optimizer": True},
     "optim": {"batch_size": 4, "accumulation_steps": 3, "lr": 0.01},
     "loss": {"class_weights": "balanced"},
+    "progressive": {"sizes": ()},
     "runtime": {"device": "cpu", "precision": "fp32", "threads": 1},
 }
 
