@@ -38,17 +38,17 @@ def decide_sizes(spec: RunSpec, built: BuiltModel, announce: Callable[[str], Non
     if obstacle is None:
         return spec
     if asked.sizes[0] < 1:
-        announce(f"training images have the full size, {full} px, in all epochs: {obstacle.reason}")
+        announce(f"training images have the full size, {full} px: {obstacle.reason}")
         return spec.model_copy(update={"progressive": ProgressiveSpec()})
-    raise UsageError(f"progressive.sizes: {obstacle.reason}{obstacle.advice}")
+    raise UsageError(f"progressive.sizes: {obstacle.reason}{obstacle.more}")
 
 
 @dataclass(frozen=True)
 class _Obstacle:
-    """Why the sizes of training images can't be had, and what to do about it."""
+    """Why the sizes of training images can't be had, and what one who asked for them should know besides."""
 
     reason: str
-    advice: str = ""
+    more: str = ""
 
 
 def _obstacle(spec: RunSpec, built: BuiltModel) -> _Obstacle | None:
@@ -71,7 +71,7 @@ def _obstacle(spec: RunSpec, built: BuiltModel) -> _Obstacle | None:
             other = _outputs(built, size).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             # A network says in its own way that it can't: by a shape that doesn't fit, no pixels to pool, an assertion.
-            return _Obstacle(f"{name} can't take images of {size} px ({' '.join(str(error).split())[:200]})")
+            return _Obstacle(f"{name} can't take images of {size} px", f" ({' '.join(str(error).split())[:200]})")
         if other != shape:
             return _Obstacle(f"of images of {size} px {name} makes outputs of another shape")
     return None

@@ -118,6 +118,7 @@ class Bench:
         own: dict[str, Any] = {
             "model": {"name": "cnn5", "params": dict(self.sizes.network)},
             "data": {"source": str(self.images), "image_size": self.sizes.size},
+            "progressive": {"sizes": []},
             "optim": {"batch_size": self.sizes.batch, "accumulation_steps": 4},
             "train": {"epochs": 2, "keep_optimizer": True},
             "runtime": {"device": self.device},

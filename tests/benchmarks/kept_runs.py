@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+
+def kept_runs(jobs: Mapping[Path, Sequence[str]], *, together: int = 1) -> list[Path]:
+    """`kept_run` of several folders and their arguments, so many at a time, each on its share of the cores."""
+    threads = ["--set", f"runtime.threads={max(1, (os.cpu_count() or 1) // together)}"] if together > 1 else []
+    with ThreadPoolExecutor(together) as pool:
+        return list(pool.map(lambda job: kept_run(job[0], [*job[1], *threads]), jobs.items()))
 
 
 def kept_run(folder: Path, arguments: Sequence[str]) -> Path:

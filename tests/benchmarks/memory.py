@@ -2,8 +2,9 @@
 
     python tests/benchmarks/memory.py DATASET
 
-Each row is a process of its own that trains cnn5 with the strong recipe for a few epochs, checkpoints and measuring
-included, on all training images; VmHWM is the kernel's own peak, read after each epoch.
+Each row is a process of its own that trains cnn5 with the strong recipe, but on images of the full size, for a few
+epochs, checkpoints and measuring included, on all training images; VmHWM is the kernel's own peak, read after each
+epoch.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def train(dataset: Path, accumulation: int, epochs: int) -> None:
     spec = RunSpec.model_validate(
         {
             "data": {"source": str(dataset)},
+            "progressive": {"sizes": []},
             "optim": {"accumulation_steps": accumulation},
             "train": {"epochs": epochs},
         }

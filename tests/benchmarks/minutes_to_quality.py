@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
@@ -34,7 +32,7 @@ from statistics import median
 from ahekit.run import Run
 from ahekit.spec import resolve_spec
 from tests.benchmarks.epoch_rule import epochs_of
-from tests.benchmarks.kept_runs import kept_run
+from tests.benchmarks.kept_runs import kept_runs
 
 RECIPES = ("fast", "strong", "assignment")
 TARGETS = (0.90, 0.88, 0.85)
@@ -169,11 +167,8 @@ def main() -> None:
     jobs = [(recipe, seed) for seed in range(arguments.seeds) for recipe in arguments.recipes]
     folders = {(recipe, seed): arguments.out / f"{recipe}-{seed}" for recipe, seed in jobs}
     if not arguments.read:
-        common = ["--data", arguments.dataset]
-        if arguments.together > 1:
-            common += ["--set", f"runtime.threads={max(1, (os.cpu_count() or 1) // arguments.together)}"]
-        with ThreadPoolExecutor(arguments.together) as pool:
-            list(pool.map(lambda job: kept_run(folders[job], [*flags_of(*job), *common, *more]), jobs))
+        common = ["--data", arguments.dataset, *more]
+        kept_runs({folders[job]: [*flags_of(*job), *common] for job in jobs}, together=arguments.together)
     curves: dict[str, list[Curve]] = {}
     for (recipe, _), folder in folders.items():
         if (run := latest_run(folder)) and (curve := curve_of(run, undisturbed=arguments.undisturbed)):

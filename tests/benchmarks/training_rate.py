@@ -7,8 +7,8 @@ One round times each contender over the same number of windows of K micro-batche
 so that a machine whose speed drifts slows all of them alike. Reported are medians over the rounds.
 
 - bare step: K forwards and backwards, clipping, fused update and weight averaging on one resident batch.
-- ahekit: the same, fed by the training batches of the strong recipe (augmentation and mixing on); a backbone starts
-  from random weights, which do for a rate, and is trained whole by the finetune recipe.
+- ahekit: the same, fed by the training batches of the strong recipe (augmentation and mixing on), but of the full
+  size; a backbone starts from random weights, which do for a rate, and is trained whole by the finetune recipe.
 - window: ahekit's own step on windows of that resident batch.
 - apart: K lone forwards and backwards per window, then as many lone updates, timed apart.
 - usual loop: torchvision's ImageFolder, a DataLoader with two workers, random resized crop, flip and colour jitter,
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--contenders", nargs="+", help="only these; by default all")
     given = parser.parse_args()
-    fields: dict[str, Any] = {"recipe": "strong", "mix": {"clean_share": 0}}
+    fields: dict[str, Any] = {"recipe": "strong", "progressive": {"sizes": []}, "mix": {"clean_share": 0}}
     if given.model != "cnn5":
         fields = {"recipe": "finetune", "model": {"name": given.model, "params": {"weights": "none"}}}
     data = {"source": str(given.dataset), "image_size": given.image_size}

@@ -74,7 +74,7 @@ class Casts(TorchDispatchMode):
     """Counts casts of what has a shape."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.shape = shape
         self.count = 0
 

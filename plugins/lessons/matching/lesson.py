@@ -144,6 +144,7 @@ class Plan:
                     "image_size": params.image_size or (64 if full else 32),
                     "group_by": "none",
                 },
+                "progressive": {"sizes": []},
                 "mix": {"probability": 0.0},
                 "optim": {"name": "adamw", "lr": 1e-3, "batch_size": 32, "accumulation_steps": 1},
                 "schedule": {"name": "one-cycle", "warmup": 0.2},

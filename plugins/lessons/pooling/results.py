@@ -46,6 +46,7 @@ class Plan:
                 "model": {"name": "cnn5", "params": network.model_dump(mode="json")},
                 "data": {"source": source, "image_size": self.image_size, "train_share": self.share},
                 "augment": LITTLE_AUGMENTATION,
+                "progressive": {"sizes": []},
                 "mix": {"probability": 0.0},
                 "optim": {"lr": 2e-3, "weight_decay": 0.05, "batch_size": 32, "accumulation_steps": 1},
                 "loss": {"label_smoothing": 0.0},

@@ -124,6 +124,7 @@ class Plan:
             "seed": seed,
             "data": {"source": source, "image_size": self.image_size, "train_share": share},
             "augment": LITTLE_AUGMENTATION,
+            "progressive": {"sizes": []},
             "mix": {"probability": 0.0},
             "loss": {"label_smoothing": 0.0},
             "train": {"epochs": epochs, "average_decay": 0.0},
