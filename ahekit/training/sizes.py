@@ -65,14 +65,13 @@ def _obstacle(spec: RunSpec, built: BuiltModel) -> _Obstacle | None:
             "; leave out the sizes, or keep nothing with --views 0",
         )
     name = spec.model.name
-    shape = _outputs(built, full).shape
-    for size in sizes:
+    shapes = []
+    for size in (full, *sizes):
         try:
-            other = _outputs(built, size).shape
-        except (RuntimeError, ValueError, AssertionError) as error:
-            # A network says in its own way that it can't: by a shape that doesn't fit, no pixels to pool, an assertion.
+            shapes.append(_outputs(built, size).shape)
+        except Exception as error:  # each network has its own way to say that it can't
             return _Obstacle(f"{name} can't take images of {size} px", f" ({' '.join(str(error).split())[:200]})")
-        if other != shape:
+        if shapes[-1] != shapes[0]:
             return _Obstacle(f"of images of {size} px {name} makes outputs of another shape")
     return None
 

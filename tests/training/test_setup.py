@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from ahekit.backbones.wrap import wrap
@@ -54,9 +55,27 @@ def flat_network() -> BuiltModel:
     )
 
 
+class Picky(nn.Module):
+    """Takes images of 16 pixels, and says so in its own way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer({16: images.mean(dim=(2, 3))}[images.shape[2]])  # type: ignore[no-any-return]
+
+
+def picky_network() -> BuiltModel:
+    return BuiltModel.from_stages(
+        {"only": nn.Sequential(Picky()), "head": nn.Sequential(nn.Linear(3, 3))}, preprocessing=Preprocessing(size=16)
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "built", "words"),
     [
+        ({"progressive": {"sizes": [8]}}, picky_network, r"cnn5 can't take images of 8 px \(8\)"),
         ({"progressive": {"sizes": [8, 16]}}, flat_network, "16 isn't smaller than the full size, 16 px"),
         ({"progressive": {"sizes": [8]}}, flat_network, r"cnn5 can't take images of 8 px \(mat1"),
         ({"progressive": {"sizes": [8]}, "transfer": {"views": 2}}, flat_network, "--views 0"),
@@ -85,6 +104,7 @@ def test_sizes_may_be_shares_of_the_full_one() -> None:
     ("fields", "built", "words"),
     [
         ({}, flat_network, "16 px: cnn5 can't take images of 12 px$"),
+        ({}, picky_network, "16 px: cnn5 can't take images of 12 px$"),
         ({"recipe": "fast"}, flat_network, "16 px: cnn5 can't take images of 8 px$"),
         (
             {"transfer": {"views": 2}},
