@@ -57,7 +57,7 @@ def _obstacle(spec: RunSpec, built: BuiltModel) -> _Obstacle | None:
     if sizes[-1] >= full:
         return _Obstacle(
             f"{sizes[-1]} isn't smaller than the full size, {full} px",
-            "; leave it out, since what the shares leave has the full size anyway, or give a larger --image-size",
+            "; give smaller ones (what their shares leave of the epochs has the full size), or a larger --image-size",
         )
     if spec.transfer.views:
         return _Obstacle(
