@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ahekit.errors import UsageError
 from ahekit.spec import OptimSpec, ScheduleSpec
@@ -91,3 +91,16 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     return float(optimizer.param_groups[0]["lr"])
+
+
+def drop_denormals(optimizer: torch.optim.Optimizer) -> None:
+    """Set what of an optimizer's state is too small for a normalized float (1.2e-38) to zero; changes no step.
+
+    The momentum of a weight whose gradient stays zero, say behind a unit that is never active, is multiplied by 0.9 at
+    each step. Rounding holds it for ever at a few times the smallest number, and a processor takes ten times as long to
+    multiply such numbers as others. torch can treat them as zero (`torch.set_flush_denormal`), but not in its threads.
+    """
+    for state in optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, Tensor) and value.ndim and value.is_floating_point():
+                value.masked_fill_(value.abs() < torch.finfo(value.dtype).smallest_normal, 0.0)

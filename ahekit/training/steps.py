@@ -15,8 +15,11 @@ from ahekit.data.batches import Window
 from ahekit.errors import TrainingError
 from ahekit.spec import DistillSpec
 from ahekit.training.accumulation import accumulate
-from ahekit.training.optim import set_rate
+from ahekit.training.optim import drop_denormals, set_rate
 from ahekit.training.processes import Processes
+
+STEPS_TO_DENORMALS = 50
+"""Optimizer steps after which denormal numbers are dropped; by the number of the step, so that resuming is exact."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def train_steps(
                 f"(epoch {window.epoch}, learning rate {lr:.2e})"
             )
         optimizer.step()
+        if compute.device.type == "cpu" and (step + 1) % STEPS_TO_DENORMALS == 0:
+            drop_denormals(optimizer)
         average()
         ended = time.perf_counter()
         yield StepRecord(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from ahekit.compute import Compute
 from ahekit.data.batches import MicroBatch, Window
 from ahekit.spec import OptimSpec
 from ahekit.training.optim import build_optimizer, parameter_groups
-from ahekit.training.steps import train_steps
+from ahekit.training.steps import STEPS_TO_DENORMALS, train_steps
 
 
 def windows(micro_batches: int, count: int = 2) -> Iterator[Window]:
@@ -95,3 +96,33 @@ def test_sharing_the_copies_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Compute, "casts_kept", lambda self: nullcontext())
     alone, _ = trained(IN_HALF, micro_batches=3)
     assert all(torch.equal(own, other) for own, other in zip(shared, alone, strict=True))
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_momentum_of_weights_that_get_no_gradient_ends_in_zero(name: str) -> None:
+    smallest = torch.full((1,), torch.finfo(torch.float32).smallest_normal) * 2**-21
+    assert smallest * 0.9 == smallest, "rounding keeps it for ever, and to multiply it is slow"
+    model = network()
+    optimizer = build_optimizer(
+        parameter_groups(model, weight_decay=0.0), OptimSpec.model_validate({"name": name, "lr": 1e-3})
+    )
+
+    def momenta() -> list[Tensor]:
+        return [
+            value
+            for state in optimizer.state.values()
+            for key, value in state.items()
+            if key in ("exp_avg", "momentum_buffer")
+        ]
+
+    list(train_steps(model, windows(1), optimizer, compute=IN_FULL))
+    learned = [state.count_nonzero() for state in momenta()]
+    for momentum in momenta():
+        momentum[0] = smallest
+    weightless = (
+        replace(window, micro_batches=(replace(batch, weights=torch.zeros(4)) for batch in window.micro_batches))
+        for window in windows(1, STEPS_TO_DENORMALS)
+    )
+    list(train_steps(model, weightless, optimizer, compute=IN_FULL))
+    assert all((momentum[0] == 0).all() for momentum in momenta())
+    assert sum(int(momentum.count_nonzero()) for momentum in momenta()) > sum(map(int, learned)) / 2, "others stay"
