@@ -15,8 +15,8 @@ are then those of half a machine.
 
 Minutes are those of the run's own clock at the end of an epoch: steps, measuring and checkpoints, but not the start of
 the program. --undisturbed is for a machine that does other work now and then: each epoch takes as long as the shortest
-of its run's epochs on images of that size. An accuracy is reached by the first epoch that has it, a single view of each
-image. Nothing here looks at test.
+of its recipe's epochs on images of that size. An accuracy is reached by the first epoch that has it, a single view of
+each image. Nothing here looks at test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from statistics import median
 
@@ -43,17 +43,27 @@ Curve = list[tuple[float, float]]
 """Minutes and accuracy on validation after each epoch that was measured."""
 
 
-def curve_of(run: Path, *, undisturbed: bool) -> Curve:
-    """The curve of a run, from its history; by the clock, or by the shortest time of an epoch of its size."""
+def seconds_by_size(run: Path) -> list[tuple[int | None, float]]:
+    """Of each epoch: the size of its images, and the seconds it took by the run's clock."""
+    spec = Run(run).spec
     epochs = epochs_of(run)
+    sizes = [spec.progressive.size_at(row["epoch"], epochs=spec.train.epochs) for row in epochs]
     ends = [row["seconds"] for row in epochs]
-    if undisturbed:
-        spec = Run(run).spec
-        sizes = [spec.progressive.size_at(row["epoch"], epochs=spec.train.epochs) for row in epochs]
-        taken = [end - before for before, end in pairwise([0.0, *ends])]
-        least = {size: min(own for own, its in zip(taken, sizes, strict=True) if its == size) for size in sizes}
-        ends = list(accumulate(least[size] for size in sizes))
-    return [(end / 60, row["val"]["accuracy"]) for end, row in zip(ends, epochs, strict=True) if "val" in row]
+    return [(size, end - before) for size, (before, end) in zip(sizes, pairwise([0.0, *ends]), strict=True)]
+
+
+def curves_of(runs: Sequence[Path], *, undisturbed: bool) -> list[Curve]:
+    """The curves of a recipe's runs; by the clock, or by the shortest time of any of their epochs of its size."""
+    taken = [seconds_by_size(run) for run in runs]
+    least: dict[int | None, float] = {}
+    for size, seconds in chain.from_iterable(taken):
+        least[size] = min(seconds, least.get(size, seconds))
+    curves = []
+    for run, own in zip(runs, taken, strict=True):
+        ends = accumulate(least[size] if undisturbed else seconds for size, seconds in own)
+        measured = zip(ends, epochs_of(run), strict=True)
+        curves.append([(end / 60, row["val"]["accuracy"]) for end, row in measured if "val" in row])
+    return [curve for curve in curves if curve]
 
 
 def latest_run(folder: Path) -> Path | None:
@@ -155,12 +165,12 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=1, help="trainings at a time")
     parser.add_argument("--undisturbed", action="store_true", help="an epoch takes as long as the shortest one")
     parser.add_argument("--read", action="store_true", help="only what is there, also of runs that still go on")
-    own = sys.argv[1:]
+    words = sys.argv[1:]
     more: list[str] = []
-    if "--" in own:
-        more = own[own.index("--") + 1 :]
-        own = own[: own.index("--")]
-    arguments = parser.parse_args(own)
+    if "--" in words:
+        more = words[words.index("--") + 1 :]
+        words = words[: words.index("--")]
+    arguments = parser.parse_args(words)
     if arguments.dataset is None and not arguments.read:
         parser.error("name a dataset, or --read")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -170,9 +180,10 @@ def main() -> None:
         common = ["--data", arguments.dataset, *more]
         kept_runs({folders[job]: [*flags_of(*job), *common] for job in jobs}, together=arguments.together)
     curves: dict[str, list[Curve]] = {}
-    for (recipe, _), folder in folders.items():
-        if (run := latest_run(folder)) and (curve := curve_of(run, undisturbed=arguments.undisturbed)):
-            curves.setdefault(recipe, []).append(curve)
+    for recipe in arguments.recipes:
+        runs = [latest_run(folders[recipe, seed]) for seed in range(arguments.seeds)]
+        if own := curves_of([run for run in runs if run], undisturbed=arguments.undisturbed):
+            curves[recipe] = own
     if not curves:
         sys.exit(f"{arguments.out}: no epoch of any run yet")
     fewest = min(map(len, curves.values()))
