@@ -465,6 +465,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # use. The average of the weights reaches back over the last epochs alone.
     "fast": {
         "augment": {
+            "alternating_flip": True,
             "crop_scale": 0.5,
             "brightness": 0.2,
             "contrast": 0.2,
