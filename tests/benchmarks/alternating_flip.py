@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from statistics import fmean
 
 from tests.benchmarks.epoch_rule import epochs_of, mean_interval
-from tests.benchmarks.kept_runs import kept_runs
+from tests.benchmarks.kept_runs import kept_runs, parsed
 
 LAST_EPOCHS = 5
 MEASURES = ("accuracy", "f1", "loss")
@@ -45,12 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--together", type=int, default=1, help="trainings at a time")
-    own = sys.argv[1:]
-    more: list[str] = []
-    if "--" in own:
-        more = own[own.index("--") + 1 :]
-        own = own[: own.index("--")]
-    arguments = parser.parse_args(own)
+    arguments, more = parsed(parser)
     kinds = {"chance": "false", "alternating": "true"}
     jobs = {
         arguments.out / f"{kind}-{seed}": [

@@ -32,7 +32,7 @@ from statistics import median
 from ahekit.run import Run
 from ahekit.spec import resolve_spec
 from tests.benchmarks.epoch_rule import epochs_of
-from tests.benchmarks.kept_runs import kept_runs
+from tests.benchmarks.kept_runs import kept_runs, parsed
 
 RECIPES = ("fast", "strong", "assignment")
 TARGETS = (0.90, 0.88, 0.85)
@@ -165,12 +165,7 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=1, help="trainings at a time")
     parser.add_argument("--undisturbed", action="store_true", help="an epoch takes as long as the shortest one")
     parser.add_argument("--read", action="store_true", help="only what is there, also of runs that still go on")
-    words = sys.argv[1:]
-    more: list[str] = []
-    if "--" in words:
-        more = words[words.index("--") + 1 :]
-        words = words[: words.index("--")]
-    arguments = parser.parse_args(words)
+    arguments, more = parsed(parser)
     if arguments.dataset is None and not arguments.read:
         parser.error("name a dataset, or --read")
     arguments.out.mkdir(parents=True, exist_ok=True)
