@@ -98,7 +98,7 @@ def drop_denormals(optimizer: torch.optim.Optimizer) -> None:
 
     The momentum of a weight whose gradient stays zero, say behind a unit that is never active, is multiplied by 0.9 at
     each step. Rounding holds it for ever at a few times the smallest number, and a processor takes ten times as long to
-    multiply such numbers as others. torch can treat them as zero (`torch.set_flush_denormal`), but not in its threads.
+    multiply such numbers as others. torch's own switch (`torch.set_flush_denormal`) doesn't reach all of its threads.
     """
     for state in optimizer.state.values():
         for value in state.values():

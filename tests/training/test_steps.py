@@ -1,4 +1,4 @@
-"""Optimizer steps: clipping, and the casts of a window."""
+"""Optimizer steps: clipping, the casts of a window, and momentum that nothing feeds."""
 
 from __future__ import annotations
 
