@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ahekit.run import Run
 from ahekit.spec import resolve_spec
@@ -43,10 +44,9 @@ Curve = list[tuple[float, float]]
 """Minutes and accuracy on validation after each epoch that was measured."""
 
 
-def seconds_by_size(run: Path) -> list[tuple[int | None, float]]:
-    """Of each epoch: the size of its images, and the seconds it took by the run's clock."""
+def seconds_by_size(run: Path, epochs: Sequence[Mapping[str, Any]]) -> list[tuple[int | None, float]]:
+    """Of each of a run's epochs: the size of its images, and the seconds it took by the run's clock."""
     spec = Run(run).spec
-    epochs = epochs_of(run)
     sizes = [spec.progressive.size_at(row["epoch"], epochs=spec.train.epochs) for row in epochs]
     ends = [row["seconds"] for row in epochs]
     return [(size, end - before) for size, (before, end) in zip(sizes, pairwise([0.0, *ends]), strict=True)]
@@ -54,14 +54,15 @@ def seconds_by_size(run: Path) -> list[tuple[int | None, float]]:
 
 def curves_of(runs: Sequence[Path], *, undisturbed: bool) -> list[Curve]:
     """The curves of a recipe's runs; by the clock, or by the shortest time of any of their epochs of its size."""
-    taken = [seconds_by_size(run) for run in runs]
+    histories = [epochs_of(run) for run in runs]
+    taken = [seconds_by_size(run, epochs) for run, epochs in zip(runs, histories, strict=True)]
     least: dict[int | None, float] = {}
     for size, seconds in chain.from_iterable(taken):
         least[size] = min(seconds, least.get(size, seconds))
     curves = []
-    for run, own in zip(runs, taken, strict=True):
+    for epochs, own in zip(histories, taken, strict=True):
         ends = accumulate(least[size] if undisturbed else seconds for size, seconds in own)
-        measured = zip(ends, epochs_of(run), strict=True)
+        measured = zip(ends, epochs, strict=True)
         curves.append([(end / 60, row["val"]["accuracy"]) for end, row in measured if "val" in row])
     return [curve for curve in curves if curve]
 
