@@ -117,6 +117,11 @@ def takes_text(annotation: Any) -> bool:
     return len(options) == 1 and bool(choices) and all(isinstance(choice, str) for choice in choices)
 
 
+def _takes_numbers(annotation: Any) -> bool:
+    options = list(_alternatives(annotation))
+    return (int in options or float in options) and bool not in options
+
+
 def annotation_at(annotation: Any, path: list[str]) -> Any:
     """The type of the field at a path below a type; Any where that isn't known."""
     for key in path:
@@ -142,6 +147,8 @@ class _Values:
             return [self.value(item, _item(annotation)) for item in node.value]
         if node.tag == _PLAIN:
             as_typed = takes_text(annotation) and not (_may_be_none(annotation) and _is_none(node.value))
+            if not as_typed and _takes_numbers(annotation):
+                return _number(node.value, may_be_none=_may_be_none(annotation))
             return node.value if as_typed else plain_value(node.value)
         tag = node.tag.removeprefix(_CORE)
         if tag == "str":
@@ -166,6 +173,14 @@ class _Values:
                 raise YamlProblem(f"not YAML: {short(key.value)!r} stands twice{_place(key)}")
             values[key.value] = self.value(inner, _inner(annotation, key.value))
         return merged | values
+
+
+def _number(text: str, *, may_be_none: bool) -> Any:
+    """What a word means where a number is asked for: `none` is what descriptions call null, and true isn't 1."""
+    if may_be_none and text.lower() == "none":
+        return None
+    value = plain_value(text)
+    return text if isinstance(value, bool) else value
 
 
 def plain_value(text: str) -> Any:

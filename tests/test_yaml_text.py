@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +84,26 @@ def test_a_field_that_takes_text_gets_it_as_it_was_typed(word: str) -> None:
 def test_quotes_are_quotes_and_none_is_none_where_there_may_be_none() -> None:
     assert parse_assignments(["text='a: b'", 'maybe="null"'], Params) == {"text": "a: b", "maybe": "null"}
     assert parse_assignments(["maybe=null", "choice=none", "choice=1"], Params) == {"maybe": None, "choice": "1"}
+
+
+@pytest.mark.parametrize("word", ["true", "False", "TRUE"])
+@pytest.mark.parametrize("field", ["optim.lr", "optim.batch_size", "train.patience", "progressive.sizes.0"])
+def test_a_switch_is_no_number(field: str, word: str, tmp_path: Path) -> None:
+    value = f"[{word}]" if field.endswith(".0") else word
+    with pytest.raises(UsageError, match=re.escape(f"{field}: must be a valid") + f".*got '{word}'"):
+        resolve_spec(assignments=[f"{field.removesuffix('.0')}={value}"])
+    section, name = field.removesuffix(".0").split(".")
+    file = tmp_path / "spec.yaml"
+    file.write_text(f"{section}:\n  {name}: {value}\n")
+    with pytest.raises(UsageError, match=re.escape(field)):
+        resolve_spec(file=file)
+
+
+def test_none_is_none_where_a_number_may_be_none() -> None:
+    spec = resolve_spec(assignments=["optim.clip_norm=none", "evaluation.curve_points=None"])
+    assert (spec.optim.clip_norm, spec.evaluation.curve_points) == (None, None)
+    with pytest.raises(UsageError, match=r"optim\.lr: must be a valid number"):
+        resolve_spec(assignments=["optim.lr=none"])
 
 
 def test_words_in_a_list_of_text_are_text_and_numbers_elsewhere_numbers() -> None:
