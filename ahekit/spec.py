@@ -466,7 +466,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
         "augment": {
             "alternating_flip": True,
-            "crop_scale": 0.7,
+            "crop_scale": 0.5,
             "brightness": 0.2,
             "contrast": 0.2,
             "saturation": 0.2,
@@ -474,7 +474,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "progressive": {"sizes": [0.5, 0.75], "shares": [0.3, 0.7]},
         "mix": {"probability": 0.0},
-        "optim": {"lr": 2e-3, "batch_size": 128, "accumulation_steps": 1},
+        "optim": {"batch_size": 128, "accumulation_steps": 1},
         "train": {"epochs": 20, "average_decay": 0.99},
         "evaluation": {"train_subset": 250},
     },
