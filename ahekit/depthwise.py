@@ -21,17 +21,22 @@ _BLOCK = 3
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise `Conv2d` that trains faster on the processor.
+    """A depthwise `Conv2d` that trains faster on the processor, in bf16 or on small maps; else it is a `Conv2d`.
 
-    Without a gradient it is a `Conv2d`; with one, outputs and gradients are those of a `Conv2d` but for rounding.
+    Outputs and gradients are those of a `Conv2d` but for rounding.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps `(B, C, H, W)` to as many, of the size that a `Conv2d` gives them."""
-        if not torch.is_grad_enabled():
+        is_bf16 = torch.is_autocast_enabled("cpu") or input.dtype == torch.bfloat16
+        if not torch.is_grad_enabled() or not (is_bf16 or _is_larger(self.kernel_size, input)):
             return super().forward(input)
         made: Tensor = _Depthwise.apply(input, self.weight, self.bias, self.stride, self.padding)
         return made
+
+
+def _is_larger(kernel: tuple[int, ...], maps: Tensor) -> bool:
+    return any(taps > side for taps, side in zip(kernel, maps.shape[-2:], strict=True))
 
 
 class DepthwiseConv2dSame(DepthwiseConv2d):
@@ -104,8 +109,7 @@ def _gradient_of_kernels(
 ) -> Tensor:
     """Block by block of taps; those that lie in two blocks are computed twice."""
     size, sides, outputs = kernels.shape[-2:], maps.shape[-2:], gradient.shape[-2:]
-    fits = all(taps <= side for taps, side in zip(size, sides, strict=True))
-    if fits and (max(size) <= _BLOCK or maps.dtype != torch.bfloat16):
+    if max(size) <= _BLOCK and not _is_larger(size, maps):
         whole: Tensor = conv2d_weight(maps, kernels.shape, gradient, stride, padding, groups=len(kernels))
         return whole
     padded = F.pad(maps, (padding[1], padding[1], padding[0], padding[0]))

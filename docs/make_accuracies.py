@@ -18,6 +18,7 @@ ROWS = (
     ("Lite0, new head alone, AHE-64", "transfer.md", "head alone: `ahekit"),
     ("Lite0, all layers, 128 px, AHE-64", "transfer.md", "all layers, mixing and strong"),
     ("Lite0, all layers, 160 px, AHE-64", "transfer.md", "at 112, then 144, then 160 px"),
+    ("Lite2, all but early layers, AHE-64", "transfer.md", "on images of 120 px, measured at 160"),
     ("Lite2, the packaged model, originals", "transfer.md", "EfficientNet-Lite2 at 176 px"),
 )
 
