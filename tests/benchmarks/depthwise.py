@@ -1,18 +1,21 @@
 """What `ahekit.depthwise` saves: training steps of networks as timm builds them and as ahekit trains them, in turn.
 
     python tests/benchmarks/depthwise.py [--models tf_efficientnet_lite0 ...] [--sizes 32 64 128] [--batch 64]
-                                         [--precisions fp32 bf16] [--rounds 5]
+                                         [--precisions fp32 bf16] [--rounds 5] [--layers]
 
 A step is one forward and one backward pass of a resident batch on the processor, channels-last. The ratio is taken
-within a round; reported are medians over the rounds, and their range.
+within a round; reported are medians over the rounds, and their range. --layers measures single convolutions instead,
+on one core: the convolution, and both gradients by torch's way and by ahekit's.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import statistics
 import time
+from collections.abc import Sequence
 
 import timm
 import torch
@@ -30,9 +33,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=None)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--layers", action="store_true", help="single convolutions instead of networks")
     given = parser.parse_args()
     keep_freed_memory()
     precisions = given.precisions or ["fp32", "bf16"][: 1 + multiplies_bf16(torch.device("cpu"))]
+    if given.layers:
+        print_layers(precisions, given.rounds)
+        return
     print("| Network | Pixels a side | Precision | As timm builds it | ahekit | Ratio, median (range) |")
     print("|:--------|--------------:|:----------|------------------:|-------:|:----------------------|")
     for name, size, precision in itertools.product(given.models, given.sizes, precisions):
@@ -44,6 +51,36 @@ def main() -> None:
             f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) |",
             flush=True,
         )
+
+
+# Channels, taps a side, stride and side of the map.
+LAYERS = ((96, 3, 2, 64), (144, 5, 2, 32), (240, 5, 1, 16), (480, 3, 1, 8), (672, 5, 1, 8), (1152, 5, 1, 4))
+
+
+def print_layers(precisions: Sequence[str], rounds: int) -> None:
+    """Milliseconds of single layers of EfficientNet-Lite at 128 px, 32 images."""
+    torch.set_num_threads(1)
+    print("| Channels | Kernel | Stride | Map | Precision | Convolution | Both gradients | ahekit's |")
+    print("|--:|--:|--:|--:|:--|--:|--:|--:|")
+    for (channels, taps, stride, side), precision in itertools.product(LAYERS, precisions):
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        plain = nn.Conv2d(channels, channels, taps, stride, padding=taps // 2, groups=channels, bias=False).to(kind)
+        plain = plain.to(memory_format=torch.channels_last)
+        quick = copy.deepcopy(plain)
+        quicken_depthwise(quick)
+        maps = torch.randn(32, channels, side, side, dtype=kind).to(memory_format=torch.channels_last).requires_grad_()
+        times = [[*gradients(plain, maps), gradients(quick, maps)[1]] for _ in range(rounds + 1)][1:]
+        cells = [f"{1000 * statistics.median(column):.1f}" for column in zip(*times, strict=True)]
+        print(f"| {channels} | {taps} | {stride} | {side} | {precision} | {' | '.join(cells)} |", flush=True)
+
+
+def gradients(layer: nn.Module, maps: torch.Tensor) -> tuple[float, float]:
+    """Seconds of a layer, and of the gradients of its input and its weights."""
+    begun = time.perf_counter()
+    outputs = layer(maps)
+    between = time.perf_counter()
+    torch.autograd.grad(outputs, [maps, *layer.parameters()], torch.ones_like(outputs))
+    return between - begun, time.perf_counter() - between
 
 
 def measured(name: str, size: int, batch: int, rounds: int, *, is_bf16: bool) -> list[tuple[float, float]]:
