@@ -145,16 +145,15 @@ class _Values:
         if isinstance(node, yaml.SequenceNode):
             _check_tag(node, "seq")
             return [self.value(item, _item(annotation)) for item in node.value]
-        if node.tag == _PLAIN:
-            as_typed = takes_text(annotation) and not (_may_be_none(annotation) and _is_none(node.value))
-            if not as_typed and _takes_numbers(annotation):
-                return _number(node.value, may_be_none=_may_be_none(annotation))
-            return node.value if as_typed else plain_value(node.value)
+        may_be_none = _may_be_none(annotation)
+        if node.tag == _PLAIN and takes_text(annotation) and not (may_be_none and _is_none(node.value)):
+            return node.value
         tag = node.tag.removeprefix(_CORE)
         if tag == "str":
             return node.value
-        if tag in ("int", "float", "bool", "null"):
-            return plain_value(node.value)
+        if tag in (_PLAIN, "int", "float", "bool", "null"):
+            takes_numbers = _takes_numbers(annotation)
+            return _number(node.value, may_be_none=may_be_none) if takes_numbers else plain_value(node.value)
         raise _unknown_tag(node)
 
     def mapping(self, node: yaml.MappingNode, annotation: Any) -> dict[str, Any]:

@@ -86,11 +86,11 @@ def test_quotes_are_quotes_and_none_is_none_where_there_may_be_none() -> None:
     assert parse_assignments(["maybe=null", "choice=none", "choice=1"], Params) == {"maybe": None, "choice": "1"}
 
 
-@pytest.mark.parametrize("word", ["true", "False", "TRUE"])
+@pytest.mark.parametrize("word", ["true", "False", "TRUE", "!!bool true"])
 @pytest.mark.parametrize("field", ["optim.lr", "optim.batch_size", "train.patience", "progressive.sizes.0"])
 def test_a_switch_is_no_number(field: str, word: str, tmp_path: Path) -> None:
     value = f"[{word}]" if field.endswith(".0") else word
-    with pytest.raises(UsageError, match=re.escape(f"{field}: must be a valid") + f".*got '{word}'"):
+    with pytest.raises(UsageError, match=re.escape(f"{field}: must be a valid") + f".*got '{word.split()[-1]}'"):
         resolve_spec(assignments=[f"{field.removesuffix('.0')}={value}"])
     section, name = field.removesuffix(".0").split(".")
     file = tmp_path / "spec.yaml"
