@@ -21,14 +21,15 @@ def outputs_and_gradients(layer: nn.Module, maps: torch.Tensor) -> list[torch.Te
     return [outputs, own.grad, *(each.grad for each in layer.parameters())]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (4, 4), (7, 7), (1, 9), (3, 6), (16, 17)])
-@pytest.mark.parametrize("kernel", [1, 3, 4, 5, 7, (3, 7), (9, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 3), (4, 4), (6, 6), (7, 7), (1, 9), (9, 2), (3, 6), (16, 17)])
+@pytest.mark.parametrize("kernel", [1, 3, 4, 5, (3, 7), (7, 1), (9, 1)])
 @pytest.mark.parametrize("stride", [1, 2, (1, 3)])
+@pytest.mark.parametrize("bias", [False, True])
 def test_it_is_the_same_convolution(
-    size: tuple[int, int], kernel: int | tuple[int, int], stride: int | tuple[int, int]
+    size: tuple[int, int], kernel: int | tuple[int, int], stride: int | tuple[int, int], bias: bool
 ) -> None:
     torch.manual_seed(0)
-    layer = nn.Conv2d(6, 6, kernel, stride, padding=_half(kernel), groups=6, bias=sum(size) % 2 == 0).double()
+    layer = nn.Conv2d(6, 6, kernel, stride, padding=_half(kernel), groups=6, bias=bias).double()
     maps = torch.randn(3, 6, *size, dtype=torch.float64)
     assert_quick_is_equal(layer, maps, DepthwiseConv2d)
 
