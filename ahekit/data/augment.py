@@ -2,8 +2,9 @@
 
 What happens to a sample is a function of (seed, epoch, sample id). At 64 px a batch costs about 2 % of cnn5's
 step, so it runs in the training process and no worker has to ship pixels. It runs where the network does: a GPU gets
-an image as its bytes, a quarter of what a normalized one takes. What is drawn is the same on every device, the pixels
-that come of it to within rounding.
+an image as its bytes, a quarter of what a normalized one takes. What is computed of the few numbers that are drawn for
+an image is computed on the processor, since a GPU is done with each such operation sooner than it can be started
+there. What is drawn is the same on every device, the pixels that come of it to within rounding.
 """
 
 from __future__ import annotations
@@ -45,8 +46,7 @@ def to_float(pixels: NDArray[np.uint8], device: torch.device = PROCESSOR) -> Ten
 def normalize(pixels: NDArray[np.uint8], preprocessing: Preprocessing, *, device: torch.device = PROCESSOR) -> Tensor:
     """The plain view: pixels `(B, H, W, 3)` as normalized `(B, 3, H, W)` float32, without augmentation."""
     # In units of a pixel, so that the division by 255 costs no pass over the batch of its own.
-    mean = sent(torch.tensor(preprocessing.mean).mul(255).view(1, 3, 1, 1), device)
-    std = sent(torch.tensor(preprocessing.std).mul(255).view(1, 3, 1, 1), device)
+    mean, std = sent(torch.tensor([preprocessing.mean, preprocessing.std]).mul(255).view(2, 1, 3, 1, 1), device)
     return to_float(pixels, device).sub_(mean).div_(std)
 
 
@@ -57,7 +57,7 @@ def augment(
     preprocessing: Preprocessing,
     *,
     seed: int,
-    epoch: int,
+    epoch: int | NDArray[np.int64],
     size: int | None = None,
     device: torch.device = PROCESSOR,
 ) -> Tensor:
@@ -69,13 +69,14 @@ def augment(
     Args:
         pixels: `(B, H, W, 3)` uint8.
         keys: `(B,)` sample keys.
+        epoch: Whose view it is: one for all, or `(B,)`.
         size: Side of the views, pixels, no more than the images'; None: theirs. The view is the same, only smaller.
         device: Where the views are made and stay.
 
     Returns:
         `(B, 3, H, W)` float32, or `(B, 3, size, size)`.
     """
-    draws = sent(torch.from_numpy(uniforms(keys, _DRAWS, seed=seed, epoch=epoch, stream="augment")).float(), device)
+    draws = torch.from_numpy(uniforms(keys, _DRAWS, seed=seed, epoch=epoch, stream="augment")).float()
     images = to_float(pixels, device)
     is_smaller = size is not None and size != images.shape[2]
     if is_smaller or spec.mirrors or spec.crop_scale < 1 or spec.rotation:
@@ -84,7 +85,8 @@ def augment(
         images = _sample(images, maps, size or images.shape[2], size or images.shape[3])
     images = _recolour(images, draws[:, 6:9], spec, preprocessing)
     if spec.erase:
-        images.mul_(_erasing_mask(draws[:, 9:14], spec, images.shape[2], images.shape[3]))
+        erased = _erased(draws[:, 9:14], spec, images.shape[2], images.shape[3])
+        images.mul_((~sent(erased, device)).unsqueeze(1).float())
     return images
 
 
@@ -100,13 +102,15 @@ def _sample(images: Tensor, maps: Tensor, height: int, width: int) -> Tensor:
     # Interpolation sees the two pixels on either side and would skip those between when a view has less than half of
     # the image's; it is then drawn finer and averaged.
     finer = max(1, math.ceil(images.shape[2] / (2 * height)))
-    grid = affine_grid(maps, height * finer, width * finer)
+    grid = affine_grid(maps, height * finer, width * finer, device=images.device)
     # A rotated crop may reach past the image; its border goes on there, since black corners would be a cue.
     views = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return F.avg_pool2d(views, finer) if finer > 1 else views
 
 
-def _mirrored(keys: NDArray[np.uint64], chance: Tensor, spec: AugmentSpec, *, seed: int, epoch: int) -> Tensor:
+def _mirrored(
+    keys: NDArray[np.uint64], chance: Tensor, spec: AugmentSpec, *, seed: int, epoch: int | NDArray[np.int64]
+) -> Tensor:
     """Which images are shown mirrored in an epoch, `(B,)`.
 
     Alternating flip: 94% on CIFAR-10 in 3.29 Seconds on a Single A100, https://arxiv.org/abs/2404.00498: by
@@ -116,26 +120,29 @@ def _mirrored(keys: NDArray[np.uint64], chance: Tensor, spec: AugmentSpec, *, se
     if not spec.alternating_flip:
         return chance < spec.flip
     # Of no epoch, so that every epoch knows what the first one showed.
-    first = torch.from_numpy(uniforms(keys, 1, seed=seed, epoch=0, stream="first flip")[:, 0] < spec.flip)
-    return sent(first if epoch % 2 else ~first, chance.device)
+    first = uniforms(keys, 1, seed=seed, epoch=0, stream="first flip")[:, 0] < spec.flip
+    return torch.from_numpy(first == (np.asarray(epoch) % 2 == 1))
 
 
-def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
+def affine_grid(maps: Tensor, height: int, width: int, *, device: torch.device = PROCESSOR) -> Tensor:
     """Where to sample, `(B, H, W, 2)`: `F.affine_grid(maps, ..., align_corners=False)` in about a quarter of its time.
 
     torch multiplies a matrix of all pixels with each map; a sum of one row and one column does.
 
     Args:
-        maps: `(B, 2, 3)`.
+        maps: `(B, 2, 3)`, on the processor.
+        device: Where the grid is made.
     """
     # Centres of the pixels in [-1, 1], whose ends are the image's outer edges.
-    x = (torch.arange(width, device=maps.device) * 2 + 1) / width - 1
-    y = (torch.arange(height, device=maps.device) * 2 + 1) / height - 1
-    grid = torch.empty(len(maps), height, width, 2, device=maps.device)
+    x = (torch.arange(width) * 2 + 1) / width - 1
+    y = (torch.arange(height) * 2 + 1) / height - 1
+    along, down, shift = maps.unbind(2)
+    columns = along.unsqueeze(2) * x
+    rows = down.unsqueeze(2) * y + shift.unsqueeze(2)
+    columns, rows = sent(torch.cat([columns, rows], dim=2), device).split([width, height], dim=2)
+    grid = torch.empty(len(maps), height, width, 2, device=device)
     for axis in range(2):
-        along, down, shift = maps[:, axis].unbind(1)
-        rows = (down.unsqueeze(1) * y + shift.unsqueeze(1)).unsqueeze(2)
-        torch.add((along.unsqueeze(1) * x).unsqueeze(1), rows, out=grid[..., axis])
+        torch.add(columns[:, axis].unsqueeze(1), rows[:, axis].unsqueeze(2), out=grid[..., axis])
     return grid
 
 
@@ -166,22 +173,23 @@ def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: P
     With gray weights g and brightness, contrast and saturation factors b, c, s the map is
     x -> b (c x + (1 - c) m), where m is the image's mean gray, then s x + (1 - s) g.x in every channel.
     """
-    device = images.device
-    spread = sent(torch.tensor([spec.brightness, spec.contrast, spec.saturation]), device)
-    bright, contrast, saturation = (1 + (2 * draws - 1) * spread).unbind(1)
-    gray = sent(torch.tensor(_LUMA), device)
+    spread = torch.tensor([spec.brightness, spec.contrast, spec.saturation])
+    bright, contrast, saturation = (1 + (2 * draws - 1) * spread).view(-1, 3, 1, 1).unbind(1)
+    gray = torch.tensor(_LUMA)
+    mean, std = torch.tensor(preprocessing.mean).view(3, 1), torch.tensor(preprocessing.std).view(3, 1)
+    scale = bright / (255 * std)
+    # Of each pixel's colour, of the mean colour, and what is added: `(B, 3, 3 + 3 + 1)`, so that one tensor is sent.
+    own = contrast * scale * (saturation * torch.eye(3) + (1 - saturation) * gray)
+    common = (1 - contrast) * scale * gray
+    parts = sent(torch.cat([own, common, (-mean / std).expand(len(draws), 3, 1)], dim=2), images.device)
+    own, common, shift = parts.split([3, 3, 1], dim=2)
     # Contrast turns around the mean of the crop, not of the whole image: it is what the network gets to see.
-    mean_gray = images.mean(dim=(2, 3)) @ gray
-    mix = saturation.view(-1, 1, 1) * torch.eye(3, device=device) + (1 - saturation).view(-1, 1, 1) * gray
-    scale = sent(1 / (255 * torch.tensor(preprocessing.std)).view(1, 3, 1), device)
-    matrix = (bright * contrast).view(-1, 1, 1) * mix * scale
-    offset = (bright * (1 - contrast) * mean_gray).view(-1, 1, 1) * scale
-    offset = offset - sent((torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)).view(1, 3, 1), device)
-    return torch.baddbmm(offset, matrix, images.flatten(2)).view_as(images)
+    shift = torch.baddbmm(shift, common, images.mean(dim=(2, 3)).unsqueeze(2))
+    return torch.baddbmm(shift, own, images.flatten(2)).view_as(images)
 
 
-def _erasing_mask(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
-    """Ones `(B, 1, H, W)` with zeros in the erased rectangle; zero is the mean colour after normalization.
+def _erased(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
+    """Masks `(B, H, W)`, true in the erased rectangle; zero is the mean colour after normalization.
 
     Random Erasing Data Augmentation, https://arxiv.org/abs/1708.04896, with the mean as filling.
     """
@@ -193,16 +201,15 @@ def _erasing_mask(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> 
     # A rectangle of no size erases nothing, and spares a branch per image.
     tall = (side * skew).clamp(max=1) * erases
     wide = (side / skew).clamp(max=1) * erases
-    box = rectangles(torch.stack([down, across, tall, wide], dim=1), height, width)
-    return (~box).unsqueeze(1).float()
+    return rectangles(torch.stack([down, across, tall, wide], dim=1), height, width)
 
 
 def rectangles(places: Tensor, height: int, width: int) -> Tensor:
     """Masks `(B, H, W)`, true inside a rectangle that lies whole within the image.
 
     Args:
-        places: `(B, 4)` in [0, 1]: where it lies down and across within the room it has, its height and its
-            width, each as a share.
+        places: `(B, 4)` in [0, 1], on the processor: where it lies down and across within the room it has, its
+            height and its width, each as a share.
         height: Of the image, pixels.
         width: Of the image, pixels.
     """
@@ -212,8 +219,8 @@ def rectangles(places: Tensor, height: int, width: int) -> Tensor:
     # Each of the `height - rows + 1` places is as likely: a draw is below 1, so its floor is at most `height - rows`.
     top = (down * (height - rows + 1)).floor()
     left = (across * (width - columns + 1)).floor()
-    y = torch.arange(height, device=places.device).view(1, -1)
-    x = torch.arange(width, device=places.device).view(1, -1)
+    y = torch.arange(height).view(1, -1)
+    x = torch.arange(width).view(1, -1)
     in_rows = (y >= top.view(-1, 1)) & (y < (top + rows).view(-1, 1))
     in_columns = (x >= left.view(-1, 1)) & (x < (left + columns).view(-1, 1))
     return in_rows.unsqueeze(2) & in_columns.unsqueeze(1)

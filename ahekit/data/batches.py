@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ahekit.data.augment import PROCESSOR, rectangles, sent
 from ahekit.data.random import generator, sample_keys, uniforms
-from ahekit.data.views import Draw, PixelViews, going_round, view_names
+from ahekit.data.views import Draw, PixelViews
 from ahekit.errors import UsageError
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import MixSpec, RunSpec
@@ -213,12 +212,13 @@ class TrainingBatches:
         # A view that serves twice, as own and as a partner's, is drawn once; a long window isn't kept in memory for it.
         chunks = [batches] if len(samples) <= VIEWS_KEPT else [[batch] for batch in batches]
         for chunk in chunks:
-            views = self._views(samples, np.concatenate([positions for positions, _ in chunk]), mixing, epoch)
-            for positions, real in chunk:
-                images = views(positions) if mixing is None else _mix(views, positions, mixing)
-                labels = torch.where(real, targets[positions].argmax(dim=1), -1)
-                own = None if answers is None else answers[positions]
-                yield MicroBatch(images, targets[positions], weights[positions] * real, labels, own)
+            positions = np.concatenate([own for own, _ in chunk])
+            views = self._views(samples, positions, mixing, epoch)
+            images = views(positions) if mixing is None else _mix(views, positions, mixing)
+            for (own, real), part in zip(chunk, images.split([len(own) for own, _ in chunk]), strict=True):
+                labels = torch.where(real, targets[own].argmax(dim=1), -1)
+                taught = None if answers is None else answers[own]
+                yield MicroBatch(part, targets[own], weights[own] * real, labels, taught)
 
     def _views(
         self, samples: Indices, positions: Indices, mixing: _Mixing | None, epoch: int
@@ -229,7 +229,7 @@ class TrainingBatches:
         places = np.unique(np.concatenate([positions, partners]))
         pieces = np.split(samples[places], range(self._drawn_together, len(places), self._drawn_together))
         views = torch.cat([self._draw(piece, epoch) for piece in pieces])
-        return lambda asked: views[np.searchsorted(places, asked)]
+        return lambda asked: views[sent(torch.from_numpy(np.searchsorted(places, asked)), views.device)]
 
 
 def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
@@ -237,14 +237,8 @@ def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:
     count = spec.transfer.views if spec.distill.teacher is None else spec.distill.views
     if not count:
         return lambda indices, epoch: pixels.fresh(indices, epoch, size=_view_size(spec, epoch))
-    names = view_names(count, spec.augment)
-
-    def draw(indices: Indices, epoch: int) -> Tensor:
-        # A teacher was asked about the view at its full size: what it says holds for the smaller one too.
-        view = partial(pixels.named, size=_view_size(spec, epoch))
-        return going_round(view, names, pixels.keys)(indices, epoch)
-
-    return draw
+    # A teacher was asked about the view at its full size: what it says holds for the smaller one too.
+    return lambda indices, epoch: pixels.going_round(indices, epoch, count, size=_view_size(spec, epoch))
 
 
 def _view_size(spec: RunSpec, epoch: int) -> int | None:
@@ -252,18 +246,18 @@ def _view_size(spec: RunSpec, epoch: int) -> int | None:
 
 
 def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing) -> Tensor:
-    """The images of a micro-batch, those drawn for it mixed with their partners."""
+    """The images at these positions of the window, those drawn for it mixed with their partners."""
     images = views(positions)
     rows = np.flatnonzero(mixing.mixed[positions])
     places = positions[rows]
     device = images.device
-    boxes = rectangles(sent(mixing.boxes[places], device), images.shape[2], images.shape[3]).unsqueeze(1)
-    share = sent(mixing.share[places].view(-1, 1, 1, 1), device)
-    mixup = sent(mixing.mixup[places].view(-1, 1, 1, 1), device)
+    covered = sent(rectangles(mixing.boxes[places], images.shape[2], images.shape[3]).unsqueeze(1), device)
     # Both kinds of mixing are one interpolation: mixup by a number per image, CutMix by a mask of zeros and ones.
-    own = torch.where(mixup, share, (~boxes).float())
+    share = torch.where(mixing.mixup[places], mixing.share[places], 1.0).view(-1, 1, 1, 1)
+    own = torch.where(covered, 0.0, sent(share, device))
     # The partners' views come unmixed, since `views` still holds them: the rows of `images` are a copy.
-    images[rows] = torch.lerp(views(mixing.partners[places]), images[rows], own)
+    mixed = sent(torch.from_numpy(rows), device)
+    images[mixed] = torch.lerp(views(mixing.partners[places]), images[mixed], own)
     return images
 
 

@@ -18,7 +18,9 @@ def sample_keys(ids: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def uniforms(keys: NDArray[np.uint64], count: int, *, seed: int, epoch: int, stream: str) -> NDArray[np.float64]:
+def uniforms(
+    keys: NDArray[np.uint64], count: int, *, seed: int, epoch: int | NDArray[np.int64], stream: str
+) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), `(N, count)`, a function of key, seed, epoch and stream alone.
 
     The counter-based SplitMix64 generator of "Fast splittable pseudorandom number generators" (Steele, Lea and
@@ -27,16 +29,21 @@ def uniforms(keys: NDArray[np.uint64], count: int, *, seed: int, epoch: int, str
 
     Args:
         keys: `(N,)`, from `sample_keys`.
+        epoch: Of all, or `(N,)`, of each.
         stream: Names the use, so that two uses of one key are independent.
     """
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
-    salt = int.from_bytes(digest, "little")
-    counters = np.array([(salt + _GOLDEN * (column + 1)) & _MASK for column in range(count)], dtype=np.uint64)
+    epochs, place = np.unique(np.atleast_1d(epoch), return_inverse=True)
+    salts = np.array([_salt(f"{seed}/{own}/{stream}") for own in epochs.tolist()], dtype=np.uint64)
+    steps = np.array([_GOLDEN * (column + 1) & _MASK for column in range(count)], dtype=np.uint64)
     # The key is scrambled before the counter is added: two ids whose keys differ by a multiple of the golden
     # constant would otherwise share a sequence.
-    bits: NDArray[np.uint64] = _scramble(_scramble(keys)[:, None] + counters[None, :]) >> np.uint64(11)
+    bits: NDArray[np.uint64] = _scramble(_scramble(keys)[:, None] + (salts[place][:, None] + steps)) >> np.uint64(11)
     # The upper 53 bits fill a double's mantissa exactly; the product is below 1 for all of them.
     return bits.astype(np.float64) * 2.0**-53
+
+
+def _salt(words: str) -> int:
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
 
 
 def generator(*words: int | str) -> np.random.Generator:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ahekit.data.augment import PROCESSOR, augment, normalize, shrink
+from ahekit.data.augment import PROCESSOR, augment, normalize, sent, shrink
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import AugmentSpec
 
@@ -25,12 +25,13 @@ Draw = Callable[[Indices, int], Tensor]
 
 PLAIN = "plain"
 MIRROR = "mirror"
+AUGMENTED = "augmented"
 
 
 def view_names(count: int, spec: AugmentSpec) -> tuple[str, ...]:
     """Names of the first `count` views: "plain", "mirror", then "augmented-1" and so on."""
     first = [PLAIN, MIRROR] if spec.mirrors else [PLAIN]
-    return tuple([*first, *(f"augmented-{number}" for number in range(1, count))][:count])
+    return tuple([*first, *(f"{AUGMENTED}-{number}" for number in range(1, count))][:count])
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ class PixelViews:
     seed: int
     device: torch.device = PROCESSOR
 
-    def fresh(self, indices: Indices, epoch: int, *, size: int | None = None) -> Tensor:
+    def fresh(self, indices: Indices, epoch: int | Indices, *, size: int | None = None) -> Tensor:
         """A new augmentation of each image, `(B, 3, S, S)` normalized, a function of (seed, epoch, sample).
 
         Args:
+            epoch: Of all, or `(B,)`, of each.
             size: Side of the views; None: the images' own.
         """
         return augment(
@@ -77,6 +79,20 @@ class PixelViews:
         # alternates by the view's number here.
         return self.fresh(indices, int(name.rpartition("-")[2]), size=size)
 
+    def going_round(self, indices: Indices, epoch: int, count: int, *, size: int | None = None) -> Tensor:
+        """Of each image that one of the first `count` fixed views whose turn it is; `size` as for `fresh`."""
+        names = view_names(count, self.spec)
+        turn = _turn(self.keys[indices], epoch, count)
+        # The augmented ones are drawn together, whatever their numbers, which come last.
+        plain = sum(not name.startswith(AUGMENTED) for name in names)
+
+        def view(rows: Indices, number: int) -> Tensor:
+            if number < plain:
+                return self.named(indices[rows], names[number], size=size)
+            return self.fresh(indices[rows], turn[rows] - plain + 1, size=size)
+
+        return _in_groups(np.minimum(turn, plain), view)
+
 
 def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], keys: NDArray[np.uint64]) -> Draw:
     """The view of each image whose turn it is in an epoch.
@@ -88,19 +104,32 @@ def going_round(view: Callable[[Indices, str], Tensor], names: tuple[str, ...], 
     """
 
     def draw(indices: Indices, epoch: int) -> Tensor:
-        # Where an image begins is as good as random, so that every epoch holds all views; unsigned, since keys are.
-        turn = (keys[indices] % np.uint64(len(names)) + np.uint64(epoch - 1)) % np.uint64(len(names))
-        views: Tensor | None = None
-        for number in np.unique(turn).tolist():
-            rows = np.flatnonzero(turn == number)
-            drawn = view(indices[rows], names[number])
-            if views is None:
-                # Shape and precision are known from the first drawn only: frozen stages keep maps or vectors, in half.
-                layout = torch.channels_last if drawn.ndim == 4 else torch.contiguous_format
-                shape = (len(indices), *drawn.shape[1:])
-                views = torch.empty(shape, dtype=drawn.dtype, device=drawn.device, memory_format=layout)
-            views[torch.from_numpy(rows)] = drawn
-        assert views is not None
-        return views
+        turn = _turn(keys[indices], epoch, len(names))
+        return _in_groups(turn, lambda rows, number: view(indices[rows], names[number]))
 
     return draw
+
+
+def _turn(keys: NDArray[np.uint64], epoch: int, count: int) -> Indices:
+    """The number of the view whose turn it is, from 0, `(B,)`."""
+    # Where an image begins is as good as random, so that every epoch holds all views; unsigned, since keys are.
+    turn = (keys % np.uint64(count) + np.uint64(epoch - 1)) % np.uint64(count)
+    return turn.astype(np.int64)
+
+
+def _in_groups(groups: Indices, view: Callable[[Indices, int], Tensor]) -> Tensor:
+    """Views that are drawn group by group, in the order of the groups' rows; `view` gets rows and their group."""
+    views: Tensor | None = None
+    for group in np.unique(groups).tolist():
+        rows = np.flatnonzero(groups == group)
+        drawn = view(rows, group)
+        if len(rows) == len(groups):
+            return drawn
+        if views is None:
+            # Shape and precision are known from the first drawn only: frozen stages keep maps or vectors, in half.
+            layout = torch.channels_last if drawn.ndim == 4 else torch.contiguous_format
+            shape = (len(groups), *drawn.shape[1:])
+            views = torch.empty(shape, dtype=drawn.dtype, device=drawn.device, memory_format=layout)
+        views[sent(torch.from_numpy(rows), views.device)] = drawn
+    assert views is not None
+    return views

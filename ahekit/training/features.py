@@ -32,7 +32,7 @@ from ahekit.compute import Compute
 from ahekit.data.pixel_store import check_space, explained_disk_errors, prune
 from ahekit.data.places import cache_home
 from ahekit.data.random import sample_keys
-from ahekit.data.views import Draw, Indices, PixelViews, going_round
+from ahekit.data.views import AUGMENTED, Draw, Indices, PixelViews, going_round
 from ahekit.errors import TrainingError
 from ahekit.files import write_atomic
 from ahekit.hooks import evaluating
@@ -135,7 +135,7 @@ def open_features(
     )
     draws = hashlib.sha256(f"{spec.augment.model_dump_json()}/{spec.seed}".encode()).hexdigest()[:12]
     names = dict.fromkeys((*plan.measured, *plan.views))
-    files = {name: f"{name}-{draws}" if name.startswith("augmented") else name for name in names}
+    files = {name: f"{name}-{draws}" if name.startswith(AUGMENTED) else name for name in names}
     return Features(folder, plan, pixels, files)
 
 

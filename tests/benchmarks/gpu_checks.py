@@ -49,9 +49,13 @@ from ahekit.training.steps import train_steps
 from ahekit.validation import merge, validate
 from ahekit.visualizing import visualize
 from tests.benchmarks import training_rate
+from tests.benchmarks.epoch_overhead import seconds_of
 
 LEAST_RATE = 0.8
 """Share of the bare step that training has to reach on a card; on the processor it is only told."""
+
+MOST_OVERHEAD = 0.04
+"""Share of an epoch that may be spent outside its steps on a card, with as many images as AHE-64 has."""
 
 CLOSE = 1e-3
 """Largest difference of a visualizer's array on the card, as a share of its largest number."""
@@ -83,10 +87,11 @@ class Sizes:
     rounds: int
     windows: int
     predicted: int
+    epoch_per_class: int
 
 
-ON_A_CARD = Sizes(240, 10, {}, 64, 64, 5, 20, 20_000)
-TINY = Sizes(24, 3, {"channels": (8, 8, 8, 8, 8), "hidden": (16, 8)}, 32, 8, 2, 2, 100)
+ON_A_CARD = Sizes(240, 10, {}, 64, 64, 5, 20, 20_000, 1_000)
+TINY = Sizes(24, 3, {"channels": (8, 8, 8, 8, 8), "hidden": (16, 8)}, 32, 8, 2, 2, 100, 24)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Bench:
             for name, value in values.items()
         }
         network = {f"model.params.{name}": list(value) for name, value in self.sizes.network.items()}
-        data = {"data.source": str(self.images), "data.image_size": self.sizes.size}
+        data = {f"data.{name}": value for name, value in self.fields(**more)["data"].items()}
         return [f"--set={name}={json.dumps(value)}" for name, value in {**flat, **network, **data}.items()]
 
     def synchronize(self) -> None:
@@ -322,6 +327,25 @@ def rate(bench: Bench) -> Outcome:
     return not bench.on_card or shares["ahekit"] >= LEAST_RATE, words, numbers
 
 
+def epochs(bench: Bench) -> Outcome:
+    """Measuring and checkpoints take little of a run's time."""
+    many = replace(bench.sizes, images_per_class=bench.sizes.epoch_per_class)
+    images = draw_images(bench.folder / "many", many)
+    runs = bench.folder / "epochs"
+    own = bench.assignments(data={"source": str(images)}, train={"epochs": 10}, evaluation={"train_subset": 300})
+    done = ahekit(["train", "--quiet", f"--runs={runs}", *own], bench)
+    if done.returncode:
+        return False, f"exit {done.returncode}: {last_line(done)}", {}
+    (run,) = (path for path in runs.iterdir() if (path / "spec.yaml").exists())
+    seconds = seconds_of(run).values()
+    outside, whole = map(sum, zip(*seconds, strict=True))
+    share = outside / whole
+    words = (
+        f"{share:.1%} of {len(seconds)} epochs of {whole / len(seconds):.2f} s outside their steps, each measured whole"
+    )
+    return not bench.on_card or share <= MOST_OVERHEAD, words, {"share": share, "seconds": whole / len(seconds)}
+
+
 def prediction(bench: Bench) -> Outcome:
     """Logits are those of the processor; how many images a second."""
     setup = prepare(RunSpec.model_validate(bench.fields(runtime={"precision": "fp32"})))
@@ -473,6 +497,7 @@ def all_items(bench: Bench) -> Iterator[tuple[str, Callable[[], Outcome]]]:
     yield "two processes", lambda: processes(bench)
     yield "visualizers", lambda: visualizers(bench)
     yield "training rate", lambda: rate(bench)
+    yield "epochs", lambda: epochs(bench)
     yield "prediction", lambda: prediction(bench)
     yield "ahekit predict", lambda: photos(bench)
 

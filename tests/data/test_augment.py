@@ -130,6 +130,21 @@ def test_random_numbers_are_uniform_and_keyed() -> None:
     assert not np.allclose(draws, uniforms(keys, 3, seed=0, epoch=1, stream="y"))
 
 
+def test_samples_may_have_epochs_of_their_own() -> None:
+    keys = sample_keys(f"{number}" for number in range(6))
+    epochs = np.array([3, 1, 3, 2, 2, 7])
+    alone = [
+        uniforms(key, 4, seed=5, epoch=int(own), stream="x") for key, own in zip(keys[:, None], epochs, strict=True)
+    ]
+    assert np.array_equal(uniforms(keys, 4, seed=5, epoch=epochs, stream="x"), np.concatenate(alone))
+    spec = AugmentSpec(alternating_flip=True)
+    together = augment(pictures(), keys, spec, PREPROCESSING, seed=0, epoch=epochs)
+    for row, epoch in enumerate(epochs.tolist()):
+        part = slice(row, row + 1)
+        own = augment(pictures()[part], keys[part], spec, PREPROCESSING, seed=0, epoch=epoch)
+        torch.testing.assert_close(together[part], own)
+
+
 def test_random_numbers_never_change() -> None:
     # Stored runs are repeated by these numbers; a change of the generator is a change of every run.
     draws = uniforms(sample_keys(["train/altar/a.jpg"]), 2, seed=7, epoch=3, stream="augment")

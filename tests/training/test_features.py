@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ahekit.backbones.build import build
 from ahekit.backbones.params import BackboneParams
 from ahekit.data.random import sample_keys
-from ahekit.data.views import going_round, view_names
+from ahekit.data.views import PixelViews, going_round, view_names
 from ahekit.errors import DataError, TrainingError, UsageError
 from ahekit.models import build_component
 from ahekit.preprocessing import Preprocessing
@@ -259,6 +260,19 @@ def test_views_go_round_by_sample_and_epoch() -> None:
     assert (epochs.sort(dim=1).values == torch.tensor([0.0, 1.0, 2.0])).all()
     assert all(0 < int((epochs[:, 0] == view).sum()) < 50 for view in range(3))
     assert torch.equal(draw(np.arange(50), 4), epochs[:, :1])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("size", [None, 16])
+def test_fixed_views_drawn_together_are_those_drawn_one_by_one(count: int, size: int | None) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 24, 24, 3), dtype=np.uint8)
+    keys = sample_keys(f"{number}" for number in range(30))
+    spec = AugmentSpec(alternating_flip=True)
+    views = PixelViews(images, keys, spec, Preprocessing(size=24), seed=0)
+    single = going_round(partial(views.named, size=size), view_names(count, spec), keys)
+    indices = np.arange(0, 30, 2)
+    for epoch in range(1, 4):
+        torch.testing.assert_close(views.going_round(indices, epoch, count, size=size), single(indices, epoch))
 
 
 def test_the_first_view_is_the_plain_image_and_the_second_its_mirror_image() -> None:
