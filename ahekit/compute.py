@@ -83,7 +83,8 @@ def resolve_runtime(spec: RuntimeSpec, *, local_world: int = 1) -> RuntimeSpec:
     if precision == "auto":
         precision = "bf16" if multiplies_bf16(torch.device(device)) else "fp32"
     # How sums are split over threads decides how they are rounded: the number belongs to what repeats a run.
-    threads = spec.threads or torch.get_num_threads()
+    # Beside a GPU the processor has small operations only, which are done before other threads have woken up.
+    threads = spec.threads or (torch.get_num_threads() if device == "cpu" else 1)
     return spec.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
 

@@ -411,7 +411,7 @@ class RuntimeSpec(_Strict):
         "auto", description="precision; auto: bf16 autocast where the processor multiplies bf16 natively, else fp32"
     )
     channels_last: bool = Field(True, description="keep image tensors in channels-last memory format")
-    threads: int | None = Field(None, gt=0, le=1024, description="processor threads; none: all")
+    threads: int | None = Field(None, gt=0, le=1024, description="processor threads; none: all, or one beside a GPU")
 
 
 class RunSpec(_Strict):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -123,6 +124,7 @@ class TrainingBatches:
         self._draw = draw or _from_pixels(pixels, spec)
         # A GPU has no use for small pieces: it would wait for the processor to start each of their operations.
         self._drawn_together = CACHED_IMAGES if device.type == "cpu" else VIEWS_KEPT
+        self._device = device
         self._answers = answers
         self._num_classes = num_classes
         self._rank = rank
@@ -146,6 +148,12 @@ class TrainingBatches:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Window]:
         """The windows of an epoch (counted from 1), from window `start` on."""
+        windows = self._planned(epoch, start)
+        # On a GPU a step is as long as the processor takes to start its operations, which leaves it time for others.
+        ahead = self._device.type == "cuda" and self._window <= VIEWS_KEPT
+        return drawn_ahead(windows, self._device) if ahead else windows
+
+    def _planned(self, epoch: int, start: int) -> Iterator[Window]:
         # Drawn anew from (seed, epoch) alone, so that a run resumed within an epoch finds the order it left.
         order = epoch_order(
             self._indices,
@@ -230,6 +238,27 @@ class TrainingBatches:
         pieces = np.split(samples[places], range(self._drawn_together, len(places), self._drawn_together))
         views = torch.cat([self._draw(piece, epoch) for piece in pieces])
         return lambda asked: views[sent(torch.from_numpy(np.searchsorted(places, asked)), views.device)]
+
+
+def drawn_ahead(windows: Iterator[Window], device: torch.device) -> Iterator[Window]:
+    """The same windows, each drawn by a thread of its own while the one before it is trained on.
+
+    On a GPU both threads' operations go into one stream, where they come after each other.
+    """
+
+    def prepare() -> None:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # every thread has one of its own
+
+    def draw() -> Window | None:
+        window = next(windows, None)
+        return window and replace(window, micro_batches=iter(list(window.micro_batches)))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="views", initializer=prepare) as pool:
+        coming = pool.submit(draw)
+        while (window := coming.result()) is not None:
+            coming = pool.submit(draw)
+            yield window
 
 
 def _from_pixels(pixels: PixelViews, spec: RunSpec) -> Draw:

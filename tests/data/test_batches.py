@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ahekit.data.batches import MicroBatch, TrainingBatches, class_weights, epoch_order, pad
+from ahekit.data.batches import (
+    MicroBatch,
+    TrainingBatches,
+    Window,
+    class_weights,
+    drawn_ahead,
+    epoch_order,
+    pad,
+)
 from ahekit.errors import UsageError
 from ahekit.preprocessing import Preprocessing
 from ahekit.spec import RunSpec
@@ -50,6 +60,31 @@ def test_windows_and_micro_batches_have_the_asked_sizes_and_a_shorter_tail() -> 
     sizes = [[len(batch.images) for batch in window] for window in whole_epoch(batches())]
     assert sizes == [[4, 4], [4, 4], [4, 2]]
     assert batches().steps_per_epoch == 3
+
+
+def test_windows_drawn_ahead_are_the_same() -> None:
+    plain = list(batches(mix={"probability": 0.7}).epoch(2, start=1))
+    ahead = list(drawn_ahead(batches(mix={"probability": 0.7}).epoch(2, start=1), torch.device("cpu")))
+    assert [(window.index, window.weight, window.count) for window in ahead] == [(1, 8, 8), (2, 6, 6)]
+    for own, other in zip(plain, ahead, strict=True):
+        for first, second in zip(own.micro_batches, other.micro_batches, strict=True):
+            assert torch.equal(first.images, second.images)
+            assert torch.equal(first.targets, second.targets)
+
+
+def test_what_goes_wrong_ahead_is_told_where_the_window_is_asked_for() -> None:
+    def broken() -> Iterator[Window]:
+        yield from batches().epoch(1, start=2)
+        raise UsageError("no more")
+
+    windows = drawn_ahead(broken(), torch.device("cpu"))
+    assert next(windows).index == 2
+    with pytest.raises(UsageError, match="no more"):
+        next(windows)
+    left = drawn_ahead(batches().epoch(1), torch.device("cpu"))
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("views")]
 
 
 def test_every_image_is_seen_once_an_epoch() -> None:
