@@ -85,8 +85,8 @@ def augment(
         images = _sample(images, maps, size or images.shape[2], size or images.shape[3])
     images = _recolour(images, draws[:, 6:9], spec, preprocessing)
     if spec.erase:
-        erased = _erased(draws[:, 9:14], spec, images.shape[2], images.shape[3])
-        images.mul_((~sent(erased, device)).unsqueeze(1).float())
+        erased = _erased(draws[:, 9:14], spec, images.shape[2], images.shape[3], device=device)
+        images.mul_((~erased).unsqueeze(1).float())
     return images
 
 
@@ -188,7 +188,7 @@ def _recolour(images: Tensor, draws: Tensor, spec: AugmentSpec, preprocessing: P
     return torch.baddbmm(shift, own, images.flatten(2)).view_as(images)
 
 
-def _erased(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor:
+def _erased(draws: Tensor, spec: AugmentSpec, height: int, width: int, *, device: torch.device) -> Tensor:
     """Masks `(B, H, W)`, true in the erased rectangle; zero is the mean colour after normalization.
 
     Random Erasing Data Augmentation, https://arxiv.org/abs/1708.04896, with the mean as filling.
@@ -201,10 +201,10 @@ def _erased(draws: Tensor, spec: AugmentSpec, height: int, width: int) -> Tensor
     # A rectangle of no size erases nothing, and spares a branch per image.
     tall = (side * skew).clamp(max=1) * erases
     wide = (side / skew).clamp(max=1) * erases
-    return rectangles(torch.stack([down, across, tall, wide], dim=1), height, width)
+    return rectangles(torch.stack([down, across, tall, wide], dim=1), height, width, device=device)
 
 
-def rectangles(places: Tensor, height: int, width: int) -> Tensor:
+def rectangles(places: Tensor, height: int, width: int, *, device: torch.device = PROCESSOR) -> Tensor:
     """Masks `(B, H, W)`, true inside a rectangle that lies whole within the image.
 
     Args:
@@ -212,6 +212,7 @@ def rectangles(places: Tensor, height: int, width: int) -> Tensor:
             height and its width, each as a share.
         height: Of the image, pixels.
         width: Of the image, pixels.
+        device: Where the masks are made.
     """
     down, across, tall, wide = places.unbind(1)
     rows = (tall * height).round()
@@ -223,4 +224,5 @@ def rectangles(places: Tensor, height: int, width: int) -> Tensor:
     x = torch.arange(width).view(1, -1)
     in_rows = (y >= top.view(-1, 1)) & (y < (top + rows).view(-1, 1))
     in_columns = (x >= left.view(-1, 1)) & (x < (left + columns).view(-1, 1))
+    in_rows, in_columns = sent(torch.cat([in_rows, in_columns], dim=1), device).split([height, width], dim=1)
     return in_rows.unsqueeze(2) & in_columns.unsqueeze(1)

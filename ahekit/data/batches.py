@@ -280,7 +280,7 @@ def _mix(views: Callable[[Indices], Tensor], positions: Indices, mixing: _Mixing
     rows = np.flatnonzero(mixing.mixed[positions])
     places = positions[rows]
     device = images.device
-    covered = sent(rectangles(mixing.boxes[places], images.shape[2], images.shape[3]).unsqueeze(1), device)
+    covered = rectangles(mixing.boxes[places], images.shape[2], images.shape[3], device=device).unsqueeze(1)
     # Both kinds of mixing are one interpolation: mixup by a number per image, CutMix by a mask of zeros and ones.
     share = torch.where(mixing.mixup[places], mixing.share[places], 1.0).view(-1, 1, 1, 1)
     own = torch.where(covered, 0.0, sent(share, device))
