@@ -93,6 +93,8 @@ def find_checkpoint(run: Run, name: str = BEST) -> Path:
         UsageError: Several do.
     """
     folders = {path.name: path for path in run.checkpoints()}
+    if not folders and run.status.best.checkpoint:
+        raise RunError(f"{run.name}: its checkpoints are gone; put them back, or choose another run with --run")
     if not folders:
         raise RunError(f"{run.name} has no checkpoint yet; wait for its first epoch, or choose another run with --run")
     if name == LAST:

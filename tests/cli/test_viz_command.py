@@ -450,6 +450,16 @@ def test_run_without_a_checkpoint_is_one_clear_line(cli: Cli, runs: Path, class_
     assert outcome.err.startswith(f"ahekit: {run.name} has no checkpoint yet")
 
 
+def test_a_run_whose_checkpoints_were_taken_away_is_not_to_be_waited_for(
+    cli: Cli, runs: Path, class_folder: Path
+) -> None:
+    run = write_run(runs, class_folder)
+    shutil.rmtree(run.path / "checkpoints")
+    outcome = cli("viz", "--runs", runs)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"ahekit: {run.name}: its checkpoints are gone; put them back")
+
+
 def test_vanished_dataset_leaves_what_needs_no_images(cli: Cli, runs: Path, class_folder: Path) -> None:
     write_run(runs, class_folder)
     class_folder.rename(class_folder.with_name("elsewhere"))
