@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ahekit.compute import Compute
 from ahekit.data.batches import MicroBatch, Window
 from ahekit.spec import OptimSpec
-from ahekit.training.optim import build_optimizer, parameter_groups
+from ahekit.training.optim import NOTHING, build_optimizer, drop_denormals, parameter_groups
 from ahekit.training.steps import STEPS_TO_DENORMALS, train_steps
 
 
@@ -126,3 +126,22 @@ def test_momentum_of_weights_that_get_no_gradient_ends_in_zero(name: str) -> Non
     list(train_steps(model, weightless, optimizer, compute=IN_FULL))
     assert all((momentum[0] == 0).all() for momentum in momenta())
     assert sum(int(momentum.count_nonzero()) for momentum in momenta()) > sum(map(int, learned)) / 2, "others stay"
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_what_is_taken_for_zero_changes_no_weight(name: str) -> None:
+    spec = OptimSpec.model_validate({"name": name, "lr": 1e-2, "weight_decay": 0.0})
+    models = [network(), network()]
+    for model, is_dropped in zip(models, (True, False), strict=True):
+        optimizer = build_optimizer(parameter_groups(model, weight_decay=0.0), spec)
+        list(train_steps(model, windows(1), optimizer, compute=IN_FULL))
+        small = [value for state in optimizer.state.values() for value in state.values() if value.ndim]
+        for value in small:
+            value[::2] = 0.9 * NOTHING
+        if is_dropped:
+            drop_denormals(optimizer)
+            assert not any(value[::2].any() for value in small)
+            assert any(value.any() for value in small)
+        list(train_steps(model, windows(2), optimizer, compute=IN_FULL))
+    for own, other in zip(*(model.state_dict().values() for model in models), strict=True):
+        assert torch.equal(own, other)
