@@ -224,5 +224,5 @@ def rectangles(places: Tensor, height: int, width: int, *, device: torch.device 
     x = torch.arange(width).view(1, -1)
     in_rows = (y >= top.view(-1, 1)) & (y < (top + rows).view(-1, 1))
     in_columns = (x >= left.view(-1, 1)) & (x < (left + columns).view(-1, 1))
-    in_rows, in_columns = sent(torch.cat([in_rows, in_columns], dim=1), device).split([height, width], dim=1)
-    return in_rows.unsqueeze(2) & in_columns.unsqueeze(1)
+    inside = sent(torch.cat([in_rows, in_columns], dim=1), device)
+    return inside[:, :height].unsqueeze(2) & inside[:, height:].unsqueeze(1)
