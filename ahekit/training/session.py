@@ -209,10 +209,17 @@ class Session:
             position.best = BestNote(epoch=row["epoch"], step=row["step"], checkpoint=position.name, val=val)
         self.online = OnlineMetrics(len(self.setup.dataset.class_names))
 
-    def average_weights(self) -> None:
-        """Take the weights of this step into their average, where the run keeps one."""
-        if self.average is not None:
-            self.average.update_parameters(self.part.module)
+    def average_weights(self, step: int) -> None:
+        """Take the weights after an optimizer step, counted from 1, into their average, where it is time for that."""
+        if self.average is None:
+            return
+        train = self.setup.spec.train
+        turns = (train.average_every, self.batches.steps_per_epoch)
+        if all(step % turn for turn in turns):
+            return
+        since = step - max((step - 1) // turn * turn for turn in turns)
+        self.average.multi_avg_fn = partial(_average, decay=train.average_decay, step=step, since=since)
+        self.average.update_parameters(self.part.module)
 
     @property
     def measured(self) -> nn.Module:
@@ -317,8 +324,8 @@ def start(setup: Setup, processes: Processes, *, fresh: bool = False) -> Session
     average = None
     part = trained_part(setup.built, plan)
     if spec.train.average_decay:
-        averaging = partial(_average, decay=spec.train.average_decay)
-        average = AveragedModel(copy.deepcopy(part.module), multi_avg_fn=averaging, use_buffers=True)
+        # Each update says itself how much it counts.
+        average = AveragedModel(copy.deepcopy(part.module), use_buffers=True)
     groups = _groups(setup, module)
     batches = setup.batches(processes)
     # Each process draws its own dropout masks; in one process the seed is the spec's.
@@ -406,13 +413,18 @@ def _own_random_state(stored: Stored, rank: int) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in stored.rng.items() if name.startswith(prefix)}
 
 
-def _average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
-    """Exponential averaging that forgets its start: the decay of step n is at most (1 + n) / (10 + n).
+def _average(
+    averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float, step: int, since: int
+) -> None:
+    """Exponential averaging that forgets its start: the decay of step n is at most n / (9 + n).
 
     The warm-up of TensorFlow's ExponentialMovingAverage,
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage. Without it a slow average shows the
     random first weights for many epochs.
+
+    Args:
+        step: Optimizer steps taken.
+        since: Of these, since the last update, for all of which this one counts.
     """
-    steps = int(count)
-    warm = min(decay, (1 + steps) / (10 + steps))
-    get_ema_multi_avg_fn(warm)(averaged, current, count)
+    warm = min(decay, step / (9 + step))
+    get_ema_multi_avg_fn(warm**since)(averaged, current, count)

@@ -64,7 +64,7 @@ def train_steps(
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
     distill: DistillSpec | None = None,
-    average: Callable[[], None] = lambda: None,
+    average: Callable[[int], None] = lambda step: None,
     processes: Processes | None = None,
 ) -> Iterator[StepRecord]:
     """Take one optimizer step for each window, and yield its record.
@@ -74,7 +74,7 @@ def train_steps(
         rate: Optimizer step (from 0) to the share of the peak learning rate.
         first_step: Optimizer steps already taken.
         distill: How the windows' answers of a teacher count, where they hold any.
-        average: Called after each step, to take the weights into their average.
+        average: Called after each step with its number, counted from 1, to take the weights into their average.
 
     Raises:
         TrainingError: The loss or gradient of a window isn't finite; the weights are left as they were before it.
@@ -107,7 +107,7 @@ def train_steps(
         optimizer.step()
         if compute.device.type == "cpu" and (step + 1) % STEPS_TO_DENORMALS == 0:
             drop_denormals(optimizer)
-        average()
+        average(step + 1)
         ended = time.perf_counter()
         yield StepRecord(
             step=step + 1,

@@ -123,7 +123,7 @@ def bare_steps(session: Session) -> Callable[[int], None]:
             F.cross_entropy(logits.float(), batch.targets).backward()
             torch.nn.utils.clip_grad_norm_(parameters, clip)
             session.optimizer.step()
-            session.average_weights()
+            session.average_weights(session.batches.steps_per_epoch)
 
     return run
 

@@ -85,7 +85,7 @@ def forward_backward(session: Session, images: torch.Tensor, targets: torch.Tens
 def update(session: Session, parameters: list[nn.Parameter], clip: float) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, clip)
     session.optimizer.step()
-    session.average_weights()
+    session.average_weights(session.batches.steps_per_epoch)
 
 
 def usual_loop(setup: Setup, root: Path) -> Callable[[int], None]:

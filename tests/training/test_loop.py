@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from ahekit.signals import StopRequest
 from ahekit.spec import EvalSpec
 from ahekit.training import checkpoint, loop, recorder
 from ahekit.training.loop import fit
+from ahekit.training.processes import Processes
+from ahekit.training.session import start
 from ahekit.training.setup import Setup
+from ahekit.training.steps import train_steps
 
 MakeSetup = Callable[..., Setup]
 NewRun = Callable[[Setup], Run]
@@ -364,12 +368,51 @@ def test_train_flags_and_memory_format(make_setup: MakeSetup, new_run: NewRun, w
 def test_the_average_warms_up_and_then_decays_as_asked() -> None:
     from ahekit.training.session import _average
 
-    averaged = [torch.zeros(1)]
-    _average(averaged, [torch.ones(1)], torch.tensor(0), decay=0.99)
-    assert averaged[0].item() == pytest.approx(0.9)  # decay 1/10 at first
-    averaged = [torch.zeros(1)]
-    _average(averaged, [torch.ones(1)], torch.tensor(10**6), decay=0.99)
-    assert averaged[0].item() == pytest.approx(0.01, rel=1e-4)
+    def averaged(step: int, since: int = 1) -> float:
+        own = [torch.zeros(1)]
+        _average(own, [torch.ones(1)], torch.tensor(step), decay=0.99, step=step, since=since)
+        return own[0].item()
+
+    assert averaged(1) == pytest.approx(0.9)  # decay 1/10 at first
+    assert averaged(10**6) == pytest.approx(0.01, rel=1e-4)
+    assert averaged(10**6, since=4) == pytest.approx(1 - 0.99**4, rel=1e-4)
+
+
+@pytest.mark.parametrize(("every", "updates"), [(1, range(1, 9)), (3, [3, 4, 6, 8]), (100, [4, 8])])
+def test_the_average_is_updated_in_its_turn_and_at_an_epochs_end(
+    make_setup: MakeSetup, every: int, updates: Sequence[int]
+) -> None:
+    setup = make_setup(train={"average_every": every, "average_decay": 0.5})
+    session = start(setup, Processes())
+    expected: torch.Tensor | None = None
+    last = 0
+
+    def average(step: int) -> None:
+        nonlocal expected, last
+        session.average_weights(step)
+        own = session.module.get_parameter("0.weight").detach().clone()
+        if step in updates:
+            share = min(0.5, step / (9 + step)) ** (step - last)
+            expected = own if expected is None else share * expected + (1 - share) * own
+            last = step
+        if expected is not None:
+            torch.testing.assert_close(session.measured.get_parameter("0.weight"), expected)
+
+    windows = itertools.chain(session.batches.epoch(1), session.batches.epoch(2))
+    steps = train_steps(session.model, windows, session.optimizer, compute=setup.compute, average=average)
+    assert len(list(steps)) == 8
+    assert session.average is not None
+    assert int(session.average.n_averaged) == len(updates)
+
+
+def test_a_run_that_averages_seldom_resumes_exactly(make_setup: MakeSetup, new_run: NewRun, watched: Any) -> None:
+    seldom = {"train": {"average_every": 3}}
+    whole, broken = new_run(make_setup(**seldom)), new_run(make_setup(**seldom))
+    fit(make_setup(**seldom), whole, watcher=watched())
+    stop, ask = stop_at(5)
+    fit(make_setup(**seldom), broken, watcher=watched(ask), stop=stop)
+    fit(make_setup(**seldom), broken, watcher=watched(), resume=True)
+    assert final_hash(broken) == final_hash(whole)
 
 
 @pytest.mark.parametrize(
